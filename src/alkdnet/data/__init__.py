@@ -1,0 +1,1 @@
+"""Data sets: where they come from, exact low-resolution images, packed patches."""

@@ -1,0 +1,1 @@
+"""What the networks share: blocks, construction, released weights, cost, features, inference."""

@@ -13,7 +13,7 @@ from pathlib import Path
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path` that becomes `path` when the block ends without an exception.
 
-    The bytes are flushed to the disk before the rename, so that a power cut leaves the old file or the new one.
+    The bytes reach the disk before the rename, so that a power cut leaves the old file or the new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -111,27 +111,6 @@ class Complexity:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Features:
-    """Feature maps (Figure 5) and effective receptive fields."""
-
-    maps_run: str = setting("the run whose feature maps are drawn")
-    maps_set: str = setting("test set of the image")
-    maps_image: str = setting("file name of the image, without its ending")
-    field_runs: tuple[str, ...] = setting("runs whose effective receptive fields are computed")
-    field_size: int = setting("side of the LR crops for them, odd", minimum=33)
-    field_images: int = setting("images of `maps_set` to average over", minimum=1)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Ablation:
-    """One of the paper's Tables 1 to 3."""
-
-    title: str = setting("heading of the table")
-    baseline: str = setting("the run that the others are compared with")
-    rows: tuple[str, ...] = setting("the runs, in order; the baseline among them")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Crop:
     """One row of Figures 7 and 8."""
 
@@ -142,6 +121,28 @@ class Crop:
     left: int = setting("first column of the HR crop", minimum=0)
     height: int = setting("rows of the HR crop", minimum=8)
     width: int = setting("columns of the HR crop", minimum=8)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Features:
+    """What the figures show: feature maps (5), effective receptive fields, crops (7 and 8)."""
+
+    maps_run: str = setting("the run whose feature maps are drawn")
+    maps_set: str = setting("test set of the image")
+    maps_image: str = setting("file name of the image, without its ending")
+    field_runs: tuple[str, ...] = setting("runs whose effective receptive fields are computed")
+    field_size: int = setting("side of the LR crops for them, odd", minimum=33)
+    field_images: int = setting("images of `maps_set` to average over", minimum=1)
+    crops: tuple[Crop, ...] = setting("rows of Figures 7 and 8, upscaled by every run of their scale")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """One of the paper's Tables 1 to 3."""
+
+    title: str = setting("heading of the table")
+    baseline: str = setting("the run that the others are compared with")
+    rows: tuple[str, ...] = setting("the runs, in order; the baseline among them")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -158,7 +159,6 @@ class Report:
     table4: Mapping[str, tuple[str, ...]] = setting("method of Table 4: its runs, one per scale")
     curves: tuple[str, ...] = setting("runs of Figure 6, cumulative")
     seeds: Mapping[str, tuple[str, ...]] = setting("run: the same run with other seeds")
-    crops: tuple[Crop, ...] = setting("rows of Figures 7 and 8")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

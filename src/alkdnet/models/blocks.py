@@ -74,8 +74,8 @@ class BSConv(nn.Module):
 class ALKConv(nn.Module):
     """Asymmetric large kernel convolution (paper, Figure 4 and Equation 11).
 
-    A 1x1 convolution without bias, then three depthwise branches k x 1, 1 x k and 3 x 3, GELU after each, their
-    sum, and pixel normalisation.
+    A 1x1 convolution without bias, then three depthwise branches k x 1, 1 x k and 3 x 3, GELU after each,
+    their sum, and pixel normalisation.
 
     Args:
         in_channels: C of the input.
@@ -161,7 +161,7 @@ class CCA(nn.Module):
 
 
 def require_odd(kernel_size: int) -> None:
-    """Raise ValueError unless the kernel size is odd and at least 3, so that it has a centre and an extent."""
+    """Raise ValueError unless the kernel size is odd (it has a centre) and at least 3 (it has an extent)."""
     if kernel_size < 3 or kernel_size % 2 == 0:
         raise ValueError(f"kernel_size must be odd and at least 3, not {kernel_size}")
 

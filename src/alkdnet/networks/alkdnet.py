@@ -99,7 +99,7 @@ class ALKDNet(nn.Module):
             features_BCHW = features_BCHW + shallow_BCHW
         out_BCHW = self.tail(features_BCHW)
         if self.has_abrl:
-            # Channel order r r .. g g .. b b ..: the shuffle makes an s x s square of each colour's s^2 copies.
+            # Channel order r r .. g g .. b b ..: the shuffle makes a square of each colour's s^2 copies.
             out_BCHW = out_BCHW + x_BCHW.repeat_interleave(self.scale**2, dim=1)
         y_BCHW: Tensor = self.shuffle(out_BCHW)  # Equation 5
         return y_BCHW[:, :, :height, :width]

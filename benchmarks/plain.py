@@ -1,7 +1,7 @@
 """ALKDNet written the plain way, after the facts alone: the reference for speed and for equality.
 
-It shares no code with `alkdnet.networks.alkdnet` and bears the names of the authors' released files, so that their
-weights load into it without a translation: what it computes from them is what an importer has to reproduce.
+It shares no code with `alkdnet.networks.alkdnet` and bears the names of the authors' released files, so that
+their weights load into it untranslated: what it computes from them is what an importer has to reproduce.
 NCHW memory throughout; a normalisation is permute, `nn.LayerNorm`, permute back.
 """
 

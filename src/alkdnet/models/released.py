@@ -1,11 +1,9 @@
 """Weights that the authors of ALKDNet, BSRN and IMDN released, translated to the names of this library.
 
-Sources: Qudaokuan/ALKDNet, xiaom233/BSRN and Zheng222/IMDN on GitHub (PyTorch pickles, read with weights_only).
+Sources: Qudaokuan/ALKDNet, xiaom233/BSRN and Zheng222/IMDN on GitHub; PyTorch pickles, read with weights_only.
 """
 
-import pickle
 import re
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -67,7 +65,7 @@ def import_released(path: Path, model: nn.Module, *, network: str) -> None:
     Args:
         path: the file as published.
         model: the network of the file's architecture and scale.
-        network: the model's name, which decides how names are translated: "alkdnet" (also for BSRN) or "imdn".
+        network: the model's name, which decides how names are translated: "alkdnet" (for BSRN too) or "imdn".
 
     Raises:
         UserError: the file is missing or unreadable, or its names and shapes are not exactly the model's.
@@ -89,14 +87,7 @@ def read_released(path: Path, *, network: str) -> dict[str, Tensor]:
         raise UserError(f"{path}: there is no such file of weights")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-    ) as error:
+    except Exception as error:  # unpickling foreign bytes may raise almost any exception
         first_line = str(error).partition("\n")[0]
         raise UserError(f"{path}: not a PyTorch file of weights ({first_line})") from error
     for wrapper in WRAPPERS:

@@ -1,6 +1,6 @@
 """Weights that the authors of ALKDNet, BSRN and IMDN released, translated to the names of this library.
 
-Sources: Qudaokuan/ALKDNet, xiaom233/BSRN and Zheng222/IMDN on GitHub; PyTorch pickles, read with weights_only.
+Sources: Qudaokuan/ALKDNet, xiaom233/BSRN and Zheng222/IMDN on GitHub; PyTorch pickles, read as weights only.
 """
 
 import re

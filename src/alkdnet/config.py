@@ -10,7 +10,7 @@ import yaml
 from alkdnet.errors import UserError
 from alkdnet.schema import parse, setting
 
-Option = int | float | bool | str
+Option = int | float | bool | str | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,9 +81,7 @@ class Run:
         "what the run is made from, a path under `dir`: patches/x2, raw/weights/<name>, checked"
     )
     seed: int = setting("seeds the initial weights and the order of the patches", default=0, minimum=0)
-    options: Mapping[str, Option] = setting(
-        "the other keys of the row: arguments of the network's class", default={}
-    )
+    options: Mapping[str, Option] = setting("the other keys of the row: arguments of the network's class")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """From the plain values of a YAML file to frozen dataclasses, refusing everything that does not fit.
 
-Supported field types: bool, int, float, str, `Literal`, `X | None`, `tuple[X, ...]`, `Mapping[str, X]` and
-nested dataclasses. A field is declared by `setting`, which holds its description (the documentation is made from
-it) and its bounds.
+Supported field types: bool, int, float, str, `Literal`, `X | None`, unions of these, `tuple[X, ...]`,
+`Mapping[str, X]` and nested dataclasses. A field is declared by `setting`, which holds its description (the
+documentation is made from it) and its bounds.
 """
 
 import dataclasses
@@ -83,10 +83,10 @@ def _parse_value(hint: Any, value: object, where: str, problems: list[str], limi
     if dataclasses.is_dataclass(hint):
         return parse(typing.cast(type, hint), value, where, problems)
     if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        (member,) = (argument for argument in arguments if argument is not type(None))
-        return _parse_value(member, value, where, problems, limits)
+        if type(value) in arguments:
+            return value
+        if len(members := [member for member in arguments if member is not type(None)]) == 1:
+            return _parse_value(members[0], value, where, problems, limits)
     if origin is Literal:
         if value not in arguments or type(value) not in {type(choice) for choice in arguments}:
             problems.append(f"{where}: {_shown(value)} is none of {', '.join(map(str, arguments))}")

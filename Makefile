@@ -1,0 +1,63 @@
+# Everything a newcomer types. `make help` lists it.
+SHELL := /bin/bash
+PYTHON ?= python3
+PIPELINE ?= dvc.yaml
+N ?= 4
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help repro test test-slow test-data lint bench ui mlflow-sync train-parallel clean-stale clean docs lock
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+
+$(BIN)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+repro: $(BIN)/.installed ## environment + the whole pipeline (PIPELINE=paper/dvc.yaml for another) + MLflow
+	dvc repro $(PIPELINE)
+	PYTHONPATH=src python tools/mlflow_sync.py $(dir $(PIPELINE))params.yaml
+
+test: $(BIN)/.installed ## the fast tests, under two minutes
+	python -m pytest -n 2
+
+test-slow: $(BIN)/.installed ## the tests of the pipeline, the kills and the experiments, about twenty minutes
+	python -m pytest -m slow
+
+test-data: $(BIN)/.installed ## the tests against published files in ../shared
+	python -m pytest -m data
+
+lint: $(BIN)/.installed ## formatting, style and types
+	ruff format --check .
+	ruff check .
+	mypy
+
+bench: $(BIN)/.installed ## every benchmark, each against a plain implementation
+	for benchmark in resize patches train_step inference evaluation; do PYTHONPATH=src python -m benchmarks.$$benchmark || exit 1; done
+
+ui: $(BIN)/.installed ## MLflow's page at http://127.0.0.1:5000, open at the runs
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri sqlite:///mlflow.db
+
+mlflow-sync: $(BIN)/.installed ## mirror the results of PIPELINE into MLflow
+	PYTHONPATH=src python tools/mlflow_sync.py $(dir $(PIPELINE))params.yaml
+
+train-parallel: $(BIN)/.installed ## N=4 runs of PIPELINE at once, one per GPU where there are GPUs
+	PYTHONPATH=src python tools/train_parallel.py --jobs $(N) --pipeline $(PIPELINE)
+
+clean-stale: $(BIN)/.installed ## remove what a stopped machine left behind; results and checkpoints stay
+	PYTHONPATH=src python tools/clean_stale.py
+
+docs: $(BIN)/.installed ## docs/parameters.md from the code
+	PYTHONPATH=src python tools/parameter_docs.py
+
+clean: ## remove the environment and the caches of the tools; data, results and MLflow's store stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
+
+lock: ## requirements.lock anew, from pyproject.toml
+	rm -rf .venv && $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --upgrade --editable '.[pipeline,dev]' torch==2.13.0
+	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' > requirements.lock

@@ -1,0 +1,37 @@
+"""Refuse a parameter file that does not make sense, before anything is written or deleted.
+
+The output is a constant: changing a parameter runs the check again, and after it only what depends on that
+parameter.
+"""
+
+from stage import Stage, run
+
+from alkdnet.data.sources import source
+from alkdnet.errors import UserError
+from alkdnet.files import atomic_path
+from alkdnet.models.build import check_options
+
+
+def check(stage: Stage) -> None:
+    """Hold the data sets against the table of sources and the rows against their networks."""
+    problems = []
+    for name, dataset in stage.params.datasets.items():
+        try:
+            uses = source(dataset.source).uses
+        except UserError as error:
+            problems.append(f"datasets.{name}.source: {error}")
+            continue
+        if dataset.use not in uses:
+            problems.append(f"datasets.{name}.use: {dataset.source} may be used for {', '.join(uses)} only")
+    for name, row in stage.params.runs.items():
+        problems += [f"runs.{name}: {problem}" for problem in check_options(row.network, row.options)]
+    if problems:
+        raise UserError("\n".join(["the parameter file is refused:", *problems]))
+    paths = stage.paths
+    for mark in (paths.checked, paths.raw("train", "checked"), paths.lr("train", "checked")):
+        with atomic_path(mark) as temporary:
+            temporary.write_text("The parameter file was valid.\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(check)

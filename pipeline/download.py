@@ -1,0 +1,24 @@
+"""Fetch a data set or released weights as they were published."""
+
+from stage import Stage, run
+
+from alkdnet.data.download import fetch
+from alkdnet.data.sources import source
+
+
+def download(stage: Stage) -> None:
+    """Fill raw/<use>/<data set>."""
+    dataset = stage.params.datasets[stage.key]
+    kept = stage.root / ".downloads"
+    fetch(
+        source(dataset.source),
+        stage.paths.raw(dataset.use, stage.key),
+        cache=kept,
+        mirror=stage.mirror,
+        digests=kept / "digests.json",
+        folder=None if dataset.path is None else stage.under_root(dataset.path),
+    )
+
+
+if __name__ == "__main__":
+    run(download, each="dataset")

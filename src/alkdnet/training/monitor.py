@@ -8,8 +8,8 @@ class Monitor(Protocol):
     """Receives the numbers of one training run while it goes on.
 
     No method raises or waits for a network or a disk: a watcher that fails must not cost training time.
-    The calls come in this order: `resume` at most once, then `log` with rising iterations, with `state` at any
-    time in between, then `close`.
+    The calls come in this order: `resume` at most once, then `log` with rising iterations and `state` between
+    them, then `close`.
     """
 
     def resume(self, state: str) -> None:

@@ -1,0 +1,67 @@
+"""Where and with which arithmetic a model is trained."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from alkdnet.errors import UserError
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+
+
+def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
+    """Return the device to use; `auto` takes CUDA where there is one.
+
+    Raises:
+        UserError: CUDA is wanted and there is none.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("train.device: cuda, but PyTorch finds no CUDA device here; use auto or cpu")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def arithmetic(device: torch.device, precision: Precision, *, threads: int) -> Iterator[None]:
+    """Fix the precision of float32 products on CUDA and the number of CPU threads while the block runs.
+
+    Raises:
+        UserError: a reduced precision is wanted on the CPU.
+    """
+    if device.type == "cpu" and precision != "float32":
+        raise UserError(f"train.precision: {precision} needs a CUDA device; on the CPU use float32")
+    matmul, convolution, before = (
+        torch.get_float32_matmul_precision(),
+        torch.backends.cudnn.allow_tf32,
+        torch.get_num_threads(),
+    )
+    # PyTorch lets convolutions use TF32 unless told otherwise.
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = convolution
+        torch.set_float32_matmul_precision(matmul)
+        torch.set_num_threads(before)
+
+
+def keep_tail_in_float32(model: nn.Module, device_type: str) -> None:
+    """Take the model's last convolution, its attribute `tail`, out of automatic mixed precision.
+
+    Eight mantissa bits cannot tell neighbouring pixel values apart, so the image itself is made in float32.
+    Only the forward call changes; names and values of the parameters stay.
+    """
+    tail = getattr(model, "tail", None)
+    if isinstance(tail, nn.Module):
+        tail.forward = partial(_in_float32, type(tail).forward, tail, device_type)
+
+
+def _in_float32(forward, module: nn.Module, device_type: str, x_BCHW: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+    with torch.autocast(device_type, enabled=False):
+        y_BCHW: Tensor = forward(module, x_BCHW.float())
+    return y_BCHW

@@ -1,0 +1,90 @@
+"""One training on several processes: torchrun starts them, each takes its share of every batch."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
+
+# A crashed worker (a lost GPU, a broken connection) restarts all of them from the checkpoint, so many times.
+RESTARTS = 3
+# Iterations between two agreements on whether to stop: one small message each.
+AGREEMENT_INTERVAL = 10
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes that train one run together: `rank` of `size`, `local_rank` on its host."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes, validates and tracks."""
+        return self.rank == 0
+
+    def same(self, value: T) -> T:
+        """Return rank 0's value on every rank."""
+        if self.size == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def mean(self, value: torch.Tensor) -> torch.Tensor:
+        """Return the mean of a tensor over the ranks, on every rank."""
+        if self.size > 1:
+            value = value.clone()
+            dist.all_reduce(value)
+            value /= self.size
+        return value
+
+    def any(self, iteration: int, value: bool) -> bool:
+        """Return whether `value` holds on any rank; asked at every tenth iteration only, False between."""
+        if self.size == 1:
+            return value
+        if iteration % AGREEMENT_INTERVAL:
+            return False
+        flags: list[bool | None] = [None] * self.size
+        dist.all_gather_object(flags, value)
+        return any(flags)
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Return the model with gradients averaged over the ranks in every backward pass."""
+        return model if self.size == 1 else DistributedDataParallel(model, gradient_as_bucket_view=True)
+
+
+@contextmanager
+def process_group(device_type: str) -> Iterator[Group]:
+    """Join the group if torchrun started this process (NCCL on CUDA, gloo on CPU); leave it at the end."""
+    if not dist.is_torchelastic_launched():
+        yield Group()
+        return
+    local_rank = dist.get_node_local_rank()
+    if device_type == "cuda":
+        torch.cuda.set_device(local_rank)
+    dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
+    try:
+        yield Group(dist.get_rank(), dist.get_world_size(), local_rank)
+    finally:
+        dist.destroy_process_group()
+
+
+def torchrun_command(processes: int, script: Sequence[str]) -> list[str]:
+    """Return the command that runs a Python script with its arguments in `processes` processes on this host.
+
+    Several hosts are started by hand with `torchrun --nnodes M --rdzv-endpoint HOST:PORT ...` on each.
+    """
+    return [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+        *(f"--nproc-per-node={processes}", f"--max-restarts={RESTARTS}", *script),
+    ]

@@ -1,0 +1,69 @@
+"""What determines a run, as one digest: the key of its checkpoint and of its record."""
+
+import dataclasses
+import hashlib
+import inspect
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from alkdnet.config import Run, Train
+from alkdnet.data import sampler
+from alkdnet.files import sha256_file
+from alkdnet.models import blocks
+from alkdnet.models.build import network_class
+from alkdnet.training import schedule
+from alkdnet.training.checkpoint import FORMAT
+
+ImageHWC = NDArray[np.uint8]
+
+# They say where and how often, not what. Threads, processes, device and compilation change the last bits, yet
+# a run may be continued on another machine (docs/training.md).
+NOT_DETERMINING = ("checkpoint_interval", "device", "compile", "threads", "processes", "validation_set")
+
+
+def run_identity(
+    run: Run, recipe: Train, *, data: str, validation: Sequence[tuple[ImageHWC, ImageHWC]]
+) -> str:
+    """Return the SHA-256 of the run's row, its recipe, data and code, as hexadecimal digits.
+
+    Args:
+        run: the row of `runs`.
+        recipe: the training recipe.
+        data: digest of the packed training images.
+        validation: the images (LR, HR) that PSNR is followed on, for the history records it.
+    """
+    settings = {
+        "format": FORMAT,
+        "torch": torch.__version__.partition(".")[0],
+        "network": run.network,
+        "scale": run.scale,
+        "seed": run.seed,
+        "options": dict(sorted(run.options.items())),
+        "recipe": {
+            name: value for name, value in dataclasses.asdict(recipe).items() if name not in NOT_DETERMINING
+        },
+        "data": data,
+        "validation": _digest(validation),
+        "code": [sha256_file(path) for path in source_files(run.network)],
+    }
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def source_files(network: str) -> list[Path]:
+    """Return the files whose code decides the numbers of a run, besides the loop (see FORMAT)."""
+    modules = (network_class(network), blocks, sampler, schedule)
+    return [Path(inspect.getfile(module)) for module in modules]
+
+
+def _digest(pairs: Sequence[tuple[ImageHWC, ImageHWC]]) -> str:
+    digest = hashlib.sha256()
+    for pair in pairs:
+        for image_HWC in pair:
+            digest.update(repr(image_HWC.shape).encode())
+            digest.update(image_HWC.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,216 @@
+"""The training loop: from packed patches to the weights of one run.
+
+Shape letters: B batch (this process's share), C colours, H and W the patch size, LR or HR.
+"""
+
+import contextlib
+import logging
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from alkdnet.config import Run, Train
+from alkdnet.data.patches import PackedImages
+from alkdnet.data.sampler import PatchSampler
+from alkdnet.errors import UserError
+from alkdnet.models.build import build
+from alkdnet.progress import Progress
+from alkdnet.training.checkpoint import CheckpointFile, State
+from alkdnet.training.device import arithmetic, choose_device, keep_tail_in_float32
+from alkdnet.training.distributed import Group, process_group
+from alkdnet.training.history import Row
+from alkdnet.training.identity import run_identity
+from alkdnet.training.interruption import Stopped, stop_requests
+from alkdnet.training.monitor import Monitor
+from alkdnet.training.outputs import write_outputs
+from alkdnet.training.schedule import learning_rate
+from alkdnet.training.validation import validation_psnr
+
+logger = logging.getLogger(__name__)
+ImageHWC = NDArray[np.uint8]
+
+# Pixels lie in [0, 1], so that even a black image has a loss below 1: what is ten times off has exploded.
+EXPLODED = 10.0
+
+
+def train(
+    *,
+    run: Run,
+    recipe: Train,
+    packed: PackedImages,
+    validation: Sequence[tuple[ImageHWC, ImageHWC]],
+    output: Path,
+    checkpoints: Path,
+    monitor: Monitor,
+    starter: int | None = None,
+) -> None:
+    """Train one run from its beginning or its checkpoint, and write its folder of outputs.
+
+    The same arguments give the same bytes on the same type of machine, also when the training was killed and
+    called again. Under torchrun every process calls this with the same arguments; only the first one writes.
+
+    Args:
+        run: network, scale, options, seed.
+        recipe: section 4.2 of the paper.
+        packed: the training images of the run's scale.
+        validation: images (LR, HR) to follow PSNR on; none: the column stays empty.
+        output: folder of weights.safetensors, history.csv and run.json; its name is that of the run.
+        checkpoints: folder that keeps the state of unfinished runs.
+        monitor: told of every row of the history.
+        starter: id of the process to work for, see `StopRequest`.
+
+    Raises:
+        UserError: the batch does not divide among the processes, the device is missing, another process
+            trains this run, or the loss has exploded or is no number.
+        Stopped: SIGINT, SIGTERM or the starter's death ended the training early; the checkpoint is written.
+    """
+    device = choose_device(recipe.device)
+    identity = run_identity(run, recipe, data=packed.digest, validation=validation)
+    file = CheckpointFile(checkpoints, output.name, identity)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(arithmetic(device, recipe.precision, threads=recipe.threads))
+        group = stack.enter_context(process_group(device.type))
+        request = stack.enter_context(stop_requests(starter if group.leads else None))
+        if group.leads:
+            stack.enter_context(file.owned())
+            finished = False
+            stack.callback(lambda: monitor.close(finished=finished))
+
+        batches = PatchSampler(
+            packed,
+            seed=run.seed,
+            batch_size=recipe.batch_size,
+            patch_size=recipe.patch_size,
+            device=device,
+            rank=group.rank,
+            world_size=group.size,
+        )
+        torch.manual_seed(run.seed)
+        model = build(run.network, run.scale, run.options)
+        model.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        optimizer = torch.optim.Adam(
+            model.parameters(), recipe.learning_rate, betas=(recipe.beta1, recipe.beta2), fused=True
+        )
+        loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        start, rows = 0, list[Row]()
+        state = group.same(file.read() if group.leads else None)
+        if state is not None:
+            start, rows = state.iteration, state.rows
+            model.load_state_dict(state.model)
+            optimizer.load_state_dict(state.optimizer)
+            loss_sum.fill_(state.loss_sum)
+            if group.leads:
+                monitor.resume(state.monitor)
+        batch_loss = _batch_loss(model, recipe, device, group)
+        shown = Progress(recipe.iterations, description=output.name, unit="iterations", initial=start)
+        if group.leads:
+            stack.enter_context(shown)
+
+        for iteration in range(start, recipe.iterations):
+            lr_BCHW, hr_BCHW = batches.batch(iteration)
+            rate = learning_rate(
+                iteration,
+                iterations=recipe.iterations,
+                initial=recipe.learning_rate,
+                final=recipe.final_learning_rate,
+            )
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.zero_grad()
+            loss = batch_loss(lr_BCHW, hr_BCHW)
+            torch.autograd.backward(loss)
+            optimizer.step()
+            loss_sum += loss.detach()
+
+            done = iteration + 1
+            last = done == recipe.iterations
+            validates = done % recipe.validation_interval == 0 or last
+            if validates or done % recipe.log_interval == 0:
+                steps = done - (rows[-1].iteration if rows else 0)
+                mean_loss = group.mean(loss_sum).item() / steps
+                _refuse_explosion(mean_loss, done, file, model)
+                quality = None
+                if validates and validation and group.leads:
+                    quality = validation_psnr(model, validation, scale=run.scale, device=device)
+                rows.append(Row(done, mean_loss, rate, quality))
+                loss_sum.zero_()
+                if group.leads:
+                    monitor.log(done, rows[-1].values())
+            if group.leads:
+                shown.advance(note=_note(rows))
+
+            reason = None if last else request.reason()
+            stops = group.any(done, reason is not None)
+            if stops or (done % recipe.checkpoint_interval == 0 and not last):
+                partial_sum = group.mean(loss_sum).item()
+                _refuse_explosion(partial_sum, done, file, model)
+                if group.leads:
+                    _write_checkpoint(
+                        file,
+                        State(
+                            iteration=done,
+                            model=model.state_dict(),
+                            optimizer=optimizer.state_dict(),
+                            rows=rows,
+                            loss_sum=partial_sum,
+                            monitor=monitor.state(),
+                        ),
+                    )
+            if stops:
+                raise reason or Stopped("another process of this training was asked to stop", 1)
+
+        if group.leads:
+            write_outputs(output, model, rows, run=run, recipe=recipe, data=packed.digest, identity=identity)
+            file.remove()
+            finished = True
+
+
+def _batch_loss(
+    model: nn.Module, recipe: Train, device: torch.device, group: Group
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the function from a batch (LR, HR) to its mean L1 loss, in float32."""
+    if recipe.precision == "bfloat16":
+        keep_tail_in_float32(model, device.type)
+    trained = group.wrap(model)
+
+    def batch_loss(lr_BCHW: Tensor, hr_BCHW: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            sr_BCHW = trained(lr_BCHW)
+        return F.l1_loss(sr_BCHW.float(), hr_BCHW)
+
+    if recipe.compile and device.type == "cuda":
+        return torch.compile(batch_loss)
+    return batch_loss
+
+
+def _refuse_explosion(loss: float, iteration: int, file: CheckpointFile, model: nn.Module) -> None:
+    """Stop before a state that cannot recover gets into a checkpoint."""
+    healthy = math.isfinite(loss) and loss < EXPLODED
+    if healthy and all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+        return
+    good = f"the last good checkpoint is {file.path}" if file.path.exists() else "there is no checkpoint yet"
+    raise UserError(
+        f"{file.run}: the training has diverged (loss {loss:.3g} at iteration {iteration}); {good}. "
+        "The same settings would end here again: lower train.learning_rate, or use another seed or precision"
+    )
+
+
+def _write_checkpoint(file: CheckpointFile, state: State) -> None:
+    try:
+        file.write(state)
+    except OSError as error:  # a full disk may be emptied before the next one is due
+        logger.warning("%s: no checkpoint at iteration %d: %s", file.run, state.iteration, error)
+
+
+def _note(rows: Sequence[Row]) -> str:
+    """Return the last row in short, for the line of progress."""
+    if not rows:
+        return ""
+    note = f"loss {rows[-1].loss:.4f}, rate {rows[-1].learning_rate:.2e}"
+    quality = next((row.validation_psnr for row in reversed(rows) if row.validation_psnr is not None), None)
+    return note if quality is None else f"{note}, PSNR {quality:.2f} dB"

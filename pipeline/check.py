@@ -1,14 +1,16 @@
 """Refuse a parameter file that does not make sense, before anything is written or deleted.
 
-The output is a constant: changing a parameter runs the check again, and after it only what depends on that
-parameter.
+The output is constant, but for the descriptor of each data set: changing a parameter, or the table of
+sources, runs the check again, and after it only what depends on that parameter or that descriptor.
 """
+
+from dataclasses import asdict
 
 from stage import Stage, run
 
 from alkdnet.data.sources import source
 from alkdnet.errors import UserError
-from alkdnet.files import atomic_path
+from alkdnet.files import atomic_path, write_json
 from alkdnet.models.build import check_options
 
 
@@ -27,10 +29,11 @@ def check(stage: Stage) -> None:
         problems += [f"runs.{name}: {problem}" for problem in check_options(row.network, row.options)]
     if problems:
         raise UserError("\n".join(["the parameter file is refused:", *problems]))
-    paths = stage.paths
-    for mark in (paths.checked, paths.raw("train", "checked"), paths.lr("train", "checked")):
+    for mark in stage.paths.checked_marks:
         with atomic_path(mark) as temporary:
             temporary.write_text("The parameter file was valid.\n", encoding="utf-8")
+    for name, dataset in stage.params.datasets.items():
+        write_json(stage.paths.descriptor(name), asdict(source(dataset.source)))
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ class Run:
     network: str = setting("a file of src/alkdnet/networks")
     scale: int = setting("super-resolution factor", minimum=2, maximum=4)
     inputs: str = setting(
-        "what the run is made from, a path under `dir`: patches/x2, raw/weights/<name>, checked"
+        "what the run is made from, a path under `dir`: patches/x2, raw/weights/<name>, checked/ok"
     )
     seed: int = setting("seeds the initial weights and the order of the patches", default=0, minimum=0)
     options: Mapping[str, Option] = setting("the other keys of the row: arguments of the network's class")
@@ -243,7 +243,7 @@ def _dataset_problems(params: Params) -> list[str]:
 def _run_problems(params: Params, name: str, run: Run) -> list[str]:
     where = f"runs.{name}"
     if run.kind == "interpolation":
-        expected = "checked"
+        expected = "checked/ok"
     elif run.kind == "trained":
         expected = f"patches/x{run.scale}"
     else:

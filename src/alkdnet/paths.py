@@ -12,9 +12,16 @@ class Paths:
     name: str
 
     @property
-    def checked(self) -> Path:
-        """Written when the parameter file is valid."""
-        return self.directory / "checked"
+    def checked_marks(self) -> tuple[Path, ...]:
+        """Constant files, written when the parameter file is valid.
+
+        Two of them lie where training sets land: stages depend on these folders also when there is none.
+        """
+        return self.directory / "checked" / "ok", self.raw("train", "checked"), self.lr("train", "checked")
+
+    def descriptor(self, dataset: str) -> Path:
+        """What is known of a data set's source: a change there is a reason to download it again."""
+        return self.directory / "checked" / "datasets" / f"{dataset}.json"
 
     def raw(self, use: str, dataset: str) -> Path:
         """Folder of a data set as it was published, or of a file of released weights."""

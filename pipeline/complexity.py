@@ -1,0 +1,24 @@
+"""Parameters, Multi-Adds and activations of every run."""
+
+from dataclasses import asdict
+
+from stage import Stage, run
+
+from alkdnet.files import write_json
+from alkdnet.models.build import build
+from alkdnet.models.complexity import count
+
+
+def complexity(stage: Stage) -> None:
+    """Count for the LR image whose HR image has the size in the parameters."""
+    size = stage.params.complexity
+    costs = {}
+    for name, row in stage.params.runs.items():
+        height, width = round(size.height / row.scale), round(size.width / row.scale)
+        model = build(row.network, row.scale, row.options)
+        costs[name] = asdict(count(model, lr_height=height, lr_width=width))
+    write_json(stage.paths.complexity, costs)
+
+
+if __name__ == "__main__":
+    run(complexity)

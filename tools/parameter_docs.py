@@ -1,0 +1,87 @@
+"""Write docs/parameters.md: every key of a parameter file, from the dataclasses that read it."""
+
+import dataclasses
+import inspect
+import json
+import sys
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+
+from alkdnet.config import Params, Run
+from alkdnet.models.build import network_class, network_names
+from alkdnet.schema import Setting, type_name
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "parameters.md"
+
+
+def page() -> str:
+    """Return the page as Markdown."""
+    lines = [
+        "# Parameters",
+        "",
+        "Every key of a parameter file (`params.yaml`, `paper/params.yaml`, ...). `make docs` makes this page",
+        "from `src/alkdnet/config.py` and the networks' constructors; a test holds it to the code.",
+        "Unknown keys, wrong types and impossible combinations are refused by the `check` stage.",
+        "",
+        *_table(Params, ""),
+    ]
+    for name, kind in _sections(Params):
+        lines += ["", f"## {name}", "", inspect.getdoc(kind) or "", "", *_table(kind, name)]
+        if kind is Run:
+            lines += ["", *_network_options()]
+    return "\n".join(lines) + "\n"
+
+
+def _sections(kind: type) -> Iterator[tuple[str, type]]:
+    """Yield the dotted name and the dataclass of every section, nested ones after their parents."""
+    for name, hint in typing.get_type_hints(kind).items():
+        for part in (hint, *typing.get_args(hint)):
+            if dataclasses.is_dataclass(part) and isinstance(part, type):
+                dotted = f"{name}.&lt;name&gt;" if typing.get_origin(hint) is Mapping else name
+                yield dotted, part
+                yield from ((f"{dotted}.{inner}", section) for inner, section in _sections(part))
+
+
+def _table(kind: type, section: str) -> list[str]:
+    hints = typing.get_type_hints(kind)
+    rows = ["| key | type | meaning |", "|---|---|---|"]
+    for field in dataclasses.fields(kind):
+        known: Setting = field.metadata["setting"]
+        default = "" if field.default is dataclasses.MISSING else f" Default: {_shown(field.default)}."
+        kind_name = type_name(hints[field.name]).replace("|", "\\|")
+        rows.append(f"| `{field.name}` | {kind_name}{_limits(known)} | {_escaped(known.doc)}.{default} |")
+    return rows
+
+
+def _escaped(text: str) -> str:
+    return text.replace("<", "&lt;").replace("|", "\\|")
+
+
+def _limits(known: Setting) -> str:
+    limits = [
+        f"{sign} {value:g}"
+        for sign, value in (("≥", known.minimum), (">", known.above), ("≤", known.maximum))
+        if value is not None
+    ]
+    return f" ({', '.join(limits)})" if limits else ""
+
+
+def _network_options() -> list[str]:
+    rows = ["Options of the networks, with their defaults:", "", "| network | options |", "|---|---|"]
+    for name in network_names():
+        parameters = inspect.signature(network_class(name)).parameters.values()
+        options = ", ".join(f"`{p.name}: {_shown(p.default)}`" for p in parameters if p.name != "scale")
+        rows.append(f"| `{name}` | {options or 'none'} |")
+    return rows
+
+
+def _shown(value: object) -> str:
+    """Return a default as YAML spells it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

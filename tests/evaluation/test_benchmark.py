@@ -1,0 +1,170 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from alkdnet.data.images import write_png
+from alkdnet.data.resize import crop_to_multiple, downscale, upscale
+from alkdnet.evaluation.benchmark import BenchmarkSet, Evaluation, evaluate
+from alkdnet.evaluation.metrics import ImageHWC, score
+from alkdnet.evaluation.protocol import Protocol
+
+SCALE = 2
+
+
+def bicubic(lr_HWC: ImageHWC) -> ImageHWC:
+    return upscale(lr_HWC, SCALE)
+
+
+def photograph(seed: int, height: int = 41, width: int = 50) -> ImageHWC:
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
+    return np.ascontiguousarray(upscale(coarse, 8)[:height, :width])
+
+
+def make_set(
+    folder: Path, name: str, images: dict[str, ImageHWC], expected: int | None = None
+) -> BenchmarkSet:
+    made = BenchmarkSet(
+        name=name, hr_folder=folder / "raw" / name, lr_folder=folder / "lr" / name, expected=expected
+    )
+    for part in (made.hr_folder, made.lr_folder):
+        part.mkdir(parents=True)
+    for stem, image in images.items():
+        write_png(made.hr_folder / f"{stem}.png", image)
+        write_png(made.lr_folder / f"{stem}.png", downscale(crop_to_multiple(image, SCALE), SCALE))
+    return made
+
+
+def run(*sets: BenchmarkSet, protocol: Protocol | None = None) -> Evaluation:
+    return evaluate(bicubic, sets, scale=SCALE, protocol=protocol or Protocol())
+
+
+def test_every_image_is_scored_and_averaged(tmp_path: Path) -> None:
+    images = {f"img_{index:03}": photograph(index) for index in range(7)}
+    first = make_set(tmp_path, "First", images, expected=7)
+    second = make_set(tmp_path, "Second", {"z": photograph(9, 30, 44)})
+    result = run(second, first)
+    assert result.missing == {}
+    assert list(result.images["set"]) == ["Second", *["First"] * 7]
+    assert list(result.images["image"]) == ["z", *images]
+    for row in result.images[result.images["set"] == "First"].itertuples():
+        hr = crop_to_multiple(images[row.image], SCALE)
+        expected = score(bicubic(downscale(hr, SCALE)), hr, scale=SCALE, protocol=Protocol())
+        assert (row.psnr, row.ssim) == expected
+        assert (row.height, row.width) == hr.shape[:2] == (40, 50)
+    means = result.means()
+    assert list(means) == ["Second", "First"]
+    assert means["First"]["images"] == 7
+    assert means["First"]["psnr"] == pytest.approx(np.mean(result.images["psnr"][1:]), abs=1e-12)
+    assert means["First"]["ssim"] == pytest.approx(np.mean(result.images["ssim"][1:]), abs=1e-12)
+
+
+def test_the_protocol_is_used(tmp_path: Path) -> None:
+    made = make_set(tmp_path, "A", {"a": photograph(0), "b": photograph(1)})
+    psnrs = [
+        run(made, protocol=protocol).means()["A"]["psnr"]
+        for protocol in (Protocol(), Protocol(channel="rgb"), Protocol(round_luma=True), Protocol(crop=8))
+    ]
+    assert len(set(psnrs)) == 4
+
+
+def test_the_rest_goes_on_and_what_is_missing_is_named(tmp_path: Path) -> None:
+    made = make_set(tmp_path, "A", {name: photograph(i) for i, name in enumerate("abcdefgh")}, expected=9)
+    (made.lr_folder / "a.png").unlink()
+    (made.hr_folder / "b.png").unlink()
+    write_png(made.lr_folder / "c.png", photograph(3, 10, 25))
+    (made.hr_folder / "d.png").write_bytes(b"")
+    (made.lr_folder / "e.png").write_bytes((made.lr_folder / "e.png").read_bytes()[:60])
+    write_png(made.hr_folder / "f.bmp", photograph(0))
+    write_png(made.hr_folder / "g.png", photograph(0, 14, 50))
+    write_png(made.lr_folder / "g.png", photograph(0, 7, 25))
+    write_png(made.hr_folder / "h.png", np.full((41, 50, 3), 7, np.uint8))
+    write_png(made.lr_folder / "h.png", np.full((20, 25, 3), 7, np.uint8))
+    other = make_set(tmp_path, "B", {"z": photograph(5)})
+    result = run(made, other)
+    assert list(result.images["image"]) == ["f", "z"]
+    assert list(result.missing) == ["A"]
+    reasons = result.missing["A"].split("; ")
+    assert reasons[:4] == [
+        "f.png is left out: f.bmp has the same name",
+        "7 of 9 images",
+        "a: no LR image",
+        "b: no original",
+    ]
+    assert "c: the LR image has 25x10 pixels" in result.missing["A"]
+    assert "at x2 the original asks for 25x20" in result.missing["A"]
+    assert "d: the file is empty" in reasons
+    assert "e: LR image: damaged" in result.missing["A"]
+    assert "g: an image of 50x14 is too small" in result.missing["A"]
+    assert "h: equal to the original: its PSNR is infinite and has no place in a mean" in reasons
+    assert str(tmp_path) not in result.missing["A"]
+
+
+def test_absent_sets_are_named(tmp_path: Path) -> None:
+    gated = make_set(tmp_path, "Manga109", {}, expected=109)
+    (gated.hr_folder / "NOT_AVAILABLE.txt").write_text("Apply for it.\n")
+    empty = make_set(tmp_path, "Empty", {})
+    nowhere = BenchmarkSet(name="Nowhere", hr_folder=tmp_path / "no", lr_folder=tmp_path / "no")
+    no_lr = make_set(tmp_path, "NoLR", {"a": photograph(0)})
+    (no_lr.lr_folder / "a.png").unlink()
+    no_lr.lr_folder.rmdir()
+    result = run(gated, empty, nowhere, no_lr)
+    assert result.images.empty
+    assert result.means() == {}
+    assert result.missing == {
+        "Manga109": "not available",
+        "Empty": "no images",
+        "Nowhere": "the folder of its images is missing",
+        "NoLR": "a: no LR image",
+    }
+
+
+def test_files_are_complete_and_the_same_every_time(tmp_path: Path) -> None:
+    made = make_set(tmp_path, "A", {"001": photograph(0), "002": photograph(1)}, expected=3)
+    result = run(made)
+    result.write(tmp_path / "one")
+    result.write(tmp_path / "one")
+    run(made).write(tmp_path / "two")
+    for name in ("sets.json", "images.csv"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    content = json.loads((tmp_path / "one" / "sets.json").read_text())
+    assert content == {"sets": result.means(), "missing": {"A": "2 of 3 images"}}
+    read = pd.read_csv(tmp_path / "one" / "images.csv", dtype={"set": str, "image": str})
+    pd.testing.assert_frame_equal(read, result.images, check_exact=True)
+
+
+def test_an_error_of_the_upscaler_is_not_swallowed(tmp_path: Path) -> None:
+    made = make_set(tmp_path, "A", {str(index): photograph(index) for index in range(6)})
+
+    def broken(lr_HWC: ImageHWC) -> ImageHWC:
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        evaluate(broken, [made], scale=SCALE, protocol=Protocol())
+
+
+def test_few_images_are_held_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from alkdnet.evaluation import benchmark
+
+    held, most = 0, 0
+    read = benchmark.read_rgb
+
+    def counted(path: Path, **options: object) -> ImageHWC:
+        nonlocal held, most
+        held += path.parent == made.hr_folder
+        most = max(most, held)
+        return read(path)
+
+    def scored(*pair: ImageHWC, **options: object) -> tuple[float, float]:
+        nonlocal held
+        held -= 1
+        return 30.0, 0.9
+
+    monkeypatch.setattr(benchmark, "read_rgb", counted)
+    monkeypatch.setattr(benchmark, "score", scored)
+    made = make_set(tmp_path, "A", {f"{index:02}": photograph(index) for index in range(20)})
+    assert len(run(made).images) == 20
+    assert most <= 2 * benchmark.AHEAD + 2

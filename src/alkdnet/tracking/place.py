@@ -1,0 +1,138 @@
+"""Where tracked runs go and where they come from: store, code revision, DVC experiment, process."""
+
+import fcntl
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+SQLITE = "sqlite:///"
+WORKSPACE = "workspace"
+
+
+@dataclass(frozen=True)
+class Place:
+    """The MLflow store that a process writes to.
+
+    Attributes:
+        uri: MLflow's tracking URI.
+        artifacts: folder for artifacts beside a local database; None where a server decides.
+        lock: file that processes of this repository lock while they create what all of them share.
+    """
+
+    uri: str
+    artifacts: Path | None
+    lock: Path
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock: four processes that create one database, or one parent run, break or double it."""
+        self.lock.parent.mkdir(parents=True, exist_ok=True)
+        with self.lock.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def find_place(root: Path) -> Place:
+    """Return the store: MLFLOW_TRACKING_URI, or mlflow.db in the main repository.
+
+    DVC runs experiments in temporary copies of the repository and names the main one in DVC_ROOT; what must
+    outlive the copy, as the store must, hangs on it. Without DVC, `root` is the main repository.
+    """
+    main = Path(os.environ.get("DVC_ROOT") or root).resolve()
+    lock = main / "mlflow.db.lock"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
+    if not uri.startswith(SQLITE):
+        return Place(uri=uri, artifacts=None, lock=lock)
+    database = main / uri.removeprefix(SQLITE)
+    return Place(uri=f"{SQLITE}{database}", artifacts=database.parent / "mlartifacts", lock=lock)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who produces the runs of this process.
+
+    Attributes:
+        group: DVC experiment, or `workspace` outside of one.
+        baseline: commit that the DVC experiment started from; empty outside of one.
+        revision: commit of the code, with `-dirty` when the code differs from it; empty without git.
+        process: host, number and start of the process, see `is_alive`.
+    """
+
+    group: str
+    baseline: str
+    revision: str
+    process: str
+
+
+def find_origin() -> Origin:
+    """Return the origin of what this process writes."""
+    return Origin(
+        group=os.environ.get("DVC_EXP_NAME") or WORKSPACE,
+        baseline=os.environ.get("DVC_EXP_BASELINE_REV", ""),
+        revision=_revision(Path(__file__).resolve().parent),
+        process=f"{socket.gethostname()} {os.getpid()} {_started(os.getpid())}",
+    )
+
+
+def is_alive(process: str) -> bool:
+    """Return whether the process of an `Origin` may still run; one on another host may."""
+    host, _, rest = process.partition(" ")
+    number, _, started = rest.partition(" ")
+    if host != socket.gethostname() or not number.isdigit():
+        return host != socket.gethostname()
+    return _started(int(number)) == started
+
+
+def _started(number: int) -> str:
+    """Return a mark of the start of a living process, empty if it is dead.
+
+    Process numbers are used again; together with the clock tick of the start (field 22 of stat, counted
+    behind the name, which may hold blanks) and the boot they are unique.
+    """
+    try:
+        stat = Path(f"/proc/{number}/stat").read_text()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return _started_without_proc(number)
+    state, *fields = stat.rpartition(")")[2].split()
+    return "" if state in "ZX" else f"{fields[18]}@{boot[:8]}"
+
+
+def _started_without_proc(number: int) -> str:
+    if Path("/proc/self").exists():
+        return ""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    return "unknown"
+
+
+def _revision(code: Path) -> str:
+    """Return the commit of the code, which in an experiment is a copy of the repository.
+
+    params.yaml and dvc.lock change in every experiment and do not make it dirty.
+    """
+    try:
+        commit = _git(code, "rev-parse", "HEAD")
+        changed = _git(code, "diff", "--name-only", "HEAD", "--", ":/src", ":/pipeline")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(folder), *arguments],
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        timeout=10,
+    ).stdout.strip()

@@ -1,36 +1,49 @@
-"""Which numbers of a column are best and second, and how far a measured one is from the published one."""
+"""Which numbers of a column are best and second, and marks for the size and the standing of a difference."""
 
 import math
-from collections.abc import Sequence
-from enum import Enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
+
+from alkdnet.evaluation.statistics import Verdict
 
 Rank = Literal["best", "second", ""]
 
 
-class Tone(Enum):
-    """The size of a difference measured - published, as a symbol and a colour of LaTeX's xcolor."""
+@dataclass(frozen=True)
+class Mark:
+    """A symbol for Markdown, which has no colours, and a colour of xcolor for LaTeX."""
 
-    EQUAL = ("=", "black")
-    NEAR = ("≈", "gray")
-    ABOVE = ("△", "teal")
-    FAR_ABOVE = ("▲", "blue")
-    BELOW = ("▽", "orange")
-    FAR_BELOW = ("▼", "red")
-
-    def __init__(self, symbol: str, colour: str) -> None:
-        self.symbol = symbol
-        self.colour = colour
+    symbol: str
+    colour: str
 
 
-# PSNR in dB: below NEAR_DB two evaluations of one network may differ by border or rounding alone; from
-# FAR_DB on a difference is of the size that separates the methods of Table 4.
+EQUAL = Mark("=", "black")
+NEAR = Mark("≈", "gray")
+ABOVE = Mark("△", "teal")
+FAR_ABOVE = Mark("▲", "blue")
+BELOW = Mark("▽", "orange")
+FAR_BELOW = Mark("▼", "red")
+
+# PSNR in dB. Below NEAR_DB two evaluations of one network may differ by border or rounding alone; from FAR_DB
+# on a difference is of the size that separates the methods of Table 4.
 NEAR_DB = 0.02
 FAR_DB = 0.10
-LEGEND = (
-    f"`{Tone.EQUAL.symbol}` the published digits exactly; `{Tone.NEAR.symbol}` within {NEAR_DB:.2f} dB; "
-    f"`{Tone.ABOVE.symbol}` `{Tone.BELOW.symbol}` above, below by up to {FAR_DB:.2f} dB; "
-    f"`{Tone.FAR_ABOVE.symbol}` `{Tone.FAR_BELOW.symbol}` by more"
+PUBLISHED_LEGEND = (
+    f"`{EQUAL.symbol}` the published digits exactly; `{NEAR.symbol}` within {NEAR_DB:.2f} dB of them; "
+    f"`{ABOVE.symbol}` above and `{BELOW.symbol}` below by up to {FAR_DB:.2f} dB; "
+    f"`{FAR_ABOVE.symbol}` and `{FAR_BELOW.symbol}` by more"
+)
+
+VERDICTS: Mapping[Verdict, Mark] = {
+    "gain": Mark("▲", "blue"),
+    "loss": Mark("▼", "red"),
+    "not distinguishable": Mark("○", "gray"),
+    "too few images": Mark("?", "gray"),
+}
+VERDICT_LEGEND = (
+    "In brackets the 95 % interval of the difference. `▲` a gain and `▼` a loss that can be told from "
+    "chance over the images of the set; `○` cannot; `?` the set has too few images to tell"
 )
 
 
@@ -45,19 +58,16 @@ def ranks(values: Sequence[float | None]) -> list[Rank]:
         return ["" for _ in values]
     best = present[0]
     second = present[1] if len(present) > 1 and present[1] < best else None
-    return [
-        "best" if value == best else "second" if value == second and value is not None else ""
-        for value in values
-    ]
+    return ["best" if value == best else "second" if value == second is not None else "" for value in values]
 
 
-def tone(measured: float, published: float) -> Tone:
+def published_mark(measured: float, published: float) -> Mark:
     """Return the mark of a measured PSNR (dB) beside a published one that has two decimals."""
     if round(measured, 2) == round(published, 2):
-        return Tone.EQUAL
+        return EQUAL
     difference = measured - published
     if abs(difference) < NEAR_DB:
-        return Tone.NEAR
+        return NEAR
     if abs(difference) <= FAR_DB:
-        return Tone.ABOVE if difference > 0 else Tone.BELOW
-    return Tone.FAR_ABOVE if difference > 0 else Tone.FAR_BELOW
+        return ABOVE if difference > 0 else BELOW
+    return FAR_ABOVE if difference > 0 else FAR_BELOW

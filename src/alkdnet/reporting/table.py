@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from alkdnet.reporting.marks import Rank, Tone
+from alkdnet.reporting.marks import Mark, Rank
 
 _LATEX_CHARACTERS = {
     "&": r"\&",
@@ -39,7 +39,7 @@ class Cell:
 
     parts: tuple[Part, ...]
     difference: str = ""
-    tone: Tone | None = None
+    mark: Mark | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +101,8 @@ def _markdown_cell(cell: Cell) -> str:
     text = " / ".join(wrapped[part.rank].format(markdown_text(part.text)) for part in cell.parts)
     if not cell.difference:
         return text
-    symbol = f"{cell.tone.symbol} " if cell.tone else ""
-    return f"{text}<br>{symbol}{cell.difference}"
+    symbol = f" {cell.mark.symbol}" if cell.mark else ""
+    return f"{text}<br>{cell.difference}{symbol}"
 
 
 def markdown_text(text: str) -> str:
@@ -115,13 +115,13 @@ def _latex_cell(cell: Cell) -> str:
     text = " / ".join(wrapped[part.rank].format(latex_text(part.text)) for part in cell.parts)
     if not cell.difference:
         return text
-    colour = cell.tone.colour if cell.tone else "black"
+    colour = cell.mark.colour if cell.mark else "black"
     return f"{text} {{\\scriptsize\\textcolor{{{colour}}}{{{latex_text(cell.difference)}}}}}"
 
 
 def number(value: float | None, decimals: int, *, missing: str = "–") -> str:
     """Return a number with this many decimals, or the sign for a missing one."""
-    return missing if value is None else f"{value:.{decimals}f}"
+    return missing if value is None else f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
 
 
 def signed(value: float, decimals: int) -> str:

@@ -1,0 +1,121 @@
+"""The table of all runs: what each is, what it costs, and its PSNR and SSIM on every test set."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from alkdnet.config import Params
+from alkdnet.reporting.marks import Rank, ranks
+from alkdnet.reporting.published import RECIPE, set_label
+from alkdnet.reporting.results import Results, RunResults
+from alkdnet.reporting.table import Cell, Part, Table, number, text_cell
+
+PSNR_DIGITS, SSIM_DIGITS = 2, 4
+PARTIAL = "†"
+PARTIAL_LEGEND = f"`{PARTIAL}` mean over a part of the set only"
+
+
+def origin(run: RunResults) -> str:
+    """Say where the weights of a run come from, so that no row is taken for what it is not."""
+    if run.run.kind == "released":
+        return "authors' weights"
+    if run.run.kind == "interpolation":
+        return "interpolation"
+    iterations = run.iterations()
+    if iterations is None:
+        return "not trained yet"
+    if iterations == RECIPE.iterations:
+        return f"{iterations:,} iterations"
+    return f"{iterations:,} of {RECIPE.iterations:,} iterations"
+
+
+def runs_frame(params: Params, results: Results) -> pd.DataFrame:
+    """Return all runs, one a row.
+
+    Columns: run, label, kind, scale, seed, iterations, parameters, multi_adds, then for each test set
+    <set>_images, <set>_psnr (dB) and <set>_ssim; NaN where there is nothing.
+    """
+    rows = []
+    for run in results.runs.values():
+        row: dict[str, object] = {
+            "run": run.name,
+            "label": run.label,
+            "kind": run.run.kind,
+            "scale": run.run.scale,
+            "seed": run.run.seed if run.run.kind == "trained" else None,
+            "iterations": run.iterations(),
+            "parameters": None if run.cost is None else run.cost.parameters,
+            "multi_adds": None if run.cost is None else run.cost.multi_adds,
+        }
+        for name in params.names("test"):
+            score = run.scores.get(name)
+            row[f"{name}_images"] = None if score is None else score.images
+            row[f"{name}_psnr"] = None if score is None else score.psnr
+            row[f"{name}_ssim"] = None if score is None else score.ssim
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    counts = [
+        "seed",
+        "iterations",
+        "parameters",
+        "multi_adds",
+        *(f"{name}_images" for name in params.names("test")),
+    ]
+    return frame.astype(dict.fromkeys(counts, "Int64"))
+
+
+def runs_table(params: Params, results: Results, scale: int) -> Table:
+    """Return the runs of one scale, best and second marked by column among them."""
+    runs = [run for run in results.runs.values() if run.run.scale == scale]
+    sets = params.names("test")
+    columns = [score_cells(runs, name) for name in sets]
+    return Table(
+        caption=f"All runs at ×{scale}: PSNR (dB) / SSIM",
+        header=("Run", "Weights", "Parameters", "Multi-Adds", *(set_label(params, name) for name in sets)),
+        rows=[
+            (
+                *(text_cell(text) for text in (run.label, origin(run), *cost_texts(run))),
+                *(column[index] for column in columns),
+            )
+            for index, run in enumerate(runs)
+        ],
+        alignment="ll" + "r" * (2 + len(sets)),
+    )
+
+
+def cost_texts(run: RunResults) -> tuple[str, str]:
+    """Return parameters in thousands and Multi-Adds in 10^9 as they are printed."""
+    if run.cost is None or run.cost.parameters == 0:
+        return "–", "–"
+    return number(run.cost.parameters / 1e3, 1) + " K", number(run.cost.multi_adds / 1e9, 2) + " G"
+
+
+def score_cells(runs: Sequence[RunResults], name: str) -> list[Cell]:
+    """Return the column of one test set; its ranks are among complete means of these runs, as printed."""
+    return [
+        text_cell(_absence(run, name)) if psnr is None or ssim is None else Cell(parts=(psnr, ssim))
+        for run, psnr, ssim in zip(runs, _parts(runs, name, "psnr"), _parts(runs, name, "ssim"), strict=True)
+    ]
+
+
+def _parts(runs: Sequence[RunResults], name: str, measure: str) -> list[Part | None]:
+    digits = PSNR_DIGITS if measure == "psnr" else SSIM_DIGITS
+    scores = [run.scores.get(name) for run in runs]
+    values: list[float | None] = [
+        round(getattr(score, measure), digits) if score is not None else None for score in scores
+    ]
+    ranked = ranks(
+        [value if score and score.complete else None for value, score in zip(values, scores, strict=True)]
+    )
+    return [
+        None if score is None else _part(value, digits, rank, complete=score.complete)
+        for value, score, rank in zip(values, scores, ranked, strict=True)
+    ]
+
+
+def _part(value: float | None, digits: int, rank: Rank, *, complete: bool) -> Part:
+    return Part(text=number(value, digits) + ("" if complete else PARTIAL), rank=rank)
+
+
+def _absence(run: RunResults, name: str) -> str:
+    return "not available" if name in run.missing_sets else "–"

@@ -1,0 +1,190 @@
+"""A parameter file and a results tree as the stages leave it, with made-up numbers."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from alkdnet.config import Params, load_params
+from alkdnet.paths import Paths
+
+PARAMETERS = """
+name: trial
+root: .
+params_file: params.yaml
+dir: trial
+datasets:
+  photographs: {use: train, source: embedded_train}
+  set5: {use: test, source: set5}
+  urban100: {use: test, source: urban100}
+  manga109: {use: test, source: manga109, path: manga109}
+  imdn_x2: {use: weights, source: imdn_x2}
+downscale: {scales: [2, 3, 4], border: replicate}
+train:
+  iterations: 300
+  batch_size: 8
+  patch_size: 24
+  learning_rate: 1.0e-3
+  final_learning_rate: 1.0e-7
+  beta1: 0.9
+  beta2: 0.999
+  validation_set: set5
+  validation_interval: 50
+  log_interval: 10
+  checkpoint_interval: 100
+  precision: float32
+  device: cpu
+  compile: false
+  threads: 1
+  processes: 1
+runs:
+  bicubic_x2: {kind: interpolation, network: bicubic, scale: 2, inputs: checked/ok}
+  bsrn_x2: &bsrn
+    kind: trained
+    network: alkdnet
+    scale: 2
+    inputs: patches/x2
+    blocks: 2
+    convolution: bsconv
+    fusion: bsconv
+    residual: fsrl
+    block_norm: false
+    esa_padding: 0
+  imdn_x2: {kind: released, network: imdn, scale: 2, inputs: raw/weights/imdn_x2}
+  alkdnet_x2: {kind: trained, network: alkdnet, scale: 2, inputs: patches/x2, blocks: 2}
+  kernel5_x2: {<<: *bsrn, convolution: alkconv, kernel_size: 5}
+  kernel9_x2: {<<: *bsrn, convolution: alkconv, kernel_size: 9}
+  bsrn_x2_seed1: {<<: *bsrn, seed: 1}
+  alkdnet_x4: {kind: trained, network: alkdnet, scale: 4, inputs: patches/x4, blocks: 2}
+evaluate:
+  channel: y
+  round_luma: false
+  crop: null
+  self_ensemble: false
+  tile: null
+  device: cpu
+  threads: 1
+complexity: {width: 1280, height: 720}
+features:
+  maps_run: alkdnet_x2
+  maps_set: set5
+  maps_image: img_001
+  field_runs: [bsrn_x2, alkdnet_x2]
+  field_size: 33
+  field_images: 1
+  crops:
+    - {set: set5, image: img_001, scale: 2, top: 8, left: 8, height: 24, width: 32}
+report:
+  title: A trial
+  summary: Made-up numbers.
+  hardware: a test
+  labels:
+    bicubic_x2: Bicubic
+    bsrn_x2: BSRN
+    imdn_x2: IMDN
+    alkdnet_x2: ALKDNet
+    alkdnet_x4: ALKDNet
+    kernel5_x2: ALKConv, k = 5
+  table1: {title: Kernel size, baseline: bsrn_x2, rows: [bsrn_x2, kernel5_x2, kernel9_x2]}
+  table2: {title: Residual learning, baseline: bsrn_x2, rows: []}
+  table3: {title: Pixel normalisation, baseline: bsrn_x2, rows: [bsrn_x2, absent_x2]}
+  table4:
+    Bicubic: [bicubic_x2]
+    IMDN: [imdn_x2]
+    BSRN: [bsrn_x2]
+    ALKDNet: [alkdnet_x2, alkdnet_x4]
+  curves: [bsrn_x2, kernel9_x2]
+  seeds: {bsrn_x2: [bsrn_x2_seed1]}
+"""
+
+# PSNR over bicubic of each run, and its share that varies from image to image.
+LEVELS = {
+    "bicubic_x2": 0.0,
+    "bsrn_x2": 2.0,
+    "imdn_x2": 1.5,
+    "alkdnet_x2": 2.3,
+    "kernel5_x2": 2.05,
+    "kernel9_x2": 2.2,
+    "bsrn_x2_seed1": 2.01,
+    "alkdnet_x4": -4.0,
+}
+IMAGES = {"set5": 5, "urban100": 12}
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Params:
+    """Return the parameters above."""
+    path = tmp_path / "params.yaml"
+    path.write_text(PARAMETERS, encoding="utf-8")
+    return load_params(path)
+
+
+@pytest.fixture
+def tree(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    """Write a whole results tree and return its paths; the working directory is its root."""
+    monkeypatch.chdir(tmp_path)
+    paths = Paths(Path(params.dir), params.name)
+    for index, name in enumerate(params.runs):
+        _write_evaluation(paths.evaluation(name), LEVELS[name], index)
+        if params.runs[name].kind == "trained":
+            _write_model(paths.model(name), LEVELS[name])
+    write(
+        paths.complexity,
+        {
+            name: {
+                "parameters": 372_716 if "alkdnet" in name else 331_628,
+                "multi_adds": 81_756_500_000,
+                "multi_adds_convolutions": 79_456_000_000,
+                "activations": 1,
+            }
+            for name in params.runs
+        },
+    )
+    return paths
+
+
+def write(path: Path, content: object) -> None:
+    """Write JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _write_evaluation(folder: Path, level: float, index: int) -> None:
+    rows = []
+    random = np.random.default_rng(index)
+    for name, count in IMAGES.items():
+        base = np.linspace(30, 36, count)
+        for image in range(count):
+            psnr = base[image] + level + 0.01 * random.standard_normal()
+            rows.append([name, f"img_{image + 1:03d}", 256, 320, psnr, 0.9 + 0.01 * level])
+    images = pd.DataFrame(rows, columns=["set", "image", "height", "width", "psnr", "ssim"])
+    folder.mkdir(parents=True)
+    images.to_csv(folder / "images.csv", index=False)
+    means = images.groupby("set", sort=False)[["psnr", "ssim"]].mean()
+    sets = {
+        name: {"images": IMAGES[name], "psnr": means["psnr"][name], "ssim": means["ssim"][name]}
+        for name in IMAGES
+    }
+    write(folder / "sets.json", {"sets": sets, "missing": {"manga109": "not available"}})
+
+
+def _write_model(folder: Path, level: float) -> None:
+    iterations = np.arange(10, 301, 10)
+    history = pd.DataFrame(
+        {
+            "iteration": iterations,
+            "loss": 0.05 / np.sqrt(iterations),
+            "learning_rate": 1e-3 * (1 + np.cos(np.pi * iterations / 300)) / 2,
+            "validation_psnr": [
+                33 + level * (1 - np.exp(-step / 60)) if step % 50 == 0 else None for step in iterations
+            ],
+        }
+    )
+    folder.mkdir(parents=True)
+    history.to_csv(folder / "history.csv", index=False)
+    write(
+        folder / "run.json",
+        {"iterations": 300, "parameters": 1, "torch": "2.13.0", "weights_sha256": "0" * 64, "recipe": {}},
+    )

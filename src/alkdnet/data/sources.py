@@ -1,8 +1,8 @@
 """Where every data set and every file of released weights is published: one table, `SOURCES`.
 
 Digests and sizes come from digests.json beside this file, by URL: DIV2K's and Flickr2K's as published, the
-test sets' and the weights' computed from the files at the pinned commits, the photographs' from scikit-image's
-own registry. A file without a digest there has its SHA-256 recorded at its first download (see `download`).
+test sets' and the weights' computed from the files at the pinned commits, the photographs' from the registry
+of scikit-image. A file without a digest there has its SHA-256 recorded at its first download.
 """
 
 import json

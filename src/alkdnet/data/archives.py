@@ -1,0 +1,162 @@
+"""Taking the images out of a published zip or tar; a hostile or broken archive is refused as a whole."""
+
+import os
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from alkdnet.errors import UserError
+
+CHUNK_BYTES = 1 << 20
+# Images are compressed already: DIV2K's zip is as large as its content. A bomb is larger by thousands.
+LARGEST_EXPANSION = 8
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError)
+
+
+class ArchiveError(UserError):
+    """An archive that is not used, hostile or broken; as a download it is not worth keeping."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file inside an archive: `path` within it, declared size in `bytes`."""
+
+    path: str
+    bytes: int
+
+    @property
+    def name(self) -> str:
+        """Return the file's name without folders, which is the one it gets on our disk."""
+        return PurePosixPath(self.path).name
+
+
+def images_in(archive: Path, pattern: str) -> list[Member]:
+    """Return the members that match `folder/pattern`, after looking at every member of the archive.
+
+    Raises:
+        ArchiveError: it is truncated or damaged, is neither zip nor uncompressed tar, or has any member with
+            an absolute path, `..`, a link, a device, an encrypted or sparse file, declares more than
+            `LARGEST_EXPANSION` times its own size, or has two matching members of one name.
+    """
+    with _opened(archive) as content:
+        return _chosen(archive, content.members, pattern)
+
+
+def extract(archive: Path, pattern: str, folder: Path, advance: Callable[[int], None]) -> None:
+    """Write the members that match `folder/pattern` into `folder`, flat, one after the other.
+
+    `advance` is told of every chunk's bytes. Each file is flushed to the disk, so that the archive may be
+    deleted afterwards. The caller removes `folder` after a failure.
+
+    Raises:
+        ArchiveError: as for `images_in`, or a member is not of its declared size or fails its checksum.
+    """
+    with _opened(archive) as content:
+        for member in _chosen(archive, content.members, pattern):
+            try:
+                with content.open(member) as packed:
+                    _write(packed, member, folder / member.name, advance)
+            except _BROKEN as error:
+                raise ArchiveError(f"{archive.name}: {member.path} is damaged: {error}") from error
+
+
+def _write(packed: IO[bytes], member: Member, target: Path, advance: Callable[[int], None]) -> None:
+    left = member.bytes
+    with target.open("xb") as written:
+        while chunk := packed.read(CHUNK_BYTES):
+            left -= len(chunk)
+            if left < 0:
+                break
+            written.write(chunk)
+            advance(len(chunk))
+        written.flush()
+        os.fsync(written.fileno())
+    if left:
+        raise EOFError(f"declared as {member.bytes} bytes, found {'more' if left < 0 else 'less'}")
+
+
+def _chosen(archive: Path, members: list[Member], pattern: str) -> list[Member]:
+    """Check all members and return those that match."""
+    declared = sum(member.bytes for member in members)
+    if declared > LARGEST_EXPANSION * archive.stat().st_size:
+        raise ArchiveError(f"{archive.name}: refused, it would unpack to {declared} bytes")
+    folder, _, names = pattern.rpartition("/")
+    chosen: dict[str, Member] = {}
+    for member in members:
+        path = PurePosixPath(member.path)
+        if str(path.parent) != folder or not fnmatchcase(path.name, names):
+            continue
+        twin = chosen.setdefault(member.name.casefold(), member)
+        if twin is not member:
+            raise ArchiveError(f"{archive.name}: refused, it holds {twin.path} and {member.path}")
+    return list(chosen.values())
+
+
+def _check_path(archive: Path, path: str) -> None:
+    parts = path.split("/")
+    windows = "\\" in path or (len(path) > 1 and path[1] == ":")
+    if path.startswith("/") or ".." in parts or windows or not path.isprintable():
+        raise ArchiveError(f"{archive.name}: refused, a member wants to be written to {path!r}")
+
+
+class _Zip:
+    def __init__(self, path: Path, raw: IO[bytes]) -> None:
+        self._zip = zipfile.ZipFile(raw)
+        self._infos: dict[str, zipfile.ZipInfo] = {}
+        self.members: list[Member] = []
+        for info in self._zip.infolist():
+            _check_path(path, info.orig_filename)
+            kind = stat.S_IFMT(info.external_attr >> 16)
+            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise ArchiveError(f"{path.name}: refused, {info.filename} is a link or a device")
+            if info.flag_bits & 1:
+                raise ArchiveError(f"{path.name}: refused, {info.filename} is encrypted")
+            if not info.is_dir():
+                self.members.append(Member(info.filename, info.file_size))
+                self._infos[info.filename] = info
+
+    def open(self, member: Member) -> IO[bytes]:
+        return self._zip.open(self._infos[member.path])
+
+
+class _Tar:
+    def __init__(self, path: Path, raw: IO[bytes]) -> None:
+        self._tar = tarfile.TarFile(fileobj=raw)
+        self._infos: dict[str, tarfile.TarInfo] = {}
+        self.members: list[Member] = []
+        for info in self._tar:
+            _check_path(path, info.name)
+            if info.isdir():
+                continue
+            if not info.isreg() or info.issparse():
+                raise ArchiveError(f"{path.name}: refused, {info.name} is a link, a device or sparse")
+            self.members.append(Member(info.name, info.size))
+            self._infos[info.name] = info
+        # tarfile takes a cut or garbled header for the end; the true end is a block of zeros.
+        raw.seek(self._tar.offset)
+        if raw.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError(f"cut or damaged at byte {self._tar.offset}")
+
+    def open(self, member: Member) -> IO[bytes]:
+        content = self._tar.extractfile(self._infos[member.path])
+        assert content is not None, "only regular files are members"
+        return content
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_Zip | _Tar]:
+    with path.open("rb") as raw:
+        try:
+            is_zip = zipfile.is_zipfile(raw)
+            raw.seek(0)
+            content = _Zip(path, raw) if is_zip else _Tar(path, raw)
+        except _BROKEN as error:
+            raise ArchiveError(f"{path.name}: not a complete zip or tar archive: {error}") from error
+        yield content

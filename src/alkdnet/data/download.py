@@ -1,0 +1,310 @@
+"""Filling a folder with one data set: from the network, a mirror, or what is on this computer."""
+
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import httpx
+
+from alkdnet.data.archives import ArchiveError, extract, images_in
+from alkdnet.data.digests import DigestLedger
+from alkdnet.data.local import copy_embedded, copy_folder, copy_gated
+from alkdnet.data.sources import PublishedFile, Source
+from alkdnet.data.space import require_space
+from alkdnet.data.transfer import Patience, Transfer, TransferError, part_of
+from alkdnet.errors import UserError
+from alkdnet.files import atomic_directory, sha256_file
+from alkdnet.progress import Progress
+
+logger = logging.getLogger(__name__)
+CONNECTIONS = 8
+PROBLEMS_SHOWN = 20
+
+
+def fetch(
+    source: Source,
+    destination: Path,
+    *,
+    cache: Path,
+    mirror: str | None,
+    digests: Path,
+    folder: Path | None = None,
+    patience: Patience = Patience(),  # noqa: B008  (frozen)
+) -> None:
+    """Fill `destination` with the files of a set, flat, all or nothing; what was there before is replaced.
+
+    `cache` keeps what has arrived of an unfinished download: a call after an interruption goes on from there.
+    `mirror`, a folder or a base URL, holds `https://host/path` at `<mirror>/host/path`; with a mirror,
+    nothing is asked of the network beside it. `digests` is the JSON file that records the SHA-256 of files
+    published without one. `folder` is the user's own, for the sources `folder` and `manga109`; the latter
+    without its folder, or with an empty one, yields a folder with `NOT_AVAILABLE.txt` alone.
+
+    Raises:
+        UserError: something is missing, unreachable, damaged or too large; all files and reasons at once.
+    """
+    if source.kind in ("files", "archives"):
+        with _alone(cache, source):
+            _remove_remains(destination)
+            _download(source, destination, cache / source.name, mirror, DigestLedger(digests), patience)
+    elif source.kind == "embedded":
+        copy_embedded(source, destination)
+    elif source.kind == "gated":
+        copy_gated(source, destination, folder)
+    elif folder is None:
+        raise UserError("the source `folder` needs the path of your folder of images")
+    else:
+        copy_folder(folder, destination)
+
+
+@contextmanager
+def _alone(cache: Path, source: Source) -> Iterator[None]:
+    """Let one process at a time download a set into one cache."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{source.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("%s: another process is downloading it, waiting", source.name)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _remove_remains(destination: Path) -> None:
+    """Delete what a killed process had unpacked; the lock says that none is at work."""
+    for remains in destination.parent.glob(f".{destination.name}.*.tmp"):
+        shutil.rmtree(remains, ignore_errors=True)
+
+
+def _download(
+    source: Source,
+    destination: Path,
+    arrived: Path,
+    mirror: str | None,
+    ledger: DigestLedger,
+    patience: Patience,
+) -> None:
+    wanted = [ledger.expected(file) for file in source.files]
+    if mirror is None or mirror.startswith(("http://", "https://")):
+        arrived.mkdir(exist_ok=True)
+        paths = [arrived / file.name for file in wanted]
+        found = _from_network(source, wanted, paths, destination, mirror, patience)
+        try:
+            _place(source, wanted, paths, destination, _link)
+        except ArchiveError:
+            shutil.rmtree(arrived)
+            raise
+    else:
+        paths, found = _from_mirror_folder(source, wanted, Path(mirror))
+        _place(source, wanted, paths, destination, shutil.copyfile)
+    ledger.record({file.urls[0]: found[file.name] for file in wanted if file.sha256 is None})
+    # Only now: a process killed before this line finds everything again.
+    shutil.rmtree(arrived, ignore_errors=True)
+
+
+def _from_mirror_folder(
+    source: Source, wanted: Sequence[PublishedFile], mirror: Path
+) -> tuple[list[Path], dict[str, str]]:
+    """Return where the files lie in a mirror folder, and their digests by name, after checking them."""
+    paths, problems = [], []
+    found: dict[str, str] = {}
+    for file in wanted:
+        places = [mirror / _host_and_path(url) for url in file.urls]
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
+            problems.append(f"{file.name}: no file {places[0]}")
+            continue
+        paths.append(path)
+        found[file.name] = sha256_file(path)
+        problem = _difference(path, found[file.name], file)
+        if problem:
+            problems.append(f"{file.name}: {path}: {problem}")
+    if problems:
+        hint = f"The mirror {mirror} is used alone; without a mirror, files come from the network."
+        raise _failure(source, problems, hint)
+    return paths, found
+
+
+def _host_and_path(url: str) -> str:
+    """Return a URL without its scheme, with %20 and the like resolved."""
+    parts = urlsplit(url)
+    return parts.netloc + unquote(parts.path)
+
+
+def _difference(path: Path, sha256: str, file: PublishedFile) -> str:
+    """Say in what a local file differs from the published one; empty: in nothing that is known."""
+    size = path.stat().st_size
+    if file.bytes is not None and size != file.bytes:
+        return f"{size} bytes instead of {file.bytes}"
+    if file.sha256 is not None and sha256 != file.sha256:
+        return f"its SHA-256 is {sha256}, not {file.sha256}"
+    if file.md5 is not None and file.sha256 is None:
+        with path.open("rb") as content:
+            md5 = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        if md5 != file.md5:
+            return f"its MD5 is {md5}, not {file.md5}"
+    return ""
+
+
+def _from_network(
+    source: Source,
+    wanted: Sequence[PublishedFile],
+    paths: Sequence[Path],
+    destination: Path,
+    mirror: str | None,
+    patience: Patience,
+) -> dict[str, str]:
+    """Bring all files to `paths`, several at once; return their SHA-256 by name."""
+    found: dict[str, str] = {}
+    problems: list[str] = []
+    timeout = httpx.Timeout(patience.timeout_s)
+    with httpx.Client(follow_redirects=True, timeout=timeout, headers={"User-Agent": "alkdnet"}) as client:
+        todo = []
+        for file, path in zip(wanted, paths, strict=True):
+            there = _digest_if_there(path, file)
+            if there is None:
+                todo.append((_with_size(client, source, file, mirror), path))
+            else:
+                found[file.name] = there
+        require_space(_needs(source, todo, destination))
+        stopped = threading.Event()
+        transfer = Transfer(client, patience, stopped)
+        with _shared_progress(source, todo) as advance, ThreadPoolExecutor(CONNECTIONS) as threads:
+
+            def bring(file: PublishedFile, path: Path) -> None:
+                try:
+                    found[file.name] = transfer.fetch(file, _addresses(file, mirror), path, advance)
+                except TransferError as error:
+                    problems.append(f"{file.name}: {error}")
+
+            try:
+                for done in [threads.submit(bring, file, path) for file, path in todo]:
+                    done.result()
+            except BaseException:
+                stopped.set()
+                threads.shutdown(cancel_futures=True)
+                raise
+    if problems:
+        hint = "What has arrived is kept; run the same command again to go on."
+        raise _failure(source, problems, f"{hint} The mirror {mirror} is used alone." if mirror else hint)
+    return found
+
+
+def _addresses(file: PublishedFile, mirror: str | None) -> tuple[str, ...]:
+    """Return the URLs to ask for a file."""
+    if mirror is None:
+        return file.urls
+    return tuple(f"{mirror.rstrip('/')}/{url.partition('://')[2]}" for url in file.urls)
+
+
+def _digest_if_there(path: Path, file: PublishedFile) -> str | None:
+    """Return the SHA-256 of the right file if an earlier call, or the user, has put it into the cache."""
+    if not path.exists():
+        return None
+    sha256 = sha256_file(path)
+    problem = _difference(path, sha256, file)
+    if problem:
+        logger.warning("%s is downloaded anew: %s", path, problem)
+        path.unlink()
+    return None if problem else sha256
+
+
+def _with_size(
+    client: httpx.Client, source: Source, file: PublishedFile, mirror: str | None
+) -> PublishedFile:
+    """Ask for the size of an archive that is published without one: the bar and the space check want it."""
+    if file.bytes is not None or source.kind != "archives":
+        return file
+    try:
+        answer = client.head(_addresses(file, mirror)[0]).raise_for_status()
+    except httpx.HTTPError:
+        return file
+    length = answer.headers.get("Content-Length", "")
+    return replace(file, bytes=int(length)) if length.isdecimal() else file
+
+
+def _needs(
+    source: Source, todo: Sequence[tuple[PublishedFile, Path]], destination: Path
+) -> Iterator[tuple[Path, int]]:
+    """Yield what is to be written where, in bytes, as far as it is known."""
+    for file, path in todo:
+        if file.bytes is not None:
+            part = part_of(path)
+            yield path.parent, file.bytes - (part.stat().st_size if part.exists() else 0)
+            # Images hardly compress: unpacked, an archive of them is as large again.
+            yield destination, file.bytes if source.kind == "archives" else 0
+
+
+@contextmanager
+def _shared_progress(
+    source: Source, todo: Sequence[tuple[PublishedFile, Path]]
+) -> Iterator[Callable[[int], None]]:
+    """Show the bytes of all files as one; yield a function that threads may call."""
+    sizes = [file.bytes for file, _ in todo]
+    total = None if None in sizes else sum(size for size in sizes if size is not None)
+    there = sum(part_of(path).stat().st_size for _, path in todo if part_of(path).exists())
+    lock = threading.Lock()
+    with Progress(total, description=source.name, unit="B", initial=there) as shown:
+
+        def advance(units: int) -> None:
+            with lock:
+                shown.advance(units)
+
+        yield advance
+
+
+def _place(
+    source: Source,
+    wanted: Sequence[PublishedFile],
+    paths: Sequence[Path],
+    destination: Path,
+    bring: Callable[[Path, Path], object],
+) -> None:
+    """Unpack archives, `bring` other files, into `destination`."""
+    if source.kind == "archives":
+        _unpack(
+            source,
+            [(path, file.members or "*") for file, path in zip(wanted, paths, strict=True)],
+            destination,
+        )
+        return
+    with atomic_directory(destination) as temporary:
+        for file, path in zip(wanted, paths, strict=True):
+            bring(path, temporary / file.name)
+
+
+def _unpack(source: Source, archives: Sequence[tuple[Path, str]], destination: Path) -> None:
+    members = [member for path, pattern in archives for member in images_in(path, pattern)]
+    if len(members) != source.images:
+        raise ArchiveError(f"{source.name}: {len(members)} images in the archive, {source.images} expected")
+    unpacked = sum(member.bytes for member in members)
+    require_space([(destination, unpacked)])
+    progress = Progress(unpacked, description=f"{source.name}: unpacking", unit="B")
+    with atomic_directory(destination) as temporary, progress as shown:
+        for path, pattern in archives:
+            extract(path, pattern, temporary, shown.advance)
+
+
+def _link(path: Path, target: Path) -> None:
+    """Give a file of the cache a second name, which becomes its only one; copy it across file systems."""
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copyfile(path, target)
+
+
+def _failure(source: Source, problems: list[str], hint: str) -> UserError:
+    shown = sorted(problems)[:PROBLEMS_SHOWN]
+    if len(problems) > len(shown):
+        shown.append(f"and {len(problems) - len(shown)} more")
+    return UserError(
+        "\n".join([f"{source.name} could not be fetched:", *(f"  {line}" for line in shown), hint])
+    )

@@ -1,0 +1,306 @@
+"""One file over HTTP: resumed where it was cut, tried at all its homes, checked while it streams."""
+
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+
+from alkdnet.data.sources import PublishedFile
+from alkdnet.files import atomic_path
+
+logger = logging.getLogger(__name__)
+CHUNK_BYTES = 1 << 18
+_TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+# How a file begins; looked at where no digest is known, so that a portal's login page is not taken for data.
+_SIGNATURES: dict[str, tuple[bytes, ...]] = {
+    ".png": (b"\x89PNG\r\n\x1a\n",),
+    ".jpg": (b"\xff\xd8\xff",),
+    ".zip": (b"PK",),
+    ".pth": (b"PK", b"\x80"),
+}
+
+
+@dataclass(frozen=True)
+class Patience:
+    """When to give up on a file.
+
+    After `attempts` failures in a row that brought no new byte; the pause is `first_wait_s` after the first
+    and doubles up to `longest_wait_s`. A server that is silent for `timeout_s` has failed.
+    """
+
+    attempts: int = 6
+    first_wait_s: float = 1.0
+    longest_wait_s: float = 60.0
+    timeout_s: float = 30.0
+
+    def wait_s(self, failures: int) -> float:
+        """Return the pause after so many failures."""
+        return min(self.first_wait_s * 2.0 ** (failures - 1), self.longest_wait_s)
+
+
+class TransferError(Exception):
+    """The file could not be had from any of its homes; the message gives each one's reason."""
+
+
+class Stopped(Exception):  # noqa: N818
+    """Another part of the program asked to stop; what has arrived stays for the next time."""
+
+
+class _Temporary(Exception):  # noqa: N818
+    def __init__(self, reason: str, wait_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.wait_s = wait_s
+
+
+class _Permanent(Exception):  # noqa: N818
+    pass
+
+
+def part_of(target: Path) -> Path:
+    """Return where a file is that is still arriving at `target`."""
+    return target.with_name(target.name + ".part")
+
+
+class PartialFile:
+    """What has arrived of one file: `path`, beside it `<path>.json` with its home and version.
+
+    Digests are kept up to date while the bytes come in; those of an earlier process are read once.
+    """
+
+    def __init__(self, path: Path, *, md5: bool, advance: Callable[[int], None]) -> None:
+        self.path = path
+        self.size = 0
+        self.homes: set[str] = set()
+        self.url = ""
+        self.validator = ""
+        self.total: int | None = None
+        self._note = path.with_name(path.name + ".json")
+        self._advance = advance
+        self._md5 = md5
+        self._start_digests()
+        if path.exists():
+            self._take_up()
+
+    def _start_digests(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self._md5_hash = hashlib.md5(usedforsecurity=False) if self._md5 else None
+
+    def _take_up(self) -> None:
+        try:
+            note = json.loads(self._note.read_text(encoding="utf-8"))
+            self.url, self.validator, self.total = note["url"], note["validator"], note["total"]
+        except (OSError, ValueError, KeyError):
+            self.discard()
+            return
+        with self.path.open("rb") as arrived:
+            while chunk := arrived.read(CHUNK_BYTES):
+                self._digest(chunk)
+        self.homes = {self.url, "an earlier process"}
+
+    def _digest(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        self._sha256.update(chunk)
+        if self._md5_hash is not None:
+            self._md5_hash.update(chunk)
+
+    def begin(self, url: str, validator: str, total: int | None) -> None:
+        """Start from nothing with the version of the file that `url` has now."""
+        self.discard()
+        self.url, self.validator, self.total = url, validator, total
+        with atomic_path(self._note) as temporary:
+            temporary.write_text(json.dumps({"url": url, "validator": validator, "total": total}))
+
+    def append(self, chunks: httpx.Response, url: str, stopped: threading.Event) -> None:
+        """Write the body of a response behind what is there."""
+        self.homes.add(url)
+        with self.path.open("ab", buffering=0) as file:
+            # As they come: gathered into larger chunks, the last ones would be lost when the line is cut.
+            for chunk in chunks.iter_raw():
+                if stopped.is_set():
+                    raise Stopped
+                if self.total is not None and self.size + len(chunk) > self.total:
+                    raise _Temporary(f"more than the {self.total} bytes that it announced")
+                file.write(chunk)
+                self._digest(chunk)
+                self._advance(len(chunk))
+
+    def discard(self) -> None:
+        """Delete everything."""
+        self._advance(-self.size)
+        self.path.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
+        self.size = 0
+        self.homes = set()
+        self.url = self.validator = ""
+        self.total = None
+        self._start_digests()
+
+    def finish(self, target: Path) -> str:
+        """Move the whole file to `target` and return its SHA-256."""
+        with self.path.open("rb") as whole:
+            os.fsync(whole.fileno())
+        self.path.replace(target)
+        self._note.unlink(missing_ok=True)
+        return self._sha256.hexdigest()
+
+    def wrong(self, file: PublishedFile) -> str:
+        """Say what speaks against these bytes being the file; empty: nothing."""
+        if file.bytes is not None and self.size != file.bytes:
+            return f"{self.size} bytes instead of {file.bytes}"
+        if file.sha256 is not None and self._sha256.hexdigest() != file.sha256:
+            return f"its SHA-256 is {self._sha256.hexdigest()}, not {file.sha256}"
+        if self._md5_hash is not None and self._md5_hash.hexdigest() != file.md5:
+            return f"its MD5 is {self._md5_hash.hexdigest()}, not {file.md5}"
+        signatures = _SIGNATURES.get(Path(file.name).suffix)
+        with self.path.open("rb") as arrived:
+            begins = arrived.read(8)
+        if file.sha256 is None and signatures is not None and not begins.startswith(signatures):
+            return f"it does not begin as a {Path(file.name).suffix} file does"
+        return ""
+
+
+class Transfer:
+    """Fetches files with one client; may be used from several threads."""
+
+    def __init__(self, client: httpx.Client, patience: Patience, stopped: threading.Event) -> None:
+        self._client = client
+        self._patience = patience
+        self._stopped = stopped
+        # One file waits for a host that is down; those behind it need not wait again.
+        self._down: set[str] = set()
+
+    def fetch(
+        self, file: PublishedFile, urls: tuple[str, ...], target: Path, advance: Callable[[int], None]
+    ) -> str:
+        """Bring the file to `target` and return its SHA-256; `urls` are its homes as they are to be asked.
+
+        Bytes arrive in `<target>.part` and become `target` once they are whole and have the right digest.
+        `advance` is told of bytes that arrive, and of discarded ones with a minus.
+
+        Raises:
+            TransferError: no home could give the right bytes, or they could not be written.
+            Stopped: the event given to the constructor was set.
+        """
+        part = PartialFile(target.with_name(target.name + ".part"), md5=file.md5 is not None, advance=advance)
+        homes = list(urls)
+        reasons: dict[str, str] = {}
+        reached, failures, turn = part.size, 0, 0
+        while homes and failures < self._attempts(homes):
+            url = homes[turn % len(homes)]
+            wait_s = 0.0
+            try:
+                self._receive(url, file, part)
+                self._check(url, file, part)
+                self._down.discard(_host(url))
+                return part.finish(target)
+            except _Permanent as error:
+                reasons[url] = str(error)
+                homes.remove(url)
+                continue
+            except (_Temporary, httpx.HTTPError) as error:
+                reasons[url] = str(error) or type(error).__name__
+                wait_s = getattr(error, "wait_s", 0.0)
+            except OSError as error:
+                raise TransferError(f"cannot be written to {part.path}: {error.strerror}") from error
+            failures = 0 if part.size > reached else failures + 1
+            reached = max(reached, part.size)
+            turn += 1
+            logger.info("%s: %s, %d bytes there", url, reasons[url], part.size)
+            if failures < self._attempts(homes):
+                pause_s = max(self._patience.wait_s(max(failures, 1)), wait_s)
+                if self._stopped.wait(min(pause_s, self._patience.longest_wait_s)):
+                    raise Stopped
+        if homes and part.size == 0:
+            self._down.update(_host(url) for url in homes)
+        raise TransferError("; ".join(f"{_host(url)}: {reason}" for url, reason in reasons.items()))
+
+    def _attempts(self, homes: list[str]) -> int:
+        return 1 if all(_host(url) in self._down for url in homes) else self._patience.attempts
+
+    def _receive(self, url: str, file: PublishedFile, part: PartialFile) -> None:
+        """Ask one home once for what is missing."""
+        known = file.bytes if file.bytes is not None else part.total
+        if part.size and part.size == known:
+            return
+        same_version = part.url == url and bool(part.validator)
+        # Without a digest, nothing but the server's word tells that the two pieces belong together.
+        if part.size and not (same_version or file.sha256 or file.md5):
+            part.discard()
+        headers = {"Accept-Encoding": "identity"}
+        if part.size:
+            headers["Range"] = f"bytes={part.size}-"
+            if same_version:
+                headers["If-Range"] = part.validator
+        with self._client.stream("GET", url, headers=headers) as response:
+            if self._accept(url, file, part, response):
+                part.append(response, url, self._stopped)
+
+    def _accept(self, url: str, file: PublishedFile, part: PartialFile, response: httpx.Response) -> bool:
+        """Judge the head of a response; return whether its body is wanted."""
+        status = response.status_code
+        if status in _TRY_AGAIN:
+            raise _Temporary(f"HTTP {status}", _retry_after_s(response))
+        first, total = _content_range(response) if status in (206, 416) else (0, _length(response))
+        if status == 416 and total == part.size:
+            return False
+        if status == 416 or (status == 206 and first != part.size):
+            part.discard()
+            raise _Temporary(f"HTTP {status} for another range than asked")
+        if status not in (200, 206):
+            raise _Permanent(f"HTTP {status}")
+        if url.startswith("https:") and response.url.scheme != "https":
+            raise _Permanent("redirects to an address without encryption")
+        if total is not None and file.bytes is not None and total != file.bytes:
+            raise _Permanent(f"it has {total} bytes instead of {file.bytes}")
+        if status == 200 or part.size == 0:
+            part.begin(url, _validator(response), total)
+        elif None not in (total, part.total) and total != part.total:
+            part.discard()
+            raise _Temporary(f"it now has {total} bytes")
+        return True
+
+    def _check(self, url: str, file: PublishedFile, part: PartialFile) -> None:
+        problem = part.wrong(file)
+        if not problem:
+            return
+        whole_from_here = part.homes == {url}
+        part.discard()
+        logger.warning("%s from %s is discarded: %s", file.name, url, problem)
+        if whole_from_here:
+            raise _Permanent(problem)
+        raise _Temporary(problem)
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc
+
+
+def _length(response: httpx.Response) -> int | None:
+    text = response.headers.get("Content-Length", "")
+    return int(text) if text.isdecimal() and "Content-Encoding" not in response.headers else None
+
+
+def _content_range(response: httpx.Response) -> tuple[int | None, int | None]:
+    """Return the first byte and the total that `Content-Range: bytes first-last/total` states."""
+    span, _, total = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
+    first = span.partition("-")[0]
+    return int(first) if first.isdecimal() else None, int(total) if total.isdecimal() else None
+
+
+def _validator(response: httpx.Response) -> str:
+    """Return what If-Range may name: a strong ETag, else the date; empty: neither."""
+    etag: str = response.headers.get("ETag", "")
+    date: str = response.headers.get("Last-Modified", "")
+    return etag if etag.startswith('"') else date
+
+
+def _retry_after_s(response: httpx.Response) -> float:
+    text = response.headers.get("Retry-After", "")
+    return float(text) if text.isdecimal() else 0.0

@@ -88,7 +88,7 @@ class _Counter:
                 self.activations += output.numel()
             case nn.ConvTranspose2d():
                 self.convolutions += inputs[0].numel() * module.weight[0].numel()
-                self.convolutions_thop += output.numel() * module.weight[:, 0].numel()
+                self.convolutions_thop += output.numel() * module.weight[:, 0].numel() // module.groups
                 self.activations += output.numel()
             case nn.LayerNorm():
                 self.others += 4 * output.numel()

@@ -1,0 +1,224 @@
+"""Every network and every option: shapes, gradients, counts, other uses of the module."""
+
+import inspect
+import math
+
+import pytest
+import torch
+from beartype import beartype
+from jaxtyping import Float, jaxtyped
+from torch import Tensor, nn
+
+from alkdnet.models.build import build, network_class, network_names
+from alkdnet.networks.bicubic import Bicubic
+
+BSRN = {
+    "convolution": "bsconv",
+    "fusion": "bsconv",
+    "residual": "fsrl",
+    "block_norm": False,
+    "esa_padding": 0,
+}
+SMALL = {"blocks": 1, "channels": 8}
+# Small enough to run, every option in every value.
+VARIANTS = {
+    "alkdnet": ("alkdnet", SMALL | {"blocks": 2}),
+    "alkdnet-k3": ("alkdnet", SMALL | {"kernel_size": 3}),
+    "alkdnet-k11": ("alkdnet", SMALL | {"kernel_size": 11}),
+    "alkdnet-fsrl": ("alkdnet", SMALL | {"residual": "fsrl"}),
+    "alkdnet-abrl": ("alkdnet", SMALL | {"residual": "abrl"}),
+    "alkdnet-no-norm": ("alkdnet", SMALL | {"block_norm": False}),
+    "alkdnet-esa0": ("alkdnet", SMALL | {"esa_padding": 0}),
+    "alkdnet-bsconv": ("alkdnet", SMALL | {"convolution": "bsconv"}),
+    "alkdnet-fusion-bsconv": ("alkdnet", SMALL | {"fusion": "bsconv"}),
+    "alkdnet-1-copy": ("alkdnet", SMALL | {"input_copies": 1}),
+    "alkdnet-16": ("alkdnet", {"blocks": 1, "channels": 16}),
+    "bsrn": ("alkdnet", SMALL | BSRN),
+    "imdn": ("imdn", SMALL),
+}
+SCALES = (2, 3, 4)
+# The variant of each network for what takes a second: compilation, export.
+ONE_EACH = ("alkdnet-16", "imdn")
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def upscaled(model: nn.Module, x_BCHW: Tensor, scale: int) -> Tensor:
+    """Run a network with its shapes checked: RGB in, RGB out, s times the size."""
+
+    @jaxtyped(typechecker=beartype)
+    def run(x_BCHW: Float[Tensor, "B 3 H W"], scale: int) -> Float[Tensor, "B 3 {scale}*H {scale}*W"]:  # noqa: F722
+        y_BCHW: Tensor = model(x_BCHW)
+        return y_BCHW
+
+    return run(x_BCHW, scale)
+
+
+def check_suffixes(model: nn.Module) -> None:
+    """Check at every call that a tensor called x_BCHW has as many dimensions as its suffix has letters."""
+    for module in model.modules():
+        names = list(inspect.signature(module.forward).parameters)
+        letters = names[0].rpartition("_")[2]
+        if type(module).__module__.startswith("alkdnet."):
+            assert letters.isupper(), f"{type(module).__name__}.forward names no shape: {names[0]}"
+
+            def hook(
+                module: nn.Module, args: tuple[Tensor, ...], output: Tensor, letters: str = letters
+            ) -> None:
+                assert args[0].ndim == output.ndim == len(letters), type(module).__name__
+
+            module.register_forward_hook(hook)
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> tuple[str, dict]:
+    torch.manual_seed(0)
+    return VARIANTS[request.param]
+
+
+def test_every_network_has_a_variant():
+    assert {name for name, _ in VARIANTS.values()} | {"bicubic"} == set(network_names())
+
+
+@pytest.mark.parametrize("name", network_names())
+def test_constructor_is_keyword_only_with_defaults(name):
+    parameters = inspect.signature(network_class(name)).parameters
+    assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters.values())
+    required = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
+    assert required == ["scale"]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_shape_and_gradients(variant, scale):
+    name, options = variant
+    model = build(name, scale, options)
+    for parameter_name, parameter in model.named_parameters():
+        if parameter_name.endswith("excite.0.bias"):
+            torch.nn.init.ones_(parameter)  # a hidden layer of one unit may start behind a closed ReLU
+    check_suffixes(model)
+    y_BCHW = upscaled(model, torch.rand(2, 3, 16, 19), scale)
+    assert y_BCHW.isfinite().all()
+    y_BCHW.square().sum().backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name
+        assert parameter.grad.any(), f"{parameter_name} changes nothing"
+
+
+def test_any_size(variant):
+    name, options = variant
+    model = build(name, 3, options)
+    for size in ((1, 1), (1, 17), (2, 3), (13, 12), (14, 31), (15, 15)):
+        x_BCHW = torch.rand(1, 3, *size, requires_grad=True)
+        y_BCHW = upscaled(model, x_BCHW, 3)
+        y_BCHW.sum().backward()
+        assert y_BCHW.isfinite().all()
+        assert x_BCHW.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("size", [1, 16])
+def test_constant_image_has_finite_gradients(size):
+    """The contrast of a constant channel is 0, where a square root has no gradient."""
+    model = build("imdn", 2, SMALL)
+    for parameter in model.parameters():
+        torch.nn.init.zeros_(parameter)
+    model(torch.zeros(1, 3, size, size)).sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+def test_images_of_a_batch_are_independent(variant):
+    name, options = variant
+    model = build(name, 2, options).double()
+    x_BCHW = torch.rand(3, 3, 16, 17, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x_BCHW)[1:2], model(x_BCHW[1:2]), atol=1e-12, rtol=0)
+
+
+def test_channels_last_and_bfloat16(variant):
+    name, options = variant
+    model = build(name, 2, options)
+    x_BCHW = torch.rand(1, 3, 16, 17)
+    with torch.no_grad():
+        y_BCHW = model(x_BCHW)
+        last_BCHW = model.to(memory_format=torch.channels_last)(x_BCHW.to(memory_format=torch.channels_last))
+        torch.testing.assert_close(last_BCHW, y_BCHW, atol=2e-6, rtol=0)
+        half_BCHW = model.bfloat16()(x_BCHW.bfloat16())
+    assert half_BCHW.dtype == torch.bfloat16
+    # 8 bits of mantissa: about 0.004 at 1 in every operation.
+    torch.testing.assert_close(half_BCHW.float(), y_BCHW, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ONE_EACH)
+def test_compiles_without_graph_breaks(variant):
+    name, options = VARIANTS[variant]
+    model = build(name, 2, options)
+    x_BCHW = torch.rand(1, 3, 14, 16)
+    torch.compiler.reset()
+    with torch.no_grad():
+        compiled = torch.compile(model, backend="eager", fullgraph=True)
+        torch.testing.assert_close(compiled(x_BCHW), model(x_BCHW), atol=0, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ONE_EACH)
+def test_exports(variant):
+    name, options = VARIANTS[variant]
+    model = build(name, 2, options).eval()
+    x_BCHW = torch.rand(1, 3, 16, 17)
+    exported = torch.export.export(model, (x_BCHW,)).module()
+    with torch.no_grad():
+        torch.testing.assert_close(exported(x_BCHW), model(x_BCHW), atol=1e-6, rtol=0)
+
+
+# Counts of the released networks and of the ablations: exact, from the authors' files and options.
+COUNTS = [
+    ("alkdnet", {}, (372_716, 381_371, 393_488)),
+    ("alkdnet", BSRN, (331_628, 340_283, 352_400)),
+    ("alkdnet", BSRN | {"convolution": "alkconv", "kernel_size": 3}, (349_548,)),
+    ("alkdnet", BSRN | {"convolution": "alkconv", "kernel_size": 5}, (356_716,)),
+    ("alkdnet", BSRN | {"convolution": "alkconv", "kernel_size": 7}, (363_884,)),
+    ("alkdnet", BSRN | {"convolution": "alkconv"}, (371_052,)),
+    ("alkdnet", BSRN | {"convolution": "alkconv", "kernel_size": 11}, (378_220,)),
+    ("alkdnet", BSRN | {"fusion": "alkconv"}, (331_628 + 640,)),
+    ("alkdnet", BSRN | {"block_norm": True}, (332_652,)),
+    ("imdn", {}, (694_404, 703_059, 715_176)),
+    ("bicubic", {}, (0, 0, 0)),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "expected"), COUNTS)
+def test_parameter_counts(name, options, expected):
+    with torch.device("meta"):
+        counts = tuple(parameters(build(name, scale, options)) for scale in SCALES[: len(expected)])
+    assert counts == expected
+
+
+def test_initial_weights():
+    """The framework's default for convolutions, and the block norm at scale 1, shift 0."""
+    torch.manual_seed(0)
+    model = build("alkdnet", 2, {"blocks": 1})
+    weight = model.blocks[0].condense.weight
+    bound = 1 / math.sqrt(weight[0].numel())
+    assert weight.abs().max() <= bound
+    assert weight.abs().max() > 0.99 * bound
+    assert (model.blocks[0].norm.weight == 1).all()
+    assert (model.blocks[0].norm.bias == 0).all()
+
+
+def test_bicubic_is_exact_on_uint8_levels():
+    """A constant stays constant; outside [0, 1] is clipped."""
+    model = Bicubic(scale=3)
+    y_BCHW = upscaled(model, torch.full((2, 3, 2, 5), 77 / 255), 3)
+    assert ((y_BCHW * 255).round() == 77).all()
+    assert (model(torch.full((1, 3, 1, 1), 7.0)) == 1).all()
+
+
+def test_bicubic_borders_differ_at_the_border_only():
+    torch.manual_seed(0)
+    x_BCHW = torch.rand(1, 3, 12, 12)
+    replicate, symmetric = (Bicubic(scale=2, border=border)(x_BCHW) for border in ("replicate", "symmetric"))
+    assert not torch.equal(replicate, symmetric)
+    assert torch.equal(replicate[:, :, 3:-3, 3:-3], symmetric[:, :, 3:-3, 3:-3])

@@ -33,7 +33,8 @@ def check(stage: Stage) -> None:
         with atomic_path(mark) as temporary:
             temporary.write_text("The parameter file was valid.\n", encoding="utf-8")
     for name, dataset in stage.params.datasets.items():
-        write_json(stage.paths.descriptor(name), asdict(source(dataset.source)))
+        known = asdict(source(dataset.source))
+        write_json(stage.paths.descriptor(name), {key: known[key] for key in ("name", "images", "files")})
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ class Dataset:
         "the folder to take the images from, relative to the repository (sources `folder` and `manga109`)",
         default=None,
     )
+    alpha: Literal["refuse", "black", "white"] = setting(
+        "images with transparency are refused, or laid over black or white", default="refuse"
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,9 +39,6 @@ class Downscale:
     )
     border: Literal["replicate", "symmetric"] = setting(
         "MATLAB's border: `replicate` before about 2015 (Table 4), `symmetric` after"
-    )
-    alpha: Literal["refuse", "black", "white"] = setting(
-        "an image with transparency is refused, or laid over black or white"
     )
 
 

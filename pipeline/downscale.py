@@ -1,0 +1,22 @@
+"""Make the low-resolution images of a data set, exact to MATLAB's last bit."""
+
+from stage import Stage, run
+
+from alkdnet.data.lr import downscale_folder
+
+
+def downscale(stage: Stage) -> None:
+    """Fill lr/<use>/<data set>/x<scale>; released weights have no images and get an empty folder."""
+    dataset = stage.params.datasets[stage.key]
+    how = stage.params.downscale
+    lr = stage.paths.lr(dataset.use, stage.key)
+    if dataset.use == "weights":
+        lr.mkdir(parents=True)
+        return
+    downscale_folder(
+        stage.paths.raw(dataset.use, stage.key), lr, how.scales, border=how.border, alpha=dataset.alpha
+    )
+
+
+if __name__ == "__main__":
+    run(downscale, each="dataset")

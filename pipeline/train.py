@@ -1,0 +1,50 @@
+"""Train a run, or take over released weights or an interpolation, which need no training."""
+
+import logging
+import os
+import sys
+
+from stage import Stage, run
+
+from alkdnet.data.pairs import read_pairs
+from alkdnet.data.patches import PackedImages
+from alkdnet.tracking import open_tracker
+from alkdnet.training.distributed import torchrun_command
+from alkdnet.training.interruption import Stopped
+from alkdnet.training.loop import train as train_network
+from alkdnet.training.takeover import take_over
+
+
+def train(stage: Stage) -> None:
+    """Fill models/<run>."""
+    params, paths = stage.params, stage.paths
+    row, recipe, output = params.runs[stage.key], params.train, paths.model(stage.key)
+    if row.kind != "trained":
+        take_over(row, paths.directory / row.inputs, output)
+        return
+    if recipe.processes > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+        command = torchrun_command(recipe.processes, sys.argv)
+        os.execv(command[0], command)
+    name = recipe.validation_set
+    alpha = params.datasets[name].alpha
+    try:
+        train_network(
+            run=row,
+            recipe=recipe,
+            packed=PackedImages.open(paths.patches, row.scale),
+            validation=read_pairs(
+                paths.raw("test", name), paths.lr("test", name, row.scale), scale=row.scale, alpha=alpha
+            ),
+            output=output,
+            checkpoints=stage.root / ".checkpoints",
+            monitor=open_tracker(params, paths, stage.key, stage.root),
+            # DVC waits for this process; when it is gone, nobody takes the outputs.
+            starter=os.getppid() if "DVC_STAGE" in os.environ else None,
+        )
+    except Stopped as stopped:
+        logging.warning("%s: stopped by %s; the next start continues", stage.key, stopped)
+        sys.exit(stopped.exit_code)
+
+
+if __name__ == "__main__":
+    run(train, each="run")

@@ -1,0 +1,204 @@
+"""The rules that keep the design true: docs/decisions.md says why each is there."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from alkdnet.config import load_params
+from alkdnet.paths import Paths
+
+ROOT = Path(__file__).resolve().parent.parent
+PIPELINES = ("paper", "released", "study")
+DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+# Imported by a stage, yet no reason to run it again: what they do is covered by something that is one.
+EXEMPT_EVERYWHERE = {
+    "alkdnet.config": "the values it reads are DVC parameters",
+    "alkdnet.schema": "the values it reads are DVC parameters",
+    "alkdnet.paths": "the paths are the stages' outputs",
+    "alkdnet.errors": "yields nothing",
+    "alkdnet.files": "yields what it is given",
+    "alkdnet.progress": "yields nothing",
+    "alkdnet.tracking": "a view of the outputs",
+    "alkdnet.models.build": "dispatch: the network's own file is a dependency",
+}
+EXEMPT = {
+    "download": {"alkdnet.data": "the descriptor, a dependency, has the files' digests"},
+    "train": {"alkdnet.models.released": "every name and shape of an imported file is checked both ways"},
+}
+
+
+def _stage(name: str) -> dict:
+    return DVC[name].get("do", DVC[name])
+
+
+@cache
+def _imports(file: Path) -> frozenset[str]:
+    """Return the modules of this project that a file imports itself."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(name for name in found if name.startswith("alkdnet") and _file(name))
+
+
+def _file(module: str) -> Path | None:
+    path = ROOT / "src" / Path(*module.split("."))
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+def _closure(file: Path, exempt: set[str]) -> Iterator[str]:
+    """Yield all modules that a file imports, through others too, but not through exempt ones."""
+    seen: set[str] = set()
+    waiting = sorted(_imports(file))
+    while waiting:
+        module = waiting.pop()
+        if module in seen or any(module == name or module.startswith(f"{name}.") for name in exempt):
+            continue
+        seen.add(module)
+        path = _file(module)
+        assert path is not None
+        waiting += sorted(_imports(path))
+        # A package's __init__ has a docstring only, or it is a module like any other.
+        if path.name != "__init__.py" or _imports(path):
+            yield module
+
+
+@pytest.mark.parametrize("name", DVC)
+def test_a_stage_is_a_short_file_of_the_same_name_with_a_description(name: str) -> None:
+    stage = _stage(name)
+    file = ROOT / "pipeline" / f"{name}.py"
+    assert stage["cmd"].startswith(f"PYTHONPATH=src python pipeline/{name}.py --params ${{params_file}}")
+    assert f"pipeline/{name}.py" in stage["deps"]
+    assert len(file.read_text().splitlines()) <= 60
+    assert stage["desc"]
+
+
+def test_every_file_of_the_pipeline_is_a_stage() -> None:
+    assert {file.stem for file in (ROOT / "pipeline").glob("*.py")} == set(DVC) | {"stage"}
+
+
+@pytest.mark.parametrize("name", DVC)
+def test_the_dependencies_are_the_imports(name: str) -> None:
+    declared = {dep for dep in _stage(name)["deps"] if dep.startswith("src/") and "${" not in dep}
+    exempt = set(EXEMPT_EVERYWHERE) | set(EXEMPT.get(name, {}))
+    imported = {
+        str(path.relative_to(ROOT))
+        for module in _closure(ROOT / "pipeline" / f"{name}.py", exempt)
+        if (path := _file(module)) is not None
+    }
+    missing = {
+        file for file in imported if not any(file == dep or file.startswith(f"{dep}/") for dep in declared)
+    }
+    assert not missing, f"{name} imports these, but dvc.yaml does not name them"
+    unused = {
+        dep
+        for dep in declared
+        if dep.endswith(".py") and dep not in imported and not dep.startswith("src/alkdnet/models/blocks")
+    }
+    assert not unused, f"dvc.yaml names these for {name}, but it does not import them"
+
+
+@pytest.mark.parametrize("name", DVC)
+def test_the_parameters_read_are_the_parameters_declared(name: str) -> None:
+    text = (ROOT / "pipeline" / f"{name}.py").read_text()
+    read = set(re.findall(r"\bparams\.(\w+)", text)) - {"names"}
+    if "params.names(" in text:
+        read.add("datasets")
+    (declared,) = (entry for entry in _stage(name).get("params", [{"": []}]) if isinstance(entry, dict))
+    (sections,) = declared.values()
+    if sections is not None:  # None: the whole file
+        assert read <= {section.partition(".")[0] for section in sections}, name
+
+
+def test_outputs_are_where_the_code_writes_them() -> None:
+    paths = Paths(Path("${dir}"), "${name}")
+    key, item = "${key}", "${item.use}"
+    expected = {
+        "check": {*map(str, paths.checked_marks), str(paths.descriptor("x").parent)},
+        "download": {str(paths.raw(item, key))},
+        "downscale": {str(paths.lr(item, key))},
+        "patches": {str(paths.patches)},
+        "train": {str(paths.model(key))},
+        "evaluate": {str(paths.evaluation(key))},
+        "complexity": {str(paths.complexity)},
+        "features": {str(paths.features)},
+        "report": {str(paths.report), str(paths.metrics), str(paths.curves)},
+    }
+    for name in DVC:
+        stage = _stage(name)
+        entries = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
+        declared = {entry if isinstance(entry, str) else next(iter(entry)) for entry in entries}
+        assert declared == expected[name], name
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_all_pipelines_are_the_same(pipeline: str) -> None:
+    assert (ROOT / pipeline / "dvc.yaml").read_bytes() == (ROOT / "dvc.yaml").read_bytes()
+    params = load_params(ROOT / pipeline / "params.yaml")
+    assert (params.name, params.dir, params.root) == (pipeline, pipeline, "..")
+    assert params.params_file == f"{pipeline}/params.yaml"
+
+
+def test_only_tracking_imports_mlflow() -> None:
+    importers = {
+        str(file.relative_to(ROOT))
+        for folder in ("src", "pipeline", "tools", "benchmarks")
+        for file in (ROOT / folder).rglob("*.py")
+        if re.search(r"^\s*(import|from) mlflow", file.read_text(), re.MULTILINE)
+    }
+    assert importers
+    assert all(file.startswith("src/alkdnet/tracking") for file in importers)
+
+
+def test_the_library_reads_no_environment() -> None:
+    readers = {
+        str(file.relative_to(ROOT / "src" / "alkdnet"))
+        for file in (ROOT / "src").rglob("*.py")
+        if re.search(r"os\.(environ|getenv)|Path\.cwd\(|params\.yaml\"", file.read_text())
+    }
+    assert {file for file in readers if not file.startswith(("cli.py", "tracking"))} == set()
+
+
+def test_no_output_names_a_machine_or_a_moment() -> None:
+    moment = re.compile(
+        r"\b20\d\d-[01]\d-[0-3]\d[T ][0-2]\d:[0-5]\d|mlflow|run_id|/home/|/root/|/tmp/|/Users/"
+    )
+    files = [
+        file
+        for folder in ("demo/results", "released/results", "study/results", "reports")
+        for file in (ROOT / folder).rglob("*")
+        if file.suffix in {".json", ".csv", ".md", ".tex"}
+    ]
+    assert files
+    for file in files:
+        assert not moment.search(file.read_text()), file
+
+
+def test_importing_the_configuration_is_light() -> None:
+    heavy = {"torch", "pandas", "mlflow", "matplotlib", "skimage", "scipy"}
+    light = "alkdnet.config, alkdnet.paths, alkdnet.progress"
+    code = f"import sys; import {light}; print({heavy} & set(sys.modules))"
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "src"
+    )
+    assert shown.stdout.strip() == "set()"
+
+
+def test_every_command_in_the_readme_exists() -> None:
+    text = (ROOT / "README.md").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"\bmake ([a-z-]+)", text):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
+    for script in re.findall(r"\bpython (?:-m )?([\w./]+\.py)", text):
+        assert (ROOT / script).is_file(), script
+    for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+        assert (ROOT / link).exists(), link

@@ -82,9 +82,9 @@ def is_alive(process: str) -> bool:
     """Return whether the process of an `Origin` may still run; one on another host may."""
     host, _, rest = process.partition(" ")
     number, _, started = rest.partition(" ")
-    if host != socket.gethostname() or not number.isdigit():
-        return host != socket.gethostname()
-    return _started(int(number)) == started
+    if not number.isdigit():
+        return False
+    return host != socket.gethostname() or _started(int(number)) == started
 
 
 def _started(number: int) -> str:

@@ -1,0 +1,155 @@
+"""A training that is followed live pays nothing for it, whatever the store does."""
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from alkdnet.config import Params
+from alkdnet.paths import Paths
+from alkdnet.tracking import live
+from alkdnet.tracking.live import Tracker, open_tracker
+from alkdnet.tracking.record import Point
+from alkdnet.training.monitor import Monitor, NullMonitor
+
+
+class Store:
+    """Stands in for the connected side: keeps what is written, or fails as it is told to."""
+
+    def __init__(self) -> None:
+        self.points: list[Point] = []
+        self.sessions: list[str] = []
+        self.ends: list[bool] = []
+        self.failures = 0
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(
+        self, params: Params, paths: Paths, run: str, root: Path, session: str, opened_ms: int
+    ) -> "Store":
+        self.sessions.append(session)
+        return self
+
+    def write(self, points: list[Point]) -> None:
+        self.gate.wait()
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionError("refused\nand more")
+        self.points += points
+
+    def end(self, *, finished: bool) -> None:
+        self.ends.append(finished)
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Store:
+    fake = Store()
+    monkeypatch.setattr(live, "_Writer", fake)
+    return fake
+
+
+@pytest.fixture
+def tracker(params: Params, paths: Paths, project: Path, store: Store) -> Tracker:
+    return Tracker(
+        params, paths, "small", project, delay_s=0.0, interval_s=0.01, retry_s=0.01, patience_s=5.0
+    )
+
+
+def train(monitor: Monitor, iterations: int = 5, pause_s: float = 0.01) -> None:
+    for iteration in range(1, iterations + 1):
+        monitor.log(iteration, {"loss": 1 / iteration, "learning_rate": 0.1})
+        time.sleep(pause_s)
+
+
+def test_every_point_is_written_once_and_in_order(tracker: Tracker, store: Store) -> None:
+    train(tracker)
+    tracker.close(finished=True)
+    written = [(point.key, point.iteration) for point in store.points]
+    assert written == [(key, i) for i in range(1, 6) for key in ("loss", "learning_rate")]
+    assert store.points[2].value == 0.5
+    assert store.ends == [True]
+
+
+def test_a_stopped_run_is_ended_as_such(tracker: Tracker, store: Store) -> None:
+    train(tracker, 1)
+    tracker.close(finished=False)
+    assert store.ends == [False]
+
+
+def test_a_store_that_fails_is_tried_again_and_said_once(
+    tracker: Tracker, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.failures = 3
+    train(tracker, 10)
+    tracker.close(finished=True)
+    written = [(point.key, point.iteration) for point in store.points]
+    assert written == [(key, i) for i in range(1, 11) for key in ("loss", "learning_rate")]
+    warnings = [entry.message for entry in caplog.records if entry.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert "ConnectionError: refused" in warnings[0]
+    assert "make mlflow-sync" in warnings[0]
+
+
+def test_a_store_that_hangs_costs_the_patience_at_the_end_and_nothing_before(
+    params: Params, paths: Paths, project: Path, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.gate.clear()
+    monitor = Tracker(
+        params, paths, "small", project, delay_s=0.0, interval_s=0.01, retry_s=0.01, patience_s=0.2
+    )
+    start = time.perf_counter()
+    train(monitor, 1000, pause_s=0)
+    assert time.perf_counter() - start < 0.2
+    monitor.close(finished=True)
+    assert time.perf_counter() - start < 1
+    assert any("no answer" in entry.message for entry in caplog.records)
+    store.gate.set()
+
+
+def test_a_short_run_is_left_to_the_sync(params: Params, paths: Paths, project: Path, store: Store) -> None:
+    monitor = open_tracker(params, paths, "small", project, delay_s=60.0)
+    train(monitor)
+    monitor.close(finished=True)
+    assert not store.sessions
+
+
+def test_in_a_dvc_experiment_a_run_is_live_from_the_start(
+    params: Params, paths: Paths, project: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_EXP_NAME", "kernel7")
+    monitor = open_tracker(params, paths, "small", project, delay_s=60.0)
+    train(monitor, 1)
+    monitor.close(finished=True)
+    assert len(store.sessions) == 1
+
+
+def test_a_resumed_training_continues_its_session(
+    params: Params, paths: Paths, project: Path, store: Store
+) -> None:
+    first = open_tracker(params, paths, "small", project, delay_s=0.0)
+    kept = first.state()
+    second = open_tracker(params, paths, "small", project, delay_s=0.0)
+    assert second.state() != kept
+    second.resume(kept)
+    train(second, 1)
+    assert second.state() == kept
+    second.close(finished=True)
+    assert store.sessions == [kept]
+
+
+def test_without_mlflow_nothing_is_tracked_and_one_line_says_so(
+    params: Params,
+    paths: Paths,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(live.importlib.util, "find_spec", lambda name: None)
+    with caplog.at_level(logging.INFO):
+        monitor = open_tracker(params, paths, "small", project)
+    assert isinstance(monitor, NullMonitor)
+    assert [entry.message for entry in caplog.records] == [
+        "MLflow is not installed: the training is not tracked"
+    ]

@@ -1,0 +1,265 @@
+"""MLflow mirrors the outputs: all of them, once, by content."""
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from alkdnet.config import Params
+from alkdnet.paths import Paths
+from alkdnet.tracking import SyncResult, open_tracker, sync
+from alkdnet.tracking.live import _Writer
+from alkdnet.tracking.place import find_origin, find_place
+from alkdnet.tracking.record import Point
+from tests.tracking.fabricated import HISTORY, TEST_SET
+
+if TYPE_CHECKING:  # MLflow takes seconds to import, and these tests may be deselected
+    from mlflow.entities import Run
+
+    from alkdnet.tracking.store import Store
+
+# MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+
+Write = Callable[..., None]
+POINTS = {
+    (key, iteration): value
+    for iteration, loss, rate, psnr in HISTORY
+    for key, value in (("loss", loss), ("learning_rate", rate), ("validation_psnr", psnr))
+    if value is not None
+}
+
+
+class Project:
+    """A project with an MLflow database, and what a person would see in it."""
+
+    def __init__(self, root: Path, params: Params, paths: Paths) -> None:
+        from mlflow import MlflowClient
+
+        self.root, self.params, self.paths = root, params, paths
+        self.client = MlflowClient(f"sqlite:///{root}/mlflow.db")
+
+    def sync(self) -> SyncResult:
+        return sync(self.params, self.paths, self.root)
+
+    def store(self) -> "Store":
+        from alkdnet.tracking.store import Store
+
+        return Store(find_place(self.root), self.params.name)
+
+    def writer(self, run: str, session: str) -> _Writer:
+        return _Writer(self.params, self.paths, run, self.root, session, time.time_ns() // 1_000_000)
+
+    def runs(self, run: str) -> "list[Run]":
+        return [entry for entry in self.store().runs() if entry.data.tags["run"] == run]
+
+    def points(self, run: "Run") -> dict[tuple[str, int], float]:
+        """Return the curves; a doubled point fails."""
+        found = {}
+        for key in ("loss", "learning_rate", "validation_psnr"):
+            for metric in self.client.get_metric_history(run.info.run_id, key):
+                assert (key, metric.step) not in found
+                found[(key, metric.step)] = metric.value
+        return found
+
+
+@pytest.fixture
+def tracked(database: Path, project: Path, params: Params, paths: Paths) -> Project:
+    return Project(project, params, paths)
+
+
+def logged(*iterations: int) -> list[Point]:
+    return [Point(key, i, value, 1) for (key, i), value in POINTS.items() if i in iterations]
+
+
+def dump(database: Path) -> list[str]:
+    with sqlite3.connect(database) as connection:
+        return list(connection.iterdump())
+
+
+def test_a_run_is_shown_with_all_that_its_outputs_hold(
+    tracked: Project, train: Write, evaluate: Write
+) -> None:
+    train("small")
+    evaluate("small")
+    result = tracked.sync()
+    assert (result.created, str(result)) == (("small",), "1 created")
+    (run,) = tracked.runs("small")
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "small"
+    assert run.data.params["kernel_size"] == "9"
+    assert run.data.metrics[f"{TEST_SET}/psnr"] == 32.0
+    assert run.data.metrics["parameters"] == 1000
+    assert tracked.points(run) == POINTS
+    (data,) = run.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("embedded_train", "d" * 36)
+    parent = tracked.client.get_run(run.data.tags["mlflow.parentRunId"])
+    assert parent.info.run_name == "workspace"
+    artifacts = tracked.root / "mlartifacts" / run.info.run_id / "artifacts"
+    assert (artifacts / "weights.safetensors").read_bytes() == b"weights"
+    assert (artifacts / f"samples/{TEST_SET}_cat_x2/small.png").is_file()
+
+
+def test_a_second_sync_changes_nothing(tracked: Project, train: Write, evaluate: Write) -> None:
+    train("small")
+    evaluate("small")
+    train("wide")
+    tracked.sync()
+    before = dump(tracked.root / "mlflow.db")
+    assert tracked.sync().unchanged == ("small", "wide")
+    assert dump(tracked.root / "mlflow.db") == before
+
+
+def test_an_evaluation_is_added_to_the_training_run(tracked: Project, train: Write, evaluate: Write) -> None:
+    train("small")
+    tracked.sync()
+    evaluate("small")
+    assert tracked.sync().completed == ("small",)
+    (run,) = tracked.runs("small")
+    assert run.data.metrics[f"{TEST_SET}/psnr"] == 32.0
+    assert tracked.points(run) == POINTS
+
+
+def test_another_evaluation_of_the_same_weights_is_another_run(
+    tracked: Project, train: Write, evaluate: Write
+) -> None:
+    train("small")
+    evaluate("small", psnr=32.0)
+    tracked.sync()
+    evaluate("small", psnr=32.25)
+    assert tracked.sync().created == ("small",)
+    assert {run.data.metrics[f"{TEST_SET}/psnr"] for run in tracked.runs("small")} == {32.0, 32.25}
+    evaluate("small", psnr=32.0)
+    assert tracked.sync().unchanged == ("small",)
+
+
+def test_other_weights_are_another_run(tracked: Project, train: Write) -> None:
+    train("small", weights=b"one")
+    tracked.sync()
+    train("small", weights=b"two")
+    assert tracked.sync().created == ("small",)
+    train("small", weights=b"one")
+    assert tracked.sync().unchanged == ("small",)
+
+
+def test_a_deleted_run_stays_deleted(tracked: Project, train: Write) -> None:
+    train("small")
+    tracked.sync()
+    (run,) = tracked.runs("small")
+    tracked.client.delete_run(run.info.run_id)
+    assert tracked.sync().unchanged == ("small",)
+    assert len(tracked.runs("small")) == 1
+
+
+def test_runs_of_a_dvc_experiment_lie_under_one_parent(
+    tracked: Project, train: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_EXP_NAME", "kernel7")
+    monkeypatch.setenv("DVC_EXP_BASELINE_REV", "0123abc")
+    train("small")
+    train("wide")
+    tracked.sync()
+    runs = [*tracked.runs("small"), *tracked.runs("wide")]
+    (parent,) = {run.data.tags["mlflow.parentRunId"] for run in runs}
+    assert tracked.client.get_run(parent).info.run_name == "kernel7"
+    assert "0123abc" in tracked.client.get_run(parent).data.tags["mlflow.note.content"]
+    # Applied to the workspace, the experiment's outputs are the ones that are there already.
+    monkeypatch.delenv("DVC_EXP_NAME")
+    assert tracked.sync().unchanged == ("small", "wide")
+
+
+def test_a_training_that_is_followed_ends_with_its_outputs(tracked: Project, train: Write) -> None:
+    monitor = open_tracker(
+        tracked.params, tracked.paths, "small", tracked.root, delay_s=0, interval_s=0.05, patience_s=30
+    )
+    for iteration, loss, rate, psnr in HISTORY:
+        values = {"loss": loss, "learning_rate": rate} | ({"validation_psnr": psnr} if psnr else {})
+        monitor.log(iteration, values)
+        time.sleep(0.1)
+    train("small")
+    monitor.close(finished=True)
+    (run,) = tracked.runs("small")
+    assert run.info.status == "FINISHED"
+    assert tracked.points(run) == POINTS
+    assert "weights_sha256" in run.data.tags
+    assert tracked.sync().unchanged == ("small",)
+
+
+def test_the_end_of_a_training_takes_no_results_of_earlier_weights(
+    tracked: Project, train: Write, evaluate: Write
+) -> None:
+    evaluate("small", psnr=20.0)
+    writer = tracked.writer("small", "session")
+    train("small")
+    writer.end(finished=True)
+    (run,) = tracked.runs("small")
+    assert f"{TEST_SET}/psnr" not in run.data.metrics
+
+
+def test_a_resumed_run_continues_without_doubled_points(tracked: Project, train: Write) -> None:
+    tracked.writer("small", "session").write(logged(100, 200))
+    again = tracked.writer("small", "session")
+    again.write(logged(200, 300))
+    train("small")
+    again.end(finished=True)
+    (run,) = tracked.runs("small")
+    assert tracked.points(run) == POINTS
+
+
+def test_a_killed_run_does_not_stay_running(tracked: Project) -> None:
+    tracked.writer("small", "session").write(logged(100))
+    (run,) = tracked.runs("small")
+    tracked.client.set_tag(run.info.run_id, "process", find_origin().process.rpartition(" ")[0] + " 1@0")
+    assert tracked.sync().killed == ("small",)
+    assert tracked.runs("small")[0].info.status == "KILLED"
+
+
+def test_a_run_that_goes_on_is_left_alone(tracked: Project, train: Write) -> None:
+    tracked.writer("small", "session").write(logged(100))
+    assert tracked.sync().killed == ()
+    assert tracked.runs("small")[0].info.status == "RUNNING"
+
+
+def test_a_run_that_the_store_lost_sight_of_is_completed_from_the_outputs(
+    tracked: Project, train: Write, evaluate: Write
+) -> None:
+    tracked.writer("small", "session").write(logged(100, 200))
+    (run,) = tracked.runs("small")
+    tracked.client.set_tag(run.info.run_id, "process", "")
+    train("small")
+    evaluate("small")
+    result = tracked.sync()
+    assert (result.created, result.completed) == ((), ("small",))
+    (run,) = tracked.runs("small")
+    assert run.info.status == "FINISHED"
+    assert tracked.points(run) == POINTS
+
+
+def test_an_unfinished_run_of_other_settings_is_not_completed(tracked: Project, train: Write) -> None:
+    tracked.writer("wide", "session").write(logged(100))
+    (run,) = tracked.runs("wide")
+    tracked.client.set_tag(run.info.run_id, "process", "")
+    tracked.client.set_tag(run.info.run_id, "run", "small")
+    train("small")
+    assert tracked.sync().created == ("small",)
+
+
+def test_the_experiment_describes_itself_and_its_columns(tracked: Project) -> None:
+    tracked.sync()
+    experiment = tracked.client.get_experiment_by_name("alkdnet-demo")
+    assert experiment is not None
+    assert tracked.params.report.title in experiment.tags["mlflow.note.content"]
+    columns = json.loads(experiment.tags["mlflow.sharedViewState.compare"])["selectedColumns"]
+    assert f"metrics.`{TEST_SET}/psnr`" in columns
+
+
+def test_a_long_history_is_written_in_parts(tracked: Project) -> None:
+    points = [Point("loss", i, 1 / i, 1) for i in range(1, 2501)]
+    writer = tracked.writer("small", "session")
+    writer.write(points)
+    (run,) = tracked.runs("small")
+    assert len(tracked.client.get_metric_history(run.info.run_id, "loss")) == 2500

@@ -1,9 +1,13 @@
+import dataclasses
 import json
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from alkdnet.data.images import write_png
 from alkdnet.data.resize import crop_to_multiple, downscale, upscale
@@ -146,25 +150,41 @@ def test_an_error_of_the_upscaler_is_not_swallowed(tmp_path: Path) -> None:
         evaluate(broken, [made], scale=SCALE, protocol=Protocol())
 
 
-def test_few_images_are_held_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from alkdnet.evaluation import benchmark
+def test_workers_change_nothing_but_the_time(tmp_path: Path) -> None:
+    made = make_set(tmp_path, "A", {f"{index:02}": photograph(index) for index in range(8)})
+    one = run(made)
+    three = evaluate(bicubic, [made], scale=SCALE, protocol=Protocol(), workers=3)
+    pd.testing.assert_frame_equal(three.images, one.images, check_exact=True)
 
-    held, most = 0, 0
-    read = benchmark.read_rgb
 
-    def counted(path: Path, **options: object) -> ImageHWC:
-        nonlocal held, most
-        held += path.parent == made.hr_folder
-        most = max(most, held)
-        return read(path)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_no_more_than_the_workers_upscale_at_a_time(tmp_path: Path, workers: int) -> None:
+    made = make_set(tmp_path, "A", {f"{index:02}": photograph(index) for index in range(12)})
+    lock, at_work, most = threading.Lock(), 0, 0
 
-    def scored(*pair: ImageHWC, **options: object) -> tuple[float, float]:
-        nonlocal held
-        held -= 1
-        return 30.0, 0.9
+    def slow(lr_HWC: ImageHWC) -> ImageHWC:
+        nonlocal at_work, most
+        with lock:
+            at_work += 1
+            most = max(most, at_work)
+        time.sleep(0.01)
+        with lock:
+            at_work -= 1
+        return bicubic(lr_HWC)
 
-    monkeypatch.setattr(benchmark, "read_rgb", counted)
-    monkeypatch.setattr(benchmark, "score", scored)
-    made = make_set(tmp_path, "A", {f"{index:02}": photograph(index) for index in range(20)})
-    assert len(run(made).images) == 20
-    assert most <= 2 * benchmark.AHEAD + 2
+    evaluate(slow, [made], scale=SCALE, protocol=Protocol(), workers=workers)
+    assert most == workers
+
+
+def test_transparent_originals_are_laid_on_the_set_s_background(tmp_path: Path) -> None:
+    made = make_set(tmp_path, "A", {"a": photograph(0)})
+    transparent = np.dstack([photograph(0), np.full((41, 50), 255, np.uint8)])
+    transparent[:, :25, 3] = 0
+    Image.fromarray(transparent).save(made.hr_folder / "a.png")
+    assert "transparent" in run(made).missing["A"]
+    white = dataclasses.replace(made, alpha="white")
+    hr = photograph(0)
+    hr[:, :25] = 255
+    lr = downscale(crop_to_multiple(photograph(0), SCALE), SCALE)
+    expected = score(bicubic(lr), crop_to_multiple(hr, SCALE), scale=SCALE, protocol=Protocol())
+    assert tuple(run(white).images.loc[0, ["psnr", "ssim"]]) == expected

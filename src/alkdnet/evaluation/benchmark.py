@@ -1,12 +1,11 @@
 """Measure an upscaler on benchmark sets: every image scored, everything that could not be scored named."""
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from threading import BoundedSemaphore
 
 import pandas as pd
 
@@ -20,11 +19,6 @@ from alkdnet.progress import Progress
 
 COLUMNS = ["set", "image", "height", "width", "psnr", "ssim"]
 NOT_AVAILABLE = "NOT_AVAILABLE.txt"
-# Pairs read ahead of the network and results that wait for their score: what bounds the memory.
-AHEAD = 2
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +30,14 @@ class BenchmarkSet:
         hr_folder: the original images.
         lr_folder: their low-resolution counterparts of one scale, with the same names (endings may differ).
         expected: how many images the set has; None: as many as there are.
+        alpha: what becomes of transparent originals, as it was when their LR images were made.
     """
 
     name: str
     hr_folder: Path
     lr_folder: Path
     expected: int | None = None
+    alpha: Alpha = "refuse"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +77,7 @@ class _Pair:
     image: str
     hr: Path
     lr: Path
+    alpha: Alpha
 
 
 def evaluate(
@@ -89,86 +86,69 @@ def evaluate(
     *,
     scale: int,
     protocol: Protocol,
-    alpha: Alpha = "refuse",
+    workers: int = 1,
     description: str = "evaluate",
 ) -> Evaluation:
     """Upscale every low-resolution image and compare it with its original.
 
-    Reading and scoring run in threads beside the network. At most `2 * AHEAD + 2` pairs are held at a time.
     Files that cannot be read, pairs that are incomplete or do not fit and images without a finite PSNR are
     left out and named in the result.
 
     Args:
-        upscale: takes an LR image (uint8, HWC, RGB) and returns the HR image of `scale` times its size.
+        upscale: takes an LR image (uint8, HWC, RGB) and returns the HR image of `scale` times its size. It is
+            called in threads, by `workers` of them at a time.
         sets: measured in this order; within a set, images go by name.
         scale: the super-resolution factor.
         protocol: how two images are compared; its `self_ensemble` is the affair of `upscale`.
-        alpha: what becomes of transparent originals, as when their LR images were made.
+        workers: images upscaled at the same time; one more is read or scored meanwhile, so that the memory is
+            that of `workers + 1` images. On a CPU, a core for each image does more than all cores for one
+            (docs/protocol.md), if torch is told to take one thread.
         description: what the progress display says.
     """
     pairs, problems = _find_pairs(sets)
+    turns = BoundedSemaphore(workers)
 
-    def read(pair: _Pair) -> tuple[ImageHWC, ImageHWC]:
-        hr_HWC = read_rgb(pair.hr, alpha=alpha)
-        lr_HWC = read_rgb(pair.lr)
-        height, width = hr_HWC.shape[0] // scale, hr_HWC.shape[1] // scale
-        if lr_HWC.shape[:2] != (height, width):
-            raise UserError(
-                f"the LR image has {lr_HWC.shape[1]}x{lr_HWC.shape[0]} pixels; at x{scale} the original asks "
-                f"for {width}x{height}"
-            )
-        return lr_HWC, crop_to_multiple(hr_HWC, scale)
-
-    def measure(pair: _Pair, sr_HWC: ImageHWC, hr_HWC: ImageHWC) -> list[object]:
-        psnr, ssim = score(sr_HWC, hr_HWC, scale=scale, protocol=protocol)
+    def measure(pair: _Pair) -> list[object] | str:
+        try:
+            lr_HWC, hr_HWC = _read(pair, scale)
+            with turns:
+                sr_HWC = upscale(lr_HWC)
+            psnr, ssim = score(sr_HWC, hr_HWC, scale=scale, protocol=protocol)
+        except UserError as error:
+            return _problem(pair, error)
         if not math.isfinite(psnr):
-            raise UserError("equal to the original: its PSNR is infinite and has no place in a mean")
+            return f"{pair.image}: equal to the original: its PSNR is infinite and has no place in a mean"
         return [pair.set, pair.image, hr_HWC.shape[0], hr_HWC.shape[1], psnr, ssim]
 
-    rows: list[list[object]] = []
-    waiting: deque[tuple[_Pair, Future[list[object]]]] = deque()
-
-    def collect() -> None:
-        pair, result = waiting.popleft()
-        try:
-            rows.append(result.result())
-        except UserError as error:
-            problems[pair.set].append(_problem(pair, error))
-        shown.advance()
-
+    rows = []
     with (
         Progress(len(pairs), description=description, unit="images") as shown,
-        ThreadPoolExecutor(1, "read") as reader,
-        ThreadPoolExecutor(1, "score") as scorer,
+        ThreadPoolExecutor(workers + 1, "evaluate") as pool,
     ):
-        for pair, loading in _ahead(reader, read, pairs):
-            try:
-                lr_HWC, hr_HWC = loading.result()
-            except UserError as error:
-                problems[pair.set].append(_problem(pair, error))
-                shown.advance()
-                continue
-            waiting.append((pair, scorer.submit(measure, pair, upscale(lr_HWC), hr_HWC)))
-            if len(waiting) > AHEAD:
-                collect()
-        while waiting:
-            collect()
+        # An exception leaves `map`, which cancels what has not begun.
+        for pair, result in zip(pairs, pool.map(measure, pairs), strict=True):
+            if isinstance(result, str):
+                problems[pair.set].append(result)
+            else:
+                rows.append(result)
+            shown.advance()
     return Evaluation(
         images=pd.DataFrame(rows, columns=COLUMNS),
         missing={name: "; ".join(found) for name, found in problems.items() if found},
     )
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Sequence[T]
-) -> Iterator[tuple[T, Future[R]]]:
-    """Yield each item with the future of `function(item)`, started `AHEAD` items before it is yielded."""
-    started: deque[tuple[T, Future[R]]] = deque()
-    for item in items:
-        started.append((item, pool.submit(function, item)))
-        if len(started) > AHEAD:
-            yield started.popleft()
-    yield from started
+def _read(pair: _Pair, scale: int) -> tuple[ImageHWC, ImageHWC]:
+    """Return the LR image and the original, cropped to a multiple of the scale (protocol, point 1)."""
+    hr_HWC = read_rgb(pair.hr, alpha=pair.alpha)
+    lr_HWC = read_rgb(pair.lr)
+    height, width = hr_HWC.shape[0] // scale, hr_HWC.shape[1] // scale
+    if lr_HWC.shape[:2] != (height, width):
+        raise UserError(
+            f"the LR image has {lr_HWC.shape[1]}x{lr_HWC.shape[0]} pixels; at x{scale} the original asks for "
+            f"{width}x{height}"
+        )
+    return lr_HWC, crop_to_multiple(hr_HWC, scale)
 
 
 def _find_pairs(sets: Sequence[BenchmarkSet]) -> tuple[list[_Pair], dict[str, list[str]]]:
@@ -197,7 +177,7 @@ def _pairs_of(test_set: BenchmarkSet) -> tuple[list[_Pair], list[str]]:
     problems += [f"{name}: no LR image" for name in sorted(originals.keys() - small.keys())]
     problems += [f"{name}: no original" for name in sorted(small.keys() - originals.keys())]
     pairs = [
-        _Pair(test_set.name, name, originals[name], small[name])
+        _Pair(test_set.name, name, originals[name], small[name], test_set.alpha)
         for name in sorted(originals.keys() & small.keys())
     ]
     return pairs, problems

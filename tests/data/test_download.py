@@ -124,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    # Nothing here is encrypted; reading the system's certificates for each client would take most of the time.
+    # Nothing here is encrypted; reading the certificates of the system for each client would take long.
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path_factory.getbasetemp()))
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -199,7 +199,7 @@ def test_several_files_arrive_at_once(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_connections_cut_at_random_bytes_are_taken_up_again(bench: Bench, known: bool, seed: int) -> None:
     rng = random.Random(seed)
     content = data(200_000, seed)
@@ -585,7 +585,7 @@ def test_a_folder_that_cannot_serve_is_named(tmp_path: Path) -> None:
         local(SOURCES["folder"], tmp_path, tmp_path / "nowhere")
     with pytest.raises(UserError, match="mine: no images in it"):
         local(SOURCES["folder"], tmp_path, fill(tmp_path / "mine", ["notes.txt"]))
-    with pytest.raises(UserError, match=r"a\.jpg and a\.png"):
+    with pytest.raises(UserError, match=r"mine: a\.jpg, a\.png would have"):
         local(SOURCES["folder"], tmp_path, fill(tmp_path / "mine", ["a.jpg", "a.png"]))
     with pytest.raises(UserError, match="needs the path"):
         local(SOURCES["folder"], tmp_path)

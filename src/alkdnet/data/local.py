@@ -4,22 +4,13 @@ import shutil
 from importlib.resources import files
 from pathlib import Path
 
+from alkdnet.data.images import SUFFIXES, list_images, same_stems
 from alkdnet.data.sources import Source
 from alkdnet.data.space import require_space
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_directory, sha256_file
 
 NOT_AVAILABLE = "NOT_AVAILABLE.txt"
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-
-
-def image_files(folder: Path) -> list[Path]:
-    """Return the image files directly in a folder, by name; hidden files and other endings are no images."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    )
 
 
 def copy_embedded(source: Source, destination: Path) -> None:
@@ -51,16 +42,12 @@ def copy_folder(folder: Path, destination: Path) -> None:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of images")
-    images = image_files(folder)
+    images = list_images(folder)
     if not images:
-        endings = ", ".join(sorted(IMAGE_SUFFIXES))
+        endings = ", ".join(sorted(SUFFIXES))
         raise UserError(f"{folder}: no images in it ({endings}); folders in it are not searched")
-    by_stem: dict[str, list[str]] = {}
-    for image in images:
-        by_stem.setdefault(image.stem.casefold(), []).append(image.name)
-    twins = [" and ".join(names) for names in by_stem.values() if len(names) > 1]
-    if twins:
-        raise UserError(f"{folder}: these differ in their endings only, rename one: {'; '.join(twins)}")
+    if problems := same_stems(images):
+        raise UserError("\n".join(problems))
     require_space([(destination, sum(image.stat().st_size for image in images))])
     with atomic_directory(destination) as temporary:
         for image in images:
@@ -73,7 +60,7 @@ def copy_gated(source: Source, destination: Path, folder: Path | None) -> None:
     Raises:
         UserError: the folder has some of the images, but not all.
     """
-    images = image_files(folder) if folder is not None and folder.is_dir() else []
+    images = list_images(folder) if folder is not None and folder.is_dir() else []
     if folder is None or not images:
         with atomic_directory(destination) as temporary:
             (temporary / NOT_AVAILABLE).write_text(not_available(source), encoding="utf-8")

@@ -1,0 +1,180 @@
+"""Reading any common image file as 8-bit RGB, or saying why not; writing PNG.
+
+Everything downstream works on uint8 arrays of shape HWC with C = 3. Gray and palette images are expanded,
+CMYK is converted by the plain formula of Pillow, the EXIF orientation is applied, and ICC profiles are
+ignored: the values in the file are taken for sRGB, as the published data sets and `imread` of MATLAB do.
+"""
+
+import io
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from alkdnet.errors import UserError
+from alkdnet.files import atomic_path
+from alkdnet.progress import Progress
+
+Alpha = Literal["refuse", "black", "white"]
+ALPHAS: tuple[Alpha, ...] = ("refuse", "black", "white")
+
+SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"))
+# Level 1 writes photographs 2.7 times as fast as zlib's default and 9 % larger: see docs/data.md.
+PNG_LEVEL = 1
+
+
+def read_rgb(path: Path, *, alpha: Alpha = "refuse") -> npt.NDArray[np.uint8]:
+    """Return the image in a file as a contiguous, writable uint8 array `image_HWC` with three channels.
+
+    `alpha` says what becomes of transparent pixels: the file is refused, or the image is laid on a black or a
+    white background. An alpha channel that is opaque everywhere is dropped.
+
+    Raises UserError, with the path and the reason, for a file that is missing, empty, truncated or no image,
+    that has more than 8 bits per channel or more than one frame, that has transparent pixels under "refuse",
+    or that exceeds Pillow's limit of 178 megapixels (Pillow warns from 89 megapixels on).
+    """
+    try:
+        with Image.open(path) as image:
+            _check_kind(image)
+            return np.array(_to_rgb(ImageOps.exif_transpose(image), alpha))
+    except _RefusedError as refused:
+        reason = str(refused)
+    except FileNotFoundError:
+        reason = "no such file"
+    except UnidentifiedImageError:
+        reason = "not an image that Pillow can read" if path.stat().st_size else "the file is empty"
+    except Image.DecompressionBombError as error:
+        reason = f"too large: {error}"
+    except (OSError, ValueError, SyntaxError) as error:
+        # Pillow's readers report damage by any of the three, depending on the format.
+        reason = f"damaged or not readable: {error}"
+    raise UserError(f"{path}: {reason}")
+
+
+def write_png(path: Path, image_HWC: npt.NDArray[np.uint8]) -> None:
+    """Write an RGB image; whoever reads `path` sees the whole file or none."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(png_bytes(image_HWC))
+
+
+def png_bytes(image_HWC: npt.NDArray[np.uint8]) -> bytes:
+    """Return an RGB image as a PNG file without metadata: equal images give equal bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(image_HWC, mode=None).save(buffer, "PNG", compress_level=PNG_LEVEL)
+    return buffer.getvalue()
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return the image files directly in `folder`, known by their suffix, sorted by name.
+
+    Hidden files and other suffixes (lists of licences, `NOT_AVAILABLE.txt`) are left out.
+    """
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def check_images(
+    paths: Sequence[Path], *, minimum: int = 1, alpha: Alpha = "refuse", workers: int | None = None
+) -> list[str]:
+    """Decode every file and return what is wrong, a line for each problem, in the order of `paths`.
+
+    Problems are the refusals of `read_rgb`, images narrower or lower than `minimum` pixels, and files in one
+    folder that differ by their suffix only, since their LR images would have the same name.
+    """
+
+    def check(path: Path) -> str | None:
+        return too_small(path, read_rgb(path, alpha=alpha), minimum)
+
+    return [*same_stems(paths), *collect_problems(check, paths, description="check", workers=workers)]
+
+
+def too_small(path: Path, image_HWC: npt.NDArray[np.uint8], minimum: int) -> str | None:
+    """Return the problem in words if the image is narrower or lower than `minimum` pixels."""
+    height, width = image_HWC.shape[:2]
+    if min(height, width) >= minimum:
+        return None
+    return f"{path}: {width}x{height} pixels, at least {minimum}x{minimum} are needed"
+
+
+def same_stems(paths: Iterable[Path]) -> list[str]:
+    """Return a problem for every group of files in one folder that differ by their suffix only."""
+    groups = defaultdict(list)
+    for path in paths:
+        groups[path.with_suffix("")].append(path.name)
+    return [
+        f"{stem.parent}: {', '.join(names)} would have LR images of one name: rename or remove all but one"
+        for stem, names in groups.items()
+        if len(names) > 1
+    ]
+
+
+def collect_problems(
+    task: Callable[[Path], str | None], paths: Sequence[Path], *, description: str, workers: int | None = None
+) -> list[str]:
+    """Run `task` on every path, in threads, and return the problems in the order of `paths`.
+
+    A problem is what `task` returns or the message of its UserError; any other exception ends the work.
+    Pillow and torch release the interpreter's lock, so that threads use all cores; `workers` is their number,
+    by default that of the cores that this process may use.
+    """
+
+    def run(path: Path) -> str | None:
+        try:
+            return task(path)
+        except UserError as error:
+            return str(error)
+
+    problems = []
+    with (
+        Progress(len(paths), description=description, unit="images") as shown,
+        ThreadPoolExecutor(workers or _cores()) as pool,
+    ):
+        for problem in pool.map(run, paths):
+            shown.advance()
+            if problem is not None:
+                problems.append(problem)
+    return problems
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # Linux; a container may have fewer cores than its host
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _RefusedError(Exception):
+    """The file is a sound image of a kind that is not taken; the message is the reason."""
+
+
+def _check_kind(image: Image.Image) -> None:
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # telephones hide a preview behind the photograph
+        raise _RefusedError(f"has {frames} frames: extract the one that is meant")
+    # Pillow opens 16-bit colour as 8-bit RGB without a word; the raw mode of the file tells.
+    raw = " ".join(str(tile[3]) for tile in getattr(image, "tile", ()))
+    deep = image.mode.startswith(("I", "F")) or ";16" in raw or "65535" in raw
+    if deep:
+        raise _RefusedError(
+            "has more than 8 bits per channel: convert it to 8 bits, for the rounding is yours to choose"
+        )
+
+
+def _to_rgb(image: Image.Image, alpha: Alpha) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    lowest, _ = image.getchannel("A").getextrema()
+    if lowest == 255:
+        return image.convert("RGB")
+    if alpha == "refuse":
+        raise _RefusedError('has transparent pixels: choose alpha "black" or "white" as their background')
+    return Image.alpha_composite(Image.new("RGBA", image.size, alpha), image).convert("RGB")

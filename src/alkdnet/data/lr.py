@@ -1,0 +1,61 @@
+"""Making the LR images of a folder of HR images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from alkdnet.data.images import (
+    Alpha,
+    collect_problems,
+    list_images,
+    png_bytes,
+    read_rgb,
+    same_stems,
+    too_small,
+)
+from alkdnet.data.resize import Border, crop_to_multiple, downscale
+from alkdnet.errors import UserError
+from alkdnet.files import atomic_directory
+
+
+def downscale_folder(
+    source: Path,
+    target: Path,
+    scales: Sequence[int],
+    *,
+    border: Border = "replicate",
+    alpha: Alpha = "refuse",
+    workers: int | None = None,
+) -> int:
+    """Write `target/x<scale>/<stem>.png` for every image in `source` and every scale; return how many images.
+
+    An image is cropped at the bottom and the right to a multiple of each scale first. A folder without images
+    (a data set that is not available) gives empty folders. `target` appears when all of it is written.
+
+    Every core takes an image at a time, so that the memory is that of `workers` images.
+
+    Raises UserError with all problems at once: see `images.read_rgb`; also images smaller than a scale and
+    files that differ by their suffix only.
+    """
+    paths = list_images(source)
+    problems = same_stems(paths)
+    with atomic_directory(target) as folder:
+        for scale in scales:
+            (folder / f"x{scale}").mkdir()
+
+        def shrink(path: Path) -> str | None:
+            # One thread for each image: the cores are kept busy by different images.
+            torch.set_num_threads(1)
+            image = read_rgb(path, alpha=alpha)
+            problem = too_small(path, image, max(scales))
+            if problem is None:
+                for scale in scales:
+                    lr = downscale(crop_to_multiple(image, scale), scale, border=border)
+                    (folder / f"x{scale}" / f"{path.stem}.png").write_bytes(png_bytes(lr))
+            return problem
+
+        problems += collect_problems(shrink, paths, description=f"downscale {source.name}", workers=workers)
+        if problems:
+            raise UserError(f"{len(problems)} problems with the images in {source}:\n" + "\n".join(problems))
+    return len(paths)

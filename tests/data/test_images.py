@@ -1,0 +1,158 @@
+"""Every kind of image file: read as 8-bit RGB, or refused with its name and the reason."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from alkdnet.data.images import check_images, list_images, png_bytes, read_rgb, write_png
+from alkdnet.errors import UserError
+
+GRADIENT = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+
+
+def save(path: Path, values: npt.NDArray[np.generic], **options: object) -> Path:
+    Image.fromarray(values).save(path, **options)
+    return path
+
+
+def test_reads_what_it_wrote(tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", GRADIENT)
+    image = read_rgb(tmp_path / "a.png")
+    np.testing.assert_array_equal(image, GRADIENT)
+    assert image.flags.c_contiguous
+    assert image.flags.writeable
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_png_holds_nothing_but_the_image() -> None:
+    data = png_bytes(GRADIENT)
+    assert data == png_bytes(GRADIENT[:, ::-1][:, ::-1])
+    assert [name for name in (b"tEXt", b"tIME", b"pHYs") if name in data] == []
+
+
+def test_expands_gray_and_palette(tmp_path: Path) -> None:
+    gray = GRADIENT[..., 0]
+    np.testing.assert_array_equal(
+        read_rgb(save(tmp_path / "gray.png", gray)), np.repeat(gray[..., None], 3, axis=2)
+    )
+    bits = Image.fromarray((gray > 50).astype(np.uint8) * 255).convert("1")
+    bits.save(tmp_path / "bits.png")
+    np.testing.assert_array_equal(read_rgb(tmp_path / "bits.png")[..., 1], np.asarray(bits) * 255)
+    palette = Image.fromarray(GRADIENT).quantize(64)
+    palette.save(tmp_path / "palette.png")
+    np.testing.assert_array_equal(read_rgb(tmp_path / "palette.png"), np.asarray(palette.convert("RGB")))
+
+
+def test_converts_cmyk(tmp_path: Path) -> None:
+    cmyk = Image.new("CMYK", (4, 3), (0, 255, 255, 0))
+    cmyk.save(tmp_path / "red.tif")
+    np.testing.assert_array_equal(read_rgb(tmp_path / "red.tif"), np.full((3, 4, 3), [255, 0, 0]))
+
+
+def test_applies_the_orientation(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = (
+        6  # EXIF 2.3, Orientation: the camera was turned; show after a turn by 90 degrees clockwise
+    )
+    Image.fromarray(GRADIENT).save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(read_rgb(tmp_path / "turned.png"), np.rot90(GRADIENT, -1))
+
+
+def test_transparency_is_the_users_choice(tmp_path: Path) -> None:
+    rgba = np.dstack([GRADIENT, np.full(GRADIENT.shape[:2], 255, np.uint8)])
+    opaque = save(tmp_path / "opaque.png", rgba)
+    np.testing.assert_array_equal(read_rgb(opaque), GRADIENT)
+
+    rgba[0, 0, 3] = 0
+    path = save(tmp_path / "transparent.png", rgba)
+    with pytest.raises(UserError, match=r'transparent\.png: has transparent pixels: choose alpha "black"'):
+        read_rgb(path)
+    assert read_rgb(path, alpha="white")[0, 0].tolist() == [255, 255, 255]
+    black = read_rgb(path, alpha="black")
+    assert black[0, 0].tolist() == [0, 0, 0]
+    np.testing.assert_array_equal(black[1:], GRADIENT[1:])
+
+
+def test_transparent_colour_of_a_palette_counts(tmp_path: Path) -> None:
+    palette = Image.fromarray(GRADIENT).quantize(8)
+    palette.save(tmp_path / "key.png", transparency=int(np.asarray(palette)[0, 0]))
+    with pytest.raises(UserError, match="transparent pixels"):
+        read_rgb(tmp_path / "key.png")
+
+
+def deep_png() -> bytes:
+    """Return a 16-bit RGB PNG of one pixel, which Pillow cannot write (PNG specification, section 11.2)."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    row = b"\0" + struct.pack(">3H", 1000, 2000, 3000)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(row))
+        + chunk(b"IEND", b"")
+    )
+
+
+def test_refuses_more_than_8_bits(tmp_path: Path) -> None:
+    (tmp_path / "colour.png").write_bytes(deep_png())
+    save(tmp_path / "gray.png", GRADIENT[..., 0].astype(np.uint16))
+    (tmp_path / "map.ppm").write_bytes(b"P6 1 1 65535\n" + bytes(6))
+    save(tmp_path / "float.tif", GRADIENT[..., 0].astype(np.float32))
+    for name in ("colour.png", "gray.png", "map.ppm", "float.tif"):
+        with pytest.raises(UserError, match=f"{name}: has more than 8 bits per channel"):
+            read_rgb(tmp_path / name)
+
+
+def test_refuses_an_animation(tmp_path: Path) -> None:
+    frames = [Image.new("L", (4, 4), value) for value in (0, 99)]
+    frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(UserError, match=r"film\.gif: has 2 frames"):
+        read_rgb(tmp_path / "film.gif")
+
+
+def test_names_all_damaged_files_at_once(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    save(tmp_path / "good.png", noise)
+    for name, kind in (("cut.png", "PNG"), ("cut.jpg", "JPEG"), ("cut.bmp", "BMP")):
+        Image.fromarray(noise).save(tmp_path / name, kind)
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("no image")
+    save(tmp_path / "tiny.png", GRADIENT[:2])
+    (tmp_path / "readme.txt").write_text("not looked at")
+
+    problems = check_images(list_images(tmp_path), minimum=4)
+    assert [line.split(": ")[0].removeprefix(f"{tmp_path}/") for line in problems[1:]] == [
+        "cut.bmp",
+        "cut.jpg",
+        "cut.png",
+        "empty.png",
+        "text.png",
+        "tiny.png",
+    ]
+    text = "\n".join(problems)
+    assert "cut.bmp, cut.jpg, cut.png would have LR images of one name" in problems[0]
+    assert "empty.png: the file is empty" in text
+    assert "text.png: not an image that Pillow can read" in text
+    assert "tiny.png: 7x2 pixels, at least 4x4 are needed" in text
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.png: no such file"):
+        read_rgb(tmp_path / "none.png")
+
+
+def test_lists_images_by_name(tmp_path: Path) -> None:
+    for name in ("b.PNG", "a.jpeg", "c.bmp", ".hidden.png", "licence.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    assert [path.name for path in list_images(tmp_path)] == ["a.jpeg", "b.PNG", "c.bmp"]

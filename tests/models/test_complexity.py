@@ -46,6 +46,55 @@ def test_multi_adds(network, options, scale, multi_adds, convolutions, tolerance
         assert cost.multi_adds == multi_adds
 
 
+# Convolutions alone, in G, at x2, x3 and x4: what the fact sheet found behind the published cells of Table 4.
+@pytest.mark.parametrize(
+    ("network", "options", "expected"),
+    [
+        ("srcnn", {}, (52.7, None, 52.7)),
+        ("vdsr", {}, (612.591, None, 612.591)),
+        ("drrn", {}, (6796.896, None, 6796.896)),
+        (
+            "idn",
+            {},
+            (126.96, 56.47, 31.74),
+        ),  # the Caffe network; the cell is of a variant with RGB and a shuffle
+        ("rfdn", {}, (121, 54.5, 31.1)),  # an honest count; the cell is of another network, below
+        ("safmn", {}, (51.48, 23.40, 13.54)),
+        ("cfsr", {}, (65.06, 29.60, 17.16)),
+    ],
+)
+def test_multi_adds_of_comparators(network, options, expected):
+    for scale, value in zip((2, 3, 4), expected, strict=True):
+        if value is not None:
+            height, width = lr_size(scale)
+            cost = count(build(network, scale, options), lr_height=height, lr_width=width)
+            digit = 10.0 ** -len(str(value).partition(".")[2])
+            assert cost.multi_adds_convolutions / 1e9 == pytest.approx(value, abs=0.51 * digit)
+
+
+def test_published_costs_of_fsrcnn():
+    """6.0 and 4.6 G: the last convolution charged per HR pixel, PReLU free (6.007, 4.637)."""
+    for scale, size, published in ((2, (360, 640), 6.007), (4, (180, 320), 4.637)):
+        cost = count(build("fsrcnn", scale, {}), lr_height=size[0], lr_width=size[1])
+        prelu = (56 + 12 + 4 * 12 + 56) * size[0] * size[1]
+        assert (cost.multi_adds - prelu) / 1e9 == pytest.approx(published, abs=0.0005)
+
+
+def test_published_costs_of_rfdn():
+    """95.0, 42.2 and 23.9 G fit E-RFDN's x4 network at every LR size (95.045, 42.174, 23.759)."""
+    model = build("rfdn", 4, {"attention": "esa", "blocks": 4, "channels": 50})
+    for size, expected in (((360, 640), 95.045), ((240, 426), 42.174), ((180, 320), 23.759)):
+        cost = count(model, lr_height=size[0], lr_width=size[1])
+        assert cost.multi_adds_convolutions / 1e9 == pytest.approx(expected, abs=0.0005)
+
+
+def test_published_costs_of_fmen():
+    """172.0, 77.2 and 44.2 G: convolutions alone, at x3 of 426 columns (172.06, 77.23, 44.21)."""
+    for scale, size, expected in ((2, (360, 640), 172.06), (3, (240, 426), 77.23), (4, (180, 320), 44.21)):
+        cost = count(build("fmen", scale, {}), lr_height=size[0], lr_width=size[1])
+        assert cost.multi_adds_convolutions / 1e9 == pytest.approx(expected, abs=0.006)
+
+
 def test_published_x2_figure_is_the_x3_network():
     """The paper's 83.7 G for x2: its x3 network at the x2 input size, 83,747,121,408 by thop."""
     cost = count(build("alkdnet", 3, {}), lr_height=360, lr_width=640)

@@ -182,8 +182,8 @@ def test_networks_without_an_importer(tmp_path):
         read_released(tmp_path / "net.pth", network="bicubic")
 
 
-# PSNR and SSIM of the authors' weights in float32 on a CPU. ALKDNet: rounded, these are the cells of the paper's
-# Table 4; BSRN and IMDN: measured in the same way with their authors' networks.
+# PSNR and SSIM of the authors' weights in float32 on a CPU. ALKDNet: rounded, these are the cells of the
+# paper's Table 4; BSRN and IMDN: measured in the same way with their authors' networks.
 CALIBRATION = {
     ("alkdnet", 2): {"Set5": (38.1445, 0.96095), "Set14": (33.8131, 0.91934), "BSD100": (32.2883, 0.90106)},
     ("alkdnet", 4): {"Set5": (32.3698, 0.89757), "Set14": (28.8005, 0.78597), "BSD100": (27.6916, 0.73989)},

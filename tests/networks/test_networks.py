@@ -35,10 +35,21 @@ VARIANTS = {
     "alkdnet-16": ("alkdnet", {"blocks": 1, "channels": 16}),
     "bsrn": ("alkdnet", SMALL | BSRN),
     "imdn": ("imdn", SMALL),
+    "srcnn": ("srcnn", {}),
+    "srcnn-9-1-5": ("srcnn", {"kernels": "9-1-5"}),
+    "fsrcnn": ("fsrcnn", {"channels": 8, "mapping_channels": 4, "mapping_layers": 2}),
+    "vdsr": ("vdsr", {"layers": 3, "channels": 8}),
+    "drrn": ("drrn", {"units": 2, "channels": 8}),
+    "idn": ("idn", {"blocks": 1}),
+    "rfdn": ("rfdn", SMALL),
+    "rfdn-esa": ("rfdn", SMALL | {"attention": "esa"}),
+    "fmen": ("fmen", SMALL | {"attention_channels": 8, "attention_blocks": 1}),
+    "safmn": ("safmn", SMALL),
+    "cfsr": ("cfsr", SMALL | {"layers": 1}),
 }
 SCALES = (2, 3, 4)
 # The variant of each network for what takes a second: compilation, export.
-ONE_EACH = ("alkdnet-16", "imdn")
+ONE_EACH = tuple(name for name, (network, _) in VARIANTS.items() if name == network)
 
 
 def parameters(model: nn.Module) -> int:
@@ -173,6 +184,7 @@ def test_exports(variant):
         torch.testing.assert_close(exported(x_BCHW), model(x_BCHW), atol=1e-6, rtol=0)
 
 
+FMEN_S = {"channels": 50, "attention_channels": 16, "attention_blocks": 1, "first_attention_blocks": 2}
 # Counts of the released networks and of the ablations: exact, from the authors' files and options.
 COUNTS = [
     ("alkdnet", {}, (372_716, 381_371, 393_488)),
@@ -186,6 +198,21 @@ COUNTS = [
     ("alkdnet", BSRN | {"block_norm": True}, (332_652,)),
     ("imdn", {}, (694_404, 703_059, 715_176)),
     ("bicubic", {}, (0, 0, 0)),
+    # The comparators: the fact sheets, from the authors' code and files.
+    ("srcnn", {}, (57_281, 57_281, 57_281)),
+    ("srcnn", {"kernels": "9-1-5"}, (8_129, 8_129, 8_129)),
+    ("fsrcnn", {}, (12_809, 12_809, 12_809)),
+    ("vdsr", {}, (665_921, 665_921, 665_921)),
+    ("drrn", {}, (297_601, 297_601, 297_601)),
+    ("idn", {}, (552_769, 552_769, 552_769)),
+    ("rfdn", {}, (534_036, 540_531, 549_624)),
+    ("rfdn", {"channels": 52}, (625_962, 632_997, 642_846)),  # RFDN-L
+    ("rfdn", {"attention": "esa"}, (566_364, 572_859, 581_952)),
+    ("rfdn", {"attention": "esa", "blocks": 4, "channels": 50}, (417_212, 423_977, 433_448)),
+    ("fmen", {}, (748_656, 757_311, 769_428)),
+    ("fmen", FMEN_S, (324_830, 331_595, 341_066)),
+    ("safmn", {}, (227_820, 232_695, 239_520)),
+    ("cfsr", {}, (291_324, 297_819, 306_912)),
 ]
 
 

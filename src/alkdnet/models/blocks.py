@@ -104,24 +104,34 @@ class ALKConv(nn.Module):
 
 
 class ESA(nn.Module):
-    """Enhanced spatial attention of BSRN: a mask per pixel and channel, from features at about 1/6 the size.
+    """Enhanced spatial attention: a mask per pixel and channel, from features at about 1/6 the size.
 
     Args:
         channels: C of the input.
         width: channels inside the attention.
-        padding: zeros around the input of the strided convolution: 1 in ALKDNet, 0 in BSRN.
+        padding: zeros around the input of the strided convolution: 1 in ALKDNet, 0 in BSRN and RFDN.
+        separable: BSConvs and GELU, as in BSRN and ALKDNet; otherwise full convolutions and ReLU, as in RFDN.
 
-    Source: Liu et al. 2020 (RFDN), with the BSConvs of Li et al. 2022 (BSRN).
+    Source: Liu et al. 2020 (RFDN); with BSConvs Li et al. 2022 (BSRN).
     """
 
-    def __init__(self, channels: int, width: int, *, padding: int) -> None:
+    def __init__(self, channels: int, width: int, *, padding: int, separable: bool = True) -> None:
         super().__init__()
+
+        def convolution() -> nn.Module:
+            return BSConv(width, width) if separable else nn.Conv2d(width, width, 3, padding=1)
+
+        def activation() -> nn.Module:
+            return nn.GELU() if separable else nn.ReLU()
+
         self.reduce = nn.Conv2d(channels, width, 1)
-        self.stride = BSConv(width, width, stride=2, padding=padding)
-        self.pool = nn.MaxPool2d(7, stride=3)
-        self.context = nn.Sequential(
-            BSConv(width, width), nn.GELU(), BSConv(width, width), nn.GELU(), BSConv(width, width)
+        self.stride: nn.Module = (
+            BSConv(width, width, stride=2, padding=padding)
+            if separable
+            else nn.Conv2d(width, width, 3, stride=2, padding=padding)
         )
+        self.pool = nn.MaxPool2d(7, stride=3)
+        self.context = nn.Sequential(convolution(), activation(), convolution(), activation(), convolution())
         self.skip = nn.Conv2d(width, width, 1)
         self.expand = nn.Conv2d(width, channels, 1)
         # The pool's 7 pixels come from a 3 x 3 convolution of stride 2.

@@ -1,0 +1,41 @@
+"""What networks for the luma channel share: RGB in, RGB out, the chroma carried by bicubic interpolation.
+
+Early networks (SRCNN to IDN) super-resolve Y of BT.601 alone. Their RGB output here is the bicubic image with
+its Y replaced and its Cb and Cr kept, as their authors make colour images. All of it is linear in RGB and
+differentiable, in float, without rounding; clipping an out-of-gamut colour to [0, 1] later may change Y.
+
+Shape letters: B batch, C channels, H height, W width.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+# Y = (65.481 R + 128.553 G + 24.966 B + 16) / 255 for R, G, B in 0..1: studio range, 16/255 to 235/255.
+WEIGHTS = (65.481 / 255, 128.553 / 255, 24.966 / 255)
+OFFSET = 16 / 255
+# The cubic kernel reaches two pixels to each side.
+REACH = 2
+
+
+def luma(x_B3HW: Tensor) -> Tensor:
+    """Return Y of RGB in [0, 1], shape B1HW, from 16/255 to 235/255."""
+    red, green, blue = WEIGHTS
+    y_B1HW: Tensor = red * x_B3HW[:, :1] + green * x_B3HW[:, 1:2] + blue * x_B3HW[:, 2:] + OFFSET
+    return y_B1HW
+
+
+def with_luma(x_B3HW: Tensor, y_B1HW: Tensor) -> Tensor:
+    """Return the RGB image whose Y is `y_B1HW` and whose Cb and Cr are those of `x_B3HW`.
+
+    A change of Y at constant chroma is the same change of R, G and B, so no other matrix is needed.
+    """
+    return x_B3HW + (y_B1HW - luma(x_B3HW)) / sum(WEIGHTS)
+
+
+def bicubic(x_BCHW: Tensor, scale: int) -> Tensor:
+    """Enlarge as MATLAB's `imresize` does (cubic kernel with a = -0.5, replicated border), not rounded."""
+    # antialias=True for its kernel: without it torch uses a = -0.75. When enlarging nothing is smoothed.
+    padded_BCHW = F.pad(x_BCHW.float(), (REACH,) * 4, mode="replicate")
+    y_BCHW = F.interpolate(padded_BCHW, scale_factor=scale, mode="bicubic", antialias=True)
+    margin = REACH * scale
+    return y_BCHW[:, :, margin:-margin, margin:-margin].to(x_BCHW.dtype)

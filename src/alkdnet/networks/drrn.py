@@ -1,0 +1,52 @@
+"""DRRN: a recursive block whose residual unit is used 25 times with the same weights.
+
+Tai et al. 2017, "Image super-resolution via deep recursive residual network", doi 10.1109/CVPR.2017.298:
+B1U25. The authors' Caffe network has a batch normalisation of its own before every ReLU; it is left out here,
+as in the published parameter count and in later ports. The authors train one network for all scales.
+
+Parameters at every scale: 297,601.
+Shape letters: B batch, C channels, H and W the LR size; Hs and Ws the HR size.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alkdnet.models.luma import bicubic, luma, with_luma
+
+
+class DRRN(nn.Module):
+    """Float RGB in [0, 1], (B, 3, H, W) -> (B, 3, Hs, Ws), not clipped; the network proper sees luma alone.
+
+    Args:
+        scale: s, 1 or more.
+        units: U, how often the residual unit is applied.
+        channels: C of the features.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(self, *, scale: int, units: int = 25, channels: int = 128) -> None:
+        super().__init__()
+        if min(scale, units, channels) < 1:
+            raise ValueError(f"scale {scale}, units {units} and channels {channels} must be at least 1")
+        self.scale = scale
+        self.units = units
+        self.shallow = nn.Conv2d(1, channels, 3, padding=1)
+        self.unit_first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.unit_second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.reconstruction = nn.Conv2d(channels, 1, 3, padding=1)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return the HR image."""
+        bicubic_BCHW = bicubic(x_BCHW, self.scale)
+        y_B1HW = luma(bicubic_BCHW)
+        shallow_BCHW = self.shallow(y_B1HW)
+        features_BCHW = shallow_BCHW
+        for _ in range(self.units):
+            inner_BCHW = self.unit_first(F.relu(features_BCHW))
+            features_BCHW = self.unit_second(F.relu(inner_BCHW)) + shallow_BCHW
+        return with_luma(bicubic_BCHW, y_B1HW + self.reconstruction(F.relu(features_BCHW)))
+
+
+NETWORK = DRRN

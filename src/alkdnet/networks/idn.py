@@ -1,0 +1,81 @@
+"""IDN: information distillation network, on luma, with a transposed convolution added to the bicubic image.
+
+Hui et al. 2018, "Fast and accurate single image super-resolution via information distillation network",
+doi 10.1109/CVPR.2018.00082; as in the authors' Caffe network.
+
+Parameters at every scale: 552,769.
+Shape letters: B batch, C channels, H and W the LR size; Hs and Ws the HR size.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alkdnet.models.luma import bicubic, luma, with_luma
+
+SLOPE = 0.05
+# Channels: of the features, kept by a distillation step, passed on by it, and of a block's inside.
+FEATURES, KEPT, PASSED, NARROW, INNER = 64, 16, 48, 48, 32
+GROUPS = 4
+
+
+class IDN(nn.Module):
+    """Float RGB in [0, 1], (B, 3, H, W) -> (B, 3, Hs, Ws), not clipped; the network proper sees luma alone.
+
+    Args:
+        scale: s, 1 to 17: the transposed convolution is 17 x 17.
+        blocks: number of distillation blocks.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(self, *, scale: int, blocks: int = 4) -> None:
+        super().__init__()
+        if not 1 <= scale <= 17 or blocks < 1:
+            raise ValueError(f"scale {scale} must be from 1 to 17, and blocks {blocks} at least 1")
+        self.scale = scale
+        self.shallow = nn.Sequential(_convolution(1, FEATURES), _convolution(FEATURES, FEATURES))
+        self.blocks = nn.Sequential(*(DBlock() for _ in range(blocks)))
+        self.reconstruction = nn.ConvTranspose2d(FEATURES, 1, 17, stride=scale, padding=8)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return the HR image."""
+        bicubic_BCHW = bicubic(x_BCHW, self.scale)
+        residual_B1HW = self.reconstruction(self.blocks(self.shallow(luma(x_BCHW))))
+        # It has s (H - 1) + 1 rows; the authors add it to the lower right, the first s - 1 stay bicubic.
+        missing = self.scale - 1
+        residual_B1HW = F.pad(residual_B1HW, (missing, 0, missing, 0))
+        return with_luma(bicubic_BCHW, luma(bicubic_BCHW) + residual_B1HW)
+
+
+class DBlock(nn.Module):
+    """Enhancement unit, of which a quarter of the channels skips its second half, and compression unit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.upper = nn.Sequential(
+            _convolution(FEATURES, NARROW), _convolution(NARROW, INNER, GROUPS), _convolution(INNER, FEATURES)
+        )
+        self.lower = nn.Sequential(
+            _convolution(PASSED, FEATURES),
+            _convolution(FEATURES, NARROW, GROUPS),
+            _convolution(NARROW, FEATURES + KEPT),
+        )
+        self.compression = nn.Sequential(nn.Conv2d(FEATURES + KEPT, FEATURES, 1), nn.LeakyReLU(SLOPE))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return the refined features."""
+        kept_BCHW, passed_BCHW = torch.split(self.upper(x_BCHW), [KEPT, PASSED], dim=1)
+        enhanced_BCHW = self.lower(passed_BCHW) + torch.cat([x_BCHW, kept_BCHW], dim=1)
+        out_BCHW: Tensor = self.compression(enhanced_BCHW)
+        return out_BCHW
+
+
+def _convolution(in_channels: int, out_channels: int, groups: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, padding=1, groups=groups), nn.LeakyReLU(SLOPE)
+    )
+
+
+NETWORK = IDN

@@ -5,6 +5,6 @@ docs/tracking.md says what a run in MLflow holds.
 """
 
 from alkdnet.tracking.live import open_tracker
-from alkdnet.tracking.sync import SyncResult, sync
+from alkdnet.tracking.sync import SyncResult, sync, sync_or_warn
 
-__all__ = ["SyncResult", "open_tracker", "sync"]
+__all__ = ["SyncResult", "open_tracker", "sync", "sync_or_warn"]

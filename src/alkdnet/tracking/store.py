@@ -28,6 +28,7 @@ T = TypeVar("T")
 _VALUES = 1000  # the most points that MLflow takes at once
 _SETTINGS = 100  # the most parameters or tags that it takes at once
 _DIGEST = 36  # the longest digest of a data set that it takes
+_PREFIX = "alkdnet-"
 _NOTE = "mlflow.note.content"
 _PARENT = "mlflow.parentRunId"
 
@@ -46,7 +47,7 @@ class Store:
     def __init__(self, place: Place, pipeline: str) -> None:
         self.place = place
         self.pipeline = pipeline
-        name = f"alkdnet-{pipeline}"
+        name = f"{_PREFIX}{pipeline}"
         with place.locked():
             self._client = MlflowClient(tracking_uri=place.uri)
             experiment = self._client.get_experiment_by_name(name)
@@ -195,6 +196,13 @@ class Store:
             "mlflow.source.git.commit": origin.revision.removesuffix("-dirty"),
         }
         return {key: value for key, value in tags.items() if value}
+
+
+def pipelines(place: Place) -> list[Store]:
+    """Return the stores of all pipelines that the MLflow store knows."""
+    client = MlflowClient(tracking_uri=place.uri)
+    names = [experiment.name for experiment in client.search_experiments()]
+    return [Store(place, name.removeprefix(_PREFIX)) for name in names if name.startswith(_PREFIX)]
 
 
 def _parts(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -1,5 +1,6 @@
 """Mirroring a pipeline's outputs into MLflow, whoever made them: this machine, DVC's cache, another host."""
 
+import importlib.util
 import json
 import logging
 from dataclasses import dataclass
@@ -104,3 +105,20 @@ def _describe(params: Params) -> dict[str, str]:
         "mlflow.note.content": f"{params.report.title}\n\n{params.report.summary}",
         "mlflow.sharedViewState.compare": json.dumps({"selectedColumns": columns}),
     }
+
+
+def sync_or_warn(params: Params, paths: Paths, root: Path) -> SyncResult | None:
+    """Do `sync` where it can be done; otherwise say why in one line, for MLflow is a view and no result.
+
+    Returns:
+        What was done, or None if nothing could be.
+    """
+    if importlib.util.find_spec("mlflow") is None:
+        logger.info("MLflow is not installed: nothing to sync")
+        return None
+    try:
+        return sync(params, paths, root)
+    except Exception as error:  # a server, a database, a full disk: whatever it is
+        reason = f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
+        logger.warning("MLflow was not synced (%s); `make mlflow-sync` tries again", reason)
+        return None

@@ -1,0 +1,138 @@
+"""Remove what a stopped machine left behind: locks, temporary files, experiments and runs of dead processes.
+
+Nothing of value goes: results, DVC's cache, experiments, checkpoints and MLflow's runs stay.
+"""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from alkdnet.tracking.place import SQLITE, find_place
+
+# Folders in which nothing is written by this project, or too much lies to look through.
+_SKIPPED = {".git", ".venv", ".dvc", "mlartifacts", "node_modules"}
+# Temporary names of alkdnet.files: .<name>.<process>.tmp
+_TEMPORARY = re.compile(r"^\..+\.(\d+)\.tmp$")
+
+
+def main() -> int:
+    """Clean the repository in the working directory and say what was done."""
+    root = Path.cwd()
+    if not (root / ".dvc").is_dir():
+        sys.exit("error: run this from the root of the repository")
+    done = [*clean_locks(root), *clean_experiments(root), *clean_temporary(root), *end_dead_runs(root)]
+    for line in done or ["nothing stale"]:
+        sys.stdout.write(f"{line}\n")
+    return 0
+
+
+def clean_locks(root: Path) -> Iterator[str]:
+    """Drop entries of dead processes from DVC's lists of who reads and writes which path."""
+    for path in (root / ".dvc/tmp/rwlock", root / ".dvc/tmp/exps/rwlock"):
+        if not path.is_file():
+            continue
+        try:
+            locks: dict[str, Any] = json.loads(path.read_text())
+        except json.JSONDecodeError:
+            path.unlink()
+            yield f"{path.relative_to(root)}: torn, removed"
+            continue
+        kept = {
+            "write": {name: owner for name, owner in locks.get("write", {}).items() if _lives(owner["pid"])},
+            "read": {
+                name: alive
+                for name, owners in locks.get("read", {}).items()
+                if (alive := [owner for owner in owners if _lives(owner["pid"])])
+            },
+        }
+        if any(kept[mode] != locks.get(mode, {}) for mode in kept):
+            path.write_text(json.dumps(kept))
+            yield f"{path.relative_to(root)}: dropped the locks of dead processes"
+
+
+def clean_experiments(root: Path) -> Iterator[str]:
+    """Remove temporary directories of experiments in which no process works any more.
+
+    DVC lists their experiments as running for ever. Their finished stages are in the cache, and the state of
+    unfinished trainings is among the main repository's checkpoints.
+    """
+    folder = root / ".dvc/tmp/exps"
+    stale = sorted([*folder.glob("tmp*"), *folder.glob("standalone/tmp*")])
+    if not stale:
+        return
+    processes = _processes()
+    if processes is None or any(
+        place == root and "dvc" in command and ("exp" in command or "queue-worker" in command)
+        for place, command in processes
+    ):
+        yield "experiments: some may be starting just now, so their directories were left alone"
+        return
+    for directory in stale:
+        if not any(place.is_relative_to(directory) for place, _ in processes):
+            shutil.rmtree(directory)
+            yield f"{directory.relative_to(root)}: directory of an experiment that died, removed"
+
+
+def clean_temporary(root: Path) -> Iterator[str]:
+    """Remove half-written files and folders whose writer is dead."""
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if name not in _SKIPPED]
+        for name in [*folders, *files]:
+            match = _TEMPORARY.match(name)
+            if match and not _lives(int(match[1])):
+                path = Path(folder, name)
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+                yield f"{path.relative_to(root)}: half-written, removed"
+
+
+def end_dead_runs(root: Path) -> Iterator[str]:
+    """Set runs to KILLED that MLflow shows as running although their process is dead."""
+    place = find_place(root)
+    if importlib.util.find_spec("mlflow") is None or (
+        place.artifacts is not None and not Path(place.uri.removeprefix(SQLITE)).exists()
+    ):
+        return
+    from alkdnet.tracking.store import pipelines
+
+    for store in pipelines(place):
+        for run in store.end_dead(store.runs()):
+            yield f"MLflow: {store.pipeline}, {run.data.tags['run']}: its process is dead, set to KILLED"
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _processes() -> list[tuple[Path, list[str]]] | None:
+    """Return working directory and command of this user's processes; None where there is no /proc."""
+    if not Path("/proc/self").exists():
+        return None
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                place = (process / "cwd").readlink()
+                words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            except OSError:  # another user's, or ended just now
+                continue
+            found.append((place, [Path(word).name for word in words]))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

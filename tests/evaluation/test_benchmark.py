@@ -2,6 +2,7 @@ import dataclasses
 import json
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,40 +17,22 @@ from alkdnet.evaluation.metrics import ImageHWC, score
 from alkdnet.evaluation.protocol import Protocol
 
 SCALE = 2
+MakeSet = Callable[..., BenchmarkSet]
+Photograph = Callable[..., ImageHWC]
 
 
 def bicubic(lr_HWC: ImageHWC) -> ImageHWC:
     return upscale(lr_HWC, SCALE)
 
 
-def photograph(seed: int, height: int = 41, width: int = 50) -> ImageHWC:
-    random = np.random.default_rng(seed)
-    coarse = random.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
-    return np.ascontiguousarray(upscale(coarse, 8)[:height, :width])
-
-
-def make_set(
-    folder: Path, name: str, images: dict[str, ImageHWC], expected: int | None = None
-) -> BenchmarkSet:
-    made = BenchmarkSet(
-        name=name, hr_folder=folder / "raw" / name, lr_folder=folder / "lr" / name, expected=expected
-    )
-    for part in (made.hr_folder, made.lr_folder):
-        part.mkdir(parents=True)
-    for stem, image in images.items():
-        write_png(made.hr_folder / f"{stem}.png", image)
-        write_png(made.lr_folder / f"{stem}.png", downscale(crop_to_multiple(image, SCALE), SCALE))
-    return made
-
-
 def run(*sets: BenchmarkSet, protocol: Protocol | None = None) -> Evaluation:
     return evaluate(bicubic, sets, scale=SCALE, protocol=protocol or Protocol())
 
 
-def test_every_image_is_scored_and_averaged(tmp_path: Path) -> None:
+def test_every_image_is_scored_and_averaged(make_set: MakeSet, photograph: Photograph) -> None:
     images = {f"img_{index:03}": photograph(index) for index in range(7)}
-    first = make_set(tmp_path, "First", images, expected=7)
-    second = make_set(tmp_path, "Second", {"z": photograph(9, 30, 44)})
+    first = make_set("First", images, expected=7)
+    second = make_set("Second", {"z": photograph(9, 30, 44)})
     result = run(second, first)
     assert result.missing == {}
     assert list(result.images["set"]) == ["Second", *["First"] * 7]
@@ -66,8 +49,8 @@ def test_every_image_is_scored_and_averaged(tmp_path: Path) -> None:
     assert means["First"]["ssim"] == pytest.approx(np.mean(result.images["ssim"][1:]), abs=1e-12)
 
 
-def test_the_protocol_is_used(tmp_path: Path) -> None:
-    made = make_set(tmp_path, "A", {"a": photograph(0), "b": photograph(1)})
+def test_the_protocol_is_used(make_set: MakeSet, photograph: Photograph) -> None:
+    made = make_set("A", {"a": photograph(0), "b": photograph(1)})
     psnrs = [
         run(made, protocol=protocol).means()["A"]["psnr"]
         for protocol in (Protocol(), Protocol(channel="rgb"), Protocol(round_luma=True), Protocol(crop=8))
@@ -75,8 +58,10 @@ def test_the_protocol_is_used(tmp_path: Path) -> None:
     assert len(set(psnrs)) == 4
 
 
-def test_the_rest_goes_on_and_what_is_missing_is_named(tmp_path: Path) -> None:
-    made = make_set(tmp_path, "A", {name: photograph(i) for i, name in enumerate("abcdefgh")}, expected=9)
+def test_the_rest_goes_on_and_what_is_missing_is_named(
+    make_set: MakeSet, photograph: Photograph, tmp_path: Path
+) -> None:
+    made = make_set("A", {name: photograph(i) for i, name in enumerate("abcdefgh")}, expected=9)
     (made.lr_folder / "a.png").unlink()
     (made.hr_folder / "b.png").unlink()
     write_png(made.lr_folder / "c.png", photograph(3, 10, 25))
@@ -87,7 +72,7 @@ def test_the_rest_goes_on_and_what_is_missing_is_named(tmp_path: Path) -> None:
     write_png(made.lr_folder / "g.png", photograph(0, 7, 25))
     write_png(made.hr_folder / "h.png", np.full((41, 50, 3), 7, np.uint8))
     write_png(made.lr_folder / "h.png", np.full((20, 25, 3), 7, np.uint8))
-    other = make_set(tmp_path, "B", {"z": photograph(5)})
+    other = make_set("B", {"z": photograph(5)})
     result = run(made, other)
     assert list(result.images["image"]) == ["f", "z"]
     assert list(result.missing) == ["A"]
@@ -107,12 +92,12 @@ def test_the_rest_goes_on_and_what_is_missing_is_named(tmp_path: Path) -> None:
     assert str(tmp_path) not in result.missing["A"]
 
 
-def test_absent_sets_are_named(tmp_path: Path) -> None:
-    gated = make_set(tmp_path, "Manga109", {}, expected=109)
+def test_absent_sets_are_named(make_set: MakeSet, photograph: Photograph, tmp_path: Path) -> None:
+    gated = make_set("Manga109", {}, expected=109)
     (gated.hr_folder / "NOT_AVAILABLE.txt").write_text("Apply for it.\n")
-    empty = make_set(tmp_path, "Empty", {})
+    empty = make_set("Empty", {})
     nowhere = BenchmarkSet(name="Nowhere", hr_folder=tmp_path / "no", lr_folder=tmp_path / "no")
-    no_lr = make_set(tmp_path, "NoLR", {"a": photograph(0)})
+    no_lr = make_set("NoLR", {"a": photograph(0)})
     (no_lr.lr_folder / "a.png").unlink()
     no_lr.lr_folder.rmdir()
     result = run(gated, empty, nowhere, no_lr)
@@ -126,8 +111,10 @@ def test_absent_sets_are_named(tmp_path: Path) -> None:
     }
 
 
-def test_files_are_complete_and_the_same_every_time(tmp_path: Path) -> None:
-    made = make_set(tmp_path, "A", {"001": photograph(0), "002": photograph(1)}, expected=3)
+def test_files_are_complete_and_the_same_every_time(
+    make_set: MakeSet, photograph: Photograph, tmp_path: Path
+) -> None:
+    made = make_set("A", {"001": photograph(0), "002": photograph(1)}, expected=3)
     result = run(made)
     result.write(tmp_path / "one")
     result.write(tmp_path / "one")
@@ -140,8 +127,8 @@ def test_files_are_complete_and_the_same_every_time(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(read, result.images, check_exact=True)
 
 
-def test_an_error_of_the_upscaler_is_not_swallowed(tmp_path: Path) -> None:
-    made = make_set(tmp_path, "A", {str(index): photograph(index) for index in range(6)})
+def test_an_error_of_the_upscaler_is_not_swallowed(make_set: MakeSet, photograph: Photograph) -> None:
+    made = make_set("A", {str(index): photograph(index) for index in range(6)})
 
     def broken(lr_HWC: ImageHWC) -> ImageHWC:
         raise RuntimeError("out of memory")
@@ -150,16 +137,18 @@ def test_an_error_of_the_upscaler_is_not_swallowed(tmp_path: Path) -> None:
         evaluate(broken, [made], scale=SCALE, protocol=Protocol())
 
 
-def test_workers_change_nothing_but_the_time(tmp_path: Path) -> None:
-    made = make_set(tmp_path, "A", {f"{index:02}": photograph(index) for index in range(8)})
+def test_workers_change_nothing_but_the_time(make_set: MakeSet, photograph: Photograph) -> None:
+    made = make_set("A", {f"{index:02}": photograph(index) for index in range(8)})
     one = run(made)
     three = evaluate(bicubic, [made], scale=SCALE, protocol=Protocol(), workers=3)
     pd.testing.assert_frame_equal(three.images, one.images, check_exact=True)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_no_more_than_the_workers_upscale_at_a_time(tmp_path: Path, workers: int) -> None:
-    made = make_set(tmp_path, "A", {f"{index:02}": photograph(index) for index in range(12)})
+def test_no_more_than_the_workers_upscale_at_a_time(
+    make_set: MakeSet, photograph: Photograph, workers: int
+) -> None:
+    made = make_set("A", {f"{index:02}": photograph(index) for index in range(12)})
     lock, at_work, most = threading.Lock(), 0, 0
 
     def slow(lr_HWC: ImageHWC) -> ImageHWC:
@@ -176,8 +165,10 @@ def test_no_more_than_the_workers_upscale_at_a_time(tmp_path: Path, workers: int
     assert most == workers
 
 
-def test_transparent_originals_are_laid_on_the_set_s_background(tmp_path: Path) -> None:
-    made = make_set(tmp_path, "A", {"a": photograph(0)})
+def test_transparent_originals_are_laid_on_the_set_s_background(
+    make_set: MakeSet, photograph: Photograph
+) -> None:
+    made = make_set("A", {"a": photograph(0)})
     transparent = np.dstack([photograph(0), np.full((41, 50), 255, np.uint8)])
     transparent[:, :25, 3] = 0
     Image.fromarray(transparent).save(made.hr_folder / "a.png")

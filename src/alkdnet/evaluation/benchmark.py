@@ -138,6 +138,24 @@ def evaluate(
     )
 
 
+def read_pair(test_set: BenchmarkSet, image: str, scale: int) -> tuple[ImageHWC, ImageHWC]:
+    """Return one LR image of a set, by its name, and the original, cropped to a multiple of the scale.
+
+    Raises:
+        UserError: the set is not there, has no such image, or the two do not fit; no path is in the message.
+    """
+    pairs, problems = _pairs_of(test_set)
+    for pair in pairs:
+        if pair.image == image:
+            try:
+                return _read(pair, scale)
+            except UserError as error:
+                raise UserError(_reason(pair, error)) from error
+    if pairs:
+        raise UserError(f"{test_set.name} has no image of this name with an LR image")
+    raise UserError(f"{test_set.name}: {'; '.join(problems)}")
+
+
 def _read(pair: _Pair, scale: int) -> tuple[ImageHWC, ImageHWC]:
     """Return the LR image and the original, cropped to a multiple of the scale (protocol, point 1)."""
     hr_HWC = read_rgb(pair.hr, alpha=pair.alpha)
@@ -194,8 +212,9 @@ def _by_name(folder: Path, problems: list[str]) -> dict[str, Path]:
 
 
 def _problem(pair: _Pair, error: UserError) -> str:
-    """Return the problem without the folder's path, which differs from machine to machine."""
-    reason = str(error)
-    for path in (pair.hr, pair.lr):
-        reason = reason.replace(f"{path}: ", "" if path == pair.hr else "LR image: ")
-    return f"{pair.image}: {reason}"
+    return f"{pair.image}: {_reason(pair, error)}"
+
+
+def _reason(pair: _Pair, error: UserError) -> str:
+    """Return the error without the folders' paths, which differ from machine to machine."""
+    return str(error).replace(f"{pair.hr}: ", "").replace(f"{pair.lr}: ", "LR image: ")

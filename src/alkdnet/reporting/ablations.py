@@ -28,6 +28,7 @@ class AblationResult:
 
     number: int
     title: str
+    baseline_label: str
     table: Table
     frame: pd.DataFrame
     comparisons: tuple[Comparison, ...]
@@ -52,6 +53,7 @@ def ablation(params: Params, results: Results, table: int) -> AblationResult | N
     return AblationResult(
         number=table,
         title=plan.title,
+        baseline_label=plan.baseline if baseline is None else baseline.label,
         table=_table(params, table, plan, runs, baseline, comparisons),
         frame=frame,
         comparisons=tuple(comparisons),
@@ -73,6 +75,18 @@ def mean_difference(variant: RunResults, baseline: RunResults | None, measure: s
         if name in baseline.scores and score.complete and baseline.scores[name].complete
     ]
     return float(np.mean(both)) if both else None
+
+
+def agreement(stated: Stated | None, comparisons: Sequence[Comparison]) -> str:
+    """Say whether the PSNRs of one variant go the way that the paper states, as far as can be told."""
+    verdicts = {each.verdict for each in comparisons if each.metric == "psnr"}
+    if stated is None or not verdicts:
+        return "–"
+    if not verdicts & {"gain", "loss"}:
+        return "cannot be told"
+    if {"gain", "loss"} <= verdicts:
+        return "on some sets"
+    return "yes" if ("gain" in verdicts) == (stated.direction == 1) else "no"
 
 
 def stated_text(stated: Stated | None) -> str:
@@ -132,6 +146,7 @@ def _table(
     rows = []
     for index, run in enumerate(runs):
         is_baseline = run.name == plan.baseline
+        stated = stated_difference(table, run.run)
         cells = [_with_difference(columns[name][index], comparisons, run.name, name) for name in sets]
         rows.append(
             (
@@ -139,22 +154,19 @@ def _table(
                 *(text_cell(text) for text in (origin(run), *cost_texts(run))),
                 *cells,
                 text_cell("–" if is_baseline else _mean_text(run, baseline)),
-                text_cell("–" if is_baseline else stated_text(stated_difference(table, run.run))),
+                text_cell("–" if is_baseline else stated_text(stated)),
+                text_cell(agreement(stated, [each for each in comparisons if each.variant == run.name])),
             )
         )
     return Table(
         caption=f"Table {table}. {plan.title}: PSNR (dB) / SSIM, and the PSNR difference to the baseline",
         header=(
-            "Variant",
-            "Weights",
-            "Parameters",
-            "Multi-Adds",
-            *sets,
-            "Mean difference",
-            "The paper states",
+            *("Variant", "Weights", "Parameters", "Multi-Adds"),
+            *(set_label(params, name) for name in sets),
+            *("Mean difference", "The paper states", "Agrees"),
         ),
         rows=rows,
-        alignment="ll" + "r" * (3 + len(sets)) + "p",
+        alignment="ll" + "r" * (3 + len(sets)) + "pl",
     )
 
 

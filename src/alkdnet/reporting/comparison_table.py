@@ -113,28 +113,33 @@ def comparison_table(params: Params, results: Results, scale: int) -> Table:
     )
 
 
-def against_ours(
-    params: Params, results: Results, scale: int
-) -> tuple[list[RunResults], RunResults, list[Comparison]] | None:
-    """Return the other measured methods of one scale, ALKDNet, and their differences to it on every test set.
+@dataclass(frozen=True, kw_only=True)
+class AgainstOurs:
+    """The other measured methods of one scale, and their differences to ALKDNet on every test set."""
 
-    None if ALKDNet or every other method was not evaluated.
-    """
-    measured = measured_runs(params, results, scale)
-    ours = [each.run for each in measured if each.method == OURS]
-    others = [each.run for each in measured if each.method != OURS]
-    comparisons = compare_runs(others, ours[0]) if ours and others else []
-    return (others, ours[0], comparisons) if comparisons else None
+    scale: int
+    others: tuple[RunResults, ...]
+    comparisons: tuple[Comparison, ...]
 
 
-def against_ours_table(
-    params: Params, scale: int, others: Sequence[RunResults], comparisons: Sequence[Comparison]
-) -> Table:
+def against_ours(params: Params, results: Results) -> list[AgainstOurs]:
+    """Return the comparisons with ALKDNet at every scale at which it and another method were evaluated."""
+    found = []
+    for scale in SCALES:
+        measured = measured_runs(params, results, scale)
+        ours = [each.run for each in measured if each.method == OURS]
+        others = tuple(each.run for each in measured if each.method != OURS)
+        if ours and (comparisons := compare_runs(others, ours[0])):
+            found.append(AgainstOurs(scale=scale, others=others, comparisons=tuple(comparisons)))
+    return found
+
+
+def against_ours_table(params: Params, against: AgainstOurs) -> Table:
     """Return the PSNR differences of the other methods to ALKDNet, with intervals and marks."""
     sets = params.names("test")
     rows = []
-    for run in others:
-        found = [find(comparisons, run.name, name, "psnr") for name in sets]
+    for run in against.others:
+        found = [find(against.comparisons, run.name, name, "psnr") for name in sets]
         cells = (
             text_cell("–")
             if each is None
@@ -147,7 +152,7 @@ def against_ours_table(
         )
         rows.append((text_cell(run.label), text_cell(origin(run)), *cells))
     return Table(
-        caption=f"PSNR of the other methods minus ALKDNet's at ×{scale}, in dB, over the same images",
+        caption=f"PSNR of the other methods minus ALKDNet's at ×{against.scale}, in dB, over the same images",
         header=("Method", "Weights", *(set_label(params, name) for name in sets)),
         rows=rows,
         alignment="ll" + "r" * len(sets),

@@ -9,6 +9,7 @@ authors' released weights of other methods give under two protocols (docs/protoc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Literal
 
 import pandas as pd
 
@@ -56,14 +57,16 @@ RECIPE = Recipe()
 class Stated:
     """A difference to BSRN that the text states for one variant of an ablation.
 
-    `table` is 1, 2 or 3; `options` identify the variant among the rows of that table; `psnr` (dB) and `ssim`
-    are the mean over the five sets, `urban100_*` on that set; None: not stated in numbers.
+    `table` is 1, 2 or 3; `options` identify the variant among the rows of that table; `direction` is 1 if
+    it is said to be better and -1 if worse; `psnr` (dB) and `ssim` are the mean over the five sets,
+    `urban100_*` on that set; None: not stated in numbers.
     """
 
     table: int
     options: Mapping[str, Option]
     section: str
     words: str
+    direction: Literal[1, -1] = 1
     psnr: float | None = None
     ssim: float | None = None
     urban100_psnr: float | None = None
@@ -100,6 +103,7 @@ STATED = (
         options={"convolution": "bsconv", "residual": "both"},
         section="4.3.2",
         words="worse than either alone",
+        direction=-1,
     ),
     Stated(
         table=2,
@@ -145,8 +149,8 @@ ABSTRACT_GAIN_PSNR, ABSTRACT_GAIN_SSIM = 0.10, 0.0013
 def table4() -> pd.DataFrame:
     """Return Table 4, one row for each method, scale and test set, in the paper's order.
 
-    Columns: method, scale, parameters_k (thousands), multi_adds_g (10^9, for 1280x720 pixels) and the same as it
-    is printed, all three NaN for Bicubic, then set, psnr (dB), ssim.
+    Columns: method, scale, parameters_k (thousands), multi_adds_g (10^9, for 1280x720 pixels) and the same
+    as it is printed, multi_adds_printed, all three NaN for Bicubic, then set, psnr (dB), ssim.
     """
     wide = _packaged_csv("table4.csv")
     parts = [
@@ -197,6 +201,8 @@ def set_label(params: Params, name: str) -> str:
 
 def stated_difference(table: int, run: Run) -> Stated | None:
     """Return what the text states for the variant that this run is of Table 1, 2 or 3; None: nothing."""
+    if run.network != "alkdnet":
+        return None
     options = {**ALKDNET_DEFAULTS, **run.options}
     for stated in STATED:
         if stated.table == table and all(options[key] == value for key, value in stated.options.items()):

@@ -1,0 +1,117 @@
+"""What the features stage left for the figures, read back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from alkdnet.errors import UserError
+from alkdnet.files import read_json
+from alkdnet.reporting.figures.crops import CropRow, ImageHWC, Tile
+from alkdnet.reporting.figures.maps import Field, MapHW
+
+# Of the shares whose squares the stage gives, the one that is drawn.
+FIELD_SHARE = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureFiles:
+    """What Figures 5, 7 and 8 and the receptive fields show; `missing` says what is not there."""
+
+    maps: Mapping[str, MapHW]
+    maps_of: str
+    fields: tuple[Field, ...]
+    fields_images: int
+    crops: tuple[CropRow, ...]
+    missing: tuple[str, ...]
+
+
+def read_features(
+    folder: Path, *, labels: Mapping[str, str], shown: Mapping[str, str], set_labels: Mapping[str, str]
+) -> FeatureFiles:
+    """Read features.json and the files it names; without the file everything is missing.
+
+    Args:
+        folder: results/features.
+        labels: names of all runs; runs that are not among them are left out.
+        shown: the runs whose details are drawn, with the names over their tiles.
+        set_labels: names of the test sets.
+
+    Raises:
+        UserError: features.json is not what the stage writes.
+    """
+    if not (folder / "features.json").is_file():
+        return FeatureFiles(
+            maps={},
+            maps_of="",
+            fields=(),
+            fields_images=0,
+            crops=(),
+            missing=("Feature maps, receptive fields and details: the features stage has not run yet.",),
+        )
+    content = read_json(folder / "features.json")
+    try:
+        return _features(folder, content, labels, shown, set_labels)
+    except (KeyError, TypeError, FileNotFoundError) as error:
+        raise UserError(
+            f"{folder / 'features.json'}: {error!r}; delete the folder and run the stage `features` again"
+        ) from error
+
+
+def _features(
+    folder: Path,
+    content: Any,
+    labels: Mapping[str, str],
+    shown: Mapping[str, str],
+    set_labels: Mapping[str, str],
+) -> FeatureFiles:
+    maps = content["maps"]
+    fields = [each for each in content["fields"] if each["run"] in labels]
+    return FeatureFiles(
+        maps={} if maps is None else {name: np.load(folder / file) for name, file in maps["files"].items()},
+        maps_of=(
+            ""
+            if maps is None
+            else f"{labels.get(maps['run'], maps['run'])} on {maps['image']} of {set_labels[maps['set']]}"
+        ),
+        fields=tuple(
+            Field(
+                label=labels[each["run"]],
+                values=np.load(folder / each["file"]),
+                radius=each["radii"][str(FIELD_SHARE)],
+                share=FIELD_SHARE,
+            )
+            for each in fields
+        ),
+        fields_images=fields[0]["images"] if fields else 0,
+        crops=tuple(_row(folder, each, shown, set_labels) for each in content["crops"]),
+        missing=tuple(content["missing"]),
+    )
+
+
+def _row(folder: Path, crop: Any, shown: Mapping[str, str], set_labels: Mapping[str, str]) -> CropRow:
+    tiles = {tile["run"]: tile for tile in crop["tiles"]}
+    return CropRow(
+        title=f"{crop['image']} ({set_labels[crop['set']]}), ×{crop['scale']}",
+        tiles=(
+            Tile(label="Original", image=_image(folder / crop["original"]), psnr=None, ssim=None),
+            *(
+                Tile(
+                    label=label,
+                    image=_image(folder / tiles[run]["file"]),
+                    psnr=tiles[run]["psnr"],
+                    ssim=tiles[run]["ssim"],
+                )
+                for run, label in shown.items()
+                if run in tiles
+            ),
+        ),
+    )
+
+
+def _image(path: Path) -> ImageHWC:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))

@@ -1,0 +1,79 @@
+"""One look for all figures, and how they are written."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+DPI = 160
+INK, MUTED, RULE, PAPER = "#222222", "#6b6b6b", "#d9d9d9", "#ffffff"
+# Okabe and Ito's colours, which colour-blind readers can tell apart, in an order of falling weight.
+COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#444444")
+ACCENT = COLOURS[0]
+
+# The background is white and opaque, so that a figure reads the same on a dark page. DejaVu comes with
+# matplotlib: no font of the machine can change the bytes.
+_SETTINGS: dict[Any, Any] = {
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "svg.hashsalt": "alkdnet",
+    "image.interpolation": "nearest",
+}
+
+
+def write_figure(path: Path, draw: Callable[[], Figure]) -> None:
+    """Write the figure that `draw` returns as PNG; the look holds while it is drawn and written."""
+    with mpl.rc_context():
+        mpl.rcdefaults()  # whatever matplotlibrc this machine has
+        mpl.rcParams.update(_SETTINGS)
+        figure = draw()
+        # By default the file would name the version of matplotlib.
+        figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None})
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure, sizes in inches, whose parts make room for each other."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def image_axes(axes: Axes) -> None:
+    """Make axes hold a picture: no ticks, no grid, a thin frame."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_color(RULE)
+
+
+def colour_of(index: int) -> str:
+    """Return the colour of the n-th series; they repeat after eight."""
+    return COLOURS[index % len(COLOURS)]

@@ -3,10 +3,9 @@
 import torch
 from stage import Stage, run
 
-from alkdnet.evaluation.benchmark import BenchmarkSet
 from alkdnet.evaluation.benchmark import evaluate as measure
 from alkdnet.evaluation.protocol import Protocol
-from alkdnet.files import read_json
+from alkdnet.evaluation.sets import benchmark_set
 from alkdnet.models.build import build, load_weights
 from alkdnet.models.inference import Upscaler
 
@@ -18,26 +17,18 @@ def evaluate(stage: Stage) -> None:
     torch.set_num_threads(settings.threads)
     model = build(row.network, row.scale, row.options)
     load_weights(paths.model(stage.key) / "weights.safetensors", model)
-    upscaler = Upscaler(
-        model, device=settings.device, self_ensemble=settings.self_ensemble, tile=settings.tile
+    result = measure(
+        Upscaler(model, device=settings.device, self_ensemble=settings.self_ensemble, tile=settings.tile),
+        [benchmark_set(params, paths, name, row.scale) for name in params.names("test")],
+        scale=row.scale,
+        protocol=Protocol(
+            channel=settings.channel,
+            round_luma=settings.round_luma,
+            crop=settings.crop,
+            self_ensemble=settings.self_ensemble,
+        ),
+        description=stage.key,
     )
-    sets = [
-        BenchmarkSet(
-            name=name,
-            hr_folder=paths.raw("test", name),
-            lr_folder=paths.lr("test", name, row.scale),
-            expected=read_json(paths.descriptor(name))["images"],
-            alpha=params.datasets[name].alpha,
-        )
-        for name in params.names("test")
-    ]
-    protocol = Protocol(
-        channel=settings.channel,
-        round_luma=settings.round_luma,
-        crop=settings.crop,
-        self_ensemble=settings.self_ensemble,
-    )
-    result = measure(upscaler, sets, scale=row.scale, protocol=protocol, description=stage.key)
     result.write(paths.evaluation(stage.key))
 
 

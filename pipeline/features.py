@@ -1,0 +1,39 @@
+"""Feature maps, effective receptive fields and crops for the figures."""
+
+import torch
+from stage import Stage, run
+from torch import nn
+
+from alkdnet.evaluation.features import write_features
+from alkdnet.evaluation.protocol import Protocol
+from alkdnet.evaluation.sets import benchmark_set
+from alkdnet.models.build import build, load_weights
+from alkdnet.models.inference import Upscaler
+
+
+def features(stage: Stage) -> None:
+    """Fill results/features."""
+    params, paths = stage.params, stage.paths
+    settings = params.evaluate
+    torch.set_num_threads(settings.threads)
+
+    def load(name: str) -> nn.Module:
+        row = params.runs[name]
+        model = build(row.network, row.scale, row.options)
+        load_weights(paths.model(name) / "weights.safetensors", model)
+        return model
+
+    write_features(
+        paths.features,
+        settings=params.features,
+        scales={name: row.scale for name, row in params.runs.items()},
+        load=load,
+        upscaler=lambda model: Upscaler(model, device=settings.device),
+        test_set=lambda name, scale: benchmark_set(params, paths, name, scale),
+        unpublishable={name for name, dataset in params.datasets.items() if dataset.source == "manga109"},
+        protocol=Protocol(channel=settings.channel, round_luma=settings.round_luma, crop=settings.crop),
+    )
+
+
+if __name__ == "__main__":
+    run(features)

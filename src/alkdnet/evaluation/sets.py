@@ -1,0 +1,17 @@
+"""The test sets of a pipeline, as its parameters and paths describe them."""
+
+from alkdnet.config import Params
+from alkdnet.evaluation.benchmark import BenchmarkSet
+from alkdnet.files import read_json
+from alkdnet.paths import Paths
+
+
+def benchmark_set(params: Params, paths: Paths, name: str, scale: int) -> BenchmarkSet:
+    """Return the set `name` with its LR images of one scale."""
+    return BenchmarkSet(
+        name=name,
+        hr_folder=paths.raw("test", name),
+        lr_folder=paths.lr("test", name, scale),
+        expected=read_json(paths.descriptor(name))["images"],
+        alpha=params.datasets[name].alpha,
+    )

@@ -54,7 +54,7 @@ def front_page(
         pages,
         "## What was run",
         _facts(params, results),
-        *_deviation_blocks(params),
+        *_deviation_blocks(params, results),
         *(["## What is missing", "".join(f"- {each}\n" for each in missing)] if missing else []),
         "## Run it again",
         _again(params),
@@ -173,9 +173,9 @@ def _facts(params: Params, results: Results) -> str:
         lines += [
             f"Training images: {training_data(params)}",
             (
-                f"Recipe: {recipe.iterations:,} iterations of {recipe.batch_size} patches of {recipe.patch_size}×"
-                f"{recipe.patch_size} LR pixels, learning rate {recipe.learning_rate:g} to "
-                f"{recipe.final_learning_rate:g}, {recipe.precision}"
+                f"Recipe: {recipe.iterations:,} iterations of {recipe.batch_size} patches of "
+                f"{recipe.patch_size}×{recipe.patch_size} LR pixels, learning rate "
+                f"{recipe.learning_rate:g} to {recipe.final_learning_rate:g}, {recipe.precision}"
             ),
         ]
     if torch:
@@ -186,8 +186,8 @@ def _facts(params: Params, results: Results) -> str:
     return "".join(f"- {line}\n" for line in lines)
 
 
-def _deviation_blocks(params: Params) -> list[str]:
-    deviations = [*training_deviations(params), *evaluation_deviations(params)]
+def _deviation_blocks(params: Params, results: Results) -> list[str]:
+    deviations = [*training_deviations(params), *evaluation_deviations(params, results)]
     if not deviations:
         return ["Training and evaluation are as in the paper."]
     table = Table(
@@ -206,6 +206,7 @@ def _again(params: Params) -> str:
         "```",
         f"dvc repro{pipeline}",
         "```",
+        "",
         (
             f"All numbers follow from `{params.params_file}` and the data; this folder is written by the "
             "stage `report`. See [docs/reports.md](../../docs/reports.md) for how to read it, and how to "

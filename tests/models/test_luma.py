@@ -33,7 +33,7 @@ def test_luma_is_replaced_and_chroma_kept():
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (9, 8)])
 def test_bicubic_is_matlab_s_before_rounding(scale, size):
-    """Each pass of the exact one rounds, so values may differ by 0.5 and 0.5 times the taps' absolute sum 1.25."""
+    """Each pass of the exact one rounds: values may differ by 0.5 and by 0.5 times the taps' sum, 1.25."""
     image_HWC = np.random.default_rng(1).integers(60, 190, (*size, 3), dtype=np.uint8)
     x_BCHW = torch.from_numpy(image_HWC).permute(2, 0, 1)[None] / 255
     y_HWC = bicubic(x_BCHW, scale)[0].permute(1, 2, 0).numpy() * 255

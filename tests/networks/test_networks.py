@@ -249,3 +249,14 @@ def test_bicubic_borders_differ_at_the_border_only():
     replicate, symmetric = (Bicubic(scale=2, border=border)(x_BCHW) for border in ("replicate", "symmetric"))
     assert not torch.equal(replicate, symmetric)
     assert torch.equal(replicate[:, :, 3:-3, 3:-3], symmetric[:, :, 3:-3, 3:-3])
+
+
+@pytest.mark.gpu
+def test_cuda_agrees_with_the_cpu(variant, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    name, options = variant
+    model = build(name, 2, options)
+    x_BCHW = torch.rand(2, 3, 17, 19)
+    with torch.no_grad():
+        expected = model(x_BCHW)
+        torch.testing.assert_close(model.cuda()(x_BCHW.cuda()).cpu(), expected, atol=1e-4, rtol=0)

@@ -15,22 +15,25 @@ from alkdnet.tracking.record import Point
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
 from mlflow.entities import Run as StoredRun
 from mlflow.exceptions import MlflowException
 
-logging.getLogger("alembic").setLevel(logging.WARNING)
-logging.getLogger("mlflow").setLevel(logging.WARNING)
+# A new database is a hundred lines of migrations, and a server that is down one line a try: the one warning
+# that the caller gives says it.
+for name, level in (("alembic", logging.WARNING), ("mlflow", logging.WARNING), ("urllib3", logging.ERROR)):
+    logging.getLogger(name).setLevel(level)
 
 T = TypeVar("T")
+PARENT = "mlflow.parentRunId"  # the tag that nests a run
 _VALUES = 1000  # the most points that MLflow takes at once
 _SETTINGS = 100  # the most parameters or tags that it takes at once
 _DIGEST = 36  # the longest digest of a data set that it takes
 _PREFIX = "alkdnet-"
 _NOTE = "mlflow.note.content"
-_PARENT = "mlflow.parentRunId"
 
 
 class Store:
@@ -85,7 +88,7 @@ class Store:
             )
             found += page
             token = page.token or ""
-        return [run for run in found if _PARENT in run.data.tags]
+        return [run for run in found if PARENT in run.data.tags]
 
     def get(self, run_id: str) -> StoredRun:
         """Return the present state of a run."""
@@ -99,7 +102,7 @@ class Store:
             start_time=time_ms,
             tags={
                 **self._origin_tags(origin),
-                _PARENT: self._parent(origin),
+                PARENT: self._parent(origin),
                 "run": run,
                 **tags,
             },

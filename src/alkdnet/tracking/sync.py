@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,10 +56,9 @@ def sync(params: Params, paths: Paths, root: Path) -> SyncResult:
             caller it means: not synced, try again later.
     """
     from alkdnet.tracking.mirror import fill, find, is_up_to_date
-    from alkdnet.tracking.store import Store
+    from alkdnet.tracking.store import PARENT, Store
 
     store = Store(find_place(root), params.name)
-    store.describe(_describe(params))
     stored = store.runs()
     dead = store.end_dead(stored)
     running = {run.info.run_id for run in stored if run.info.status == "RUNNING"} - {
@@ -79,11 +79,13 @@ def sync(params: Params, paths: Paths, root: Path) -> SyncResult:
         if run is None:
             run = store.get(store.create(name, origin, tags={}, time_ms=record.time_ms))
             created.append(name)
+            stored.append(run)
         else:
             completed.append(name)
         fill(store, run, record)
         if run.info.status != "FINISHED":
             store.end(run.info.run_id, "FINISHED", record.time_ms)
+    store.describe(_describe(params, parents=sorted({run.data.tags[PARENT] for run in stored})))
     return SyncResult(
         created=tuple(created),
         completed=tuple(completed),
@@ -92,18 +94,23 @@ def sync(params: Params, paths: Paths, root: Path) -> SyncResult:
     )
 
 
-def _describe(params: Params) -> dict[str, str]:
-    """Return tags of the MLflow experiment: what it is, and the columns of the view `compare`."""
+def _describe(params: Params, parents: Sequence[str]) -> dict[str, str]:
+    """Return tags of the MLflow experiment: what it is, and its view `compare` with columns and open parents.
+
+    The tag of the view is the one that MLflow's page writes for "share view"; a page that does not know it
+    shows its own columns.
+    """
     columns = [
-        *(f"params.`{key}`" for key in ("network", "scale", "kernel_size", "train.iterations")),
-        *(f"metrics.`{key}`" for key in ("parameters", "multi_adds", "loss", "validation_psnr")),
         *(f"metrics.`{name}/psnr`" for name in params.names("test")),
-        "tags.`dvc_experiment`",
+        *(f"metrics.`{key}`" for key in ("validation_psnr", "loss", "parameters", "multi_adds")),
+        *(f"params.`{key}`" for key in ("network", "scale", "kernel_size", "train.iterations")),
     ]
     return {
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.note.content": f"{params.report.title}\n\n{params.report.summary}",
-        "mlflow.sharedViewState.compare": json.dumps({"selectedColumns": columns}),
+        "mlflow.sharedViewState.compare": json.dumps(
+            {"selectedColumns": columns, "runsExpanded": dict.fromkeys(parents, True)}
+        ),
     }
 
 

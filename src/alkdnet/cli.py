@@ -106,13 +106,14 @@ def upscale(
     mirror: Mirror = None,
 ) -> None:
     """Write an image SCALE times as large as SOURCE; transparency is kept."""
-    from alkdnet.models.inference import Upscaler
-    from alkdnet.upscaling import open_model, upscale_file
-
     if released and weights is not None:
         raise UserError("give --weights or --released, not both")
     path = _released_weights(scale, root, mirror) if released else weights or _own_weights(scale)
-    network = Upscaler(open_model(path, scale))
+
+    from alkdnet.models.inference import Upscaler
+    from alkdnet.upscaling import open_model, upscale_file
+
+    network = Upscaler(open_model(path, scale), tile=tile)
     height, width = upscale_file(source, target, network, scale=scale)
     typer.echo(f"{target}: {width}x{height}, with {path}")
 
@@ -120,14 +121,18 @@ def upscale(
 def _fetch(name: str, root: Path, mirror: str | None) -> str:
     """Fill ROOT/NAME and return what to tell."""
     from alkdnet.data.download import fetch
-    from alkdnet.data.local import NOT_AVAILABLE, not_available
+    from alkdnet.data.images import list_images
+    from alkdnet.data.local import not_available
     from alkdnet.data.sources import source
 
     chosen, cache, destination = source(name), root / ".downloads", root / name
     if chosen.kind == "gated":
-        # Here the folder to fill is the destination itself: never replace what the user has put there.
-        if destination.is_dir() and any(path.name != NOT_AVAILABLE for path in destination.iterdir()):
-            raise UserError(f"{destination}: {chosen.name} is not complete: {chosen.images} images")
+        # Here the folder to fill is the destination itself: what the user has put there stays.
+        if there := list_images(destination) if destination.is_dir() else []:
+            raise UserError(
+                f"{destination}: {len(there)} of the {chosen.images} images of {name} are there; "
+                "complete the folder"
+            )
         return f"{not_available(chosen)}The folder can be {destination}."
     fetch(chosen, destination, cache=cache, mirror=mirror, digests=cache / "digests.json")
     return f"{name}: {chosen.images} files in {destination}"

@@ -1,0 +1,100 @@
+"""An image in strips of rows, so that what one layer writes is still in the cache when the next reads it.
+
+Shape letters: P pixels of a strip (its rows times W), C and D channels, H and W the size of the image.
+A strip is a contiguous matrix PC; the same memory is a channels-last image of one batch entry.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+
+class Grid:
+    """The division of an image into strips of whole rows, of heights that differ by at most one row.
+
+    Args:
+        height: H of the image.
+        width: W of the image.
+        pixels: the length of a strip that is aimed at.
+        halo: the least number of rows of a strip, unless the image is one strip.
+    """
+
+    def __init__(self, height: int, width: int, *, pixels: int, halo: int) -> None:
+        self.height, self.width = height, width
+        count = max(1, min(round(height * width / pixels), height // max(halo, 1)))
+        self.rows = list(pairwise(height * i // count for i in range(count + 1)))
+
+    def split(self, image_PC: Tensor) -> list[Tensor]:
+        """Return the strips of an image as views."""
+        return [image_PC[start * self.width : end * self.width] for start, end in self.rows]
+
+    def filled(self, value_C: Tensor) -> list[Tensor]:
+        """Return new strips of which every pixel is `value_C`."""
+        return [value_C.repeat((end - start) * self.width, 1) for start, end in self.rows]
+
+    def features(self, strip_PC: Tensor) -> Tensor:
+        """Return a view of a strip (or of any rows of the image) as x_1CHW, channels-last."""
+        return strip_PC.view(1, -1, self.width, strip_PC.shape[1]).permute(0, 3, 1, 2)
+
+    def strip(self, x_1CHW: Tensor) -> Tensor:
+        """Return features as a strip: a view of them if they are channels-last, else a copy."""
+        return x_1CHW.permute(0, 2, 3, 1).reshape(-1, x_1CHW.shape[1])
+
+    def windows(
+        self, strips: Iterable[Tensor], halo: int, weight_CD: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield every strip with its window: its 1x1 convolution between `halo` rows of its neighbours'.
+
+        Outside the image are zeros. One strip more than was yielded has been pulled from `strips`.
+
+        Args:
+            strips: strips PC from the first to the last.
+            halo: rows on each side, at most the rows of a strip (unless there is only one).
+            weight_CD: of the 1x1 convolution; None for the identity.
+
+        Yields:
+            (strip PC, window QD), Q = (rows + 2 halo) W.
+        """
+        edge = halo * self.width
+        before: tuple[Tensor, Tensor] | None = None
+        for strip_PC in strips:
+            channels = strip_PC.shape[1] if weight_CD is None else weight_CD.shape[1]
+            window_QD = strip_PC.new_empty(len(strip_PC) + 2 * edge, channels)
+            inner_PD = window_QD[edge : len(window_QD) - edge]
+            if weight_CD is None:
+                inner_PD.copy_(strip_PC)
+            else:
+                torch.mm(strip_PC, weight_CD, out=inner_PD)
+            if before is None:
+                window_QD[:edge].zero_()
+            else:
+                above_QD = before[1]
+                above_QD[len(above_QD) - edge :] = inner_PD[:edge]
+                window_QD[:edge] = above_QD[len(above_QD) - 2 * edge : len(above_QD) - edge]
+                yield before
+            before = strip_PC, window_QD
+        if before is not None:
+            before[1][len(before[1]) - edge :].zero_()
+            yield before
+
+
+def moments(strips: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the (population) standard deviation and the mean of every channel over all strips, as C and C.
+
+    Squares are summed around each strip's own mean and then combined (Chan, Golub and LeVeque 1979): the
+    plain sum of squares would cancel in float32.
+    """
+    counts, means, squares = [], [], []
+    for strip_PC in strips:
+        mean_C = strip_PC.mean(0)
+        counts.append(len(strip_PC))
+        means.append(mean_C)
+        squares.append((strip_PC - mean_C).square_().sum(0))
+    total = sum(counts)
+    share_S1 = torch.tensor(counts, dtype=torch.float32)[:, None] / total
+    means_SC = torch.stack(means)
+    mean_C = (share_S1 * means_SC).sum(0)
+    variance_C = torch.stack(squares).sum(0) / total + (share_S1 * (means_SC - mean_C).square()).sum(0)
+    return variance_C.sqrt(), mean_C

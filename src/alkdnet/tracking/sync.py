@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +55,7 @@ def sync(params: Params, paths: Paths, root: Path) -> SyncResult:
             caller it means: not synced, try again later.
     """
     from alkdnet.tracking.mirror import fill, find, is_up_to_date
-    from alkdnet.tracking.store import PARENT, Store
+    from alkdnet.tracking.store import Store
 
     store = Store(find_place(root), params.name)
     stored = store.runs()
@@ -79,13 +78,12 @@ def sync(params: Params, paths: Paths, root: Path) -> SyncResult:
         if run is None:
             run = store.get(store.create(name, origin, tags={}, time_ms=record.time_ms))
             created.append(name)
-            stored.append(run)
         else:
             completed.append(name)
         fill(store, run, record)
         if run.info.status != "FINISHED":
             store.end(run.info.run_id, "FINISHED", record.time_ms)
-    store.describe(_describe(params, parents=sorted({run.data.tags[PARENT] for run in stored})))
+    store.describe(_describe(params))
     return SyncResult(
         created=tuple(created),
         completed=tuple(completed),
@@ -94,23 +92,28 @@ def sync(params: Params, paths: Paths, root: Path) -> SyncResult:
     )
 
 
-def _describe(params: Params, parents: Sequence[str]) -> dict[str, str]:
-    """Return tags of the MLflow experiment: what it is, and its view `compare` with columns and open parents.
+def _describe(params: Params) -> dict[str, str]:
+    """Return tags of the MLflow experiment: what it is, and its view `compare`.
 
-    The tag of the view is the one that MLflow's page writes for "share view"; a page that does not know it
-    shows its own columns.
+    The view's tag is the one that MLflow's page writes for "share view": columns, order, and a filter that
+    leaves the parents out, for the table is flat then. A page that does not know it shows its own columns.
     """
     columns = [
         *(f"metrics.`{name}/psnr`" for name in params.names("test")),
         *(f"metrics.`{key}`" for key in ("validation_psnr", "loss", "parameters", "multi_adds")),
         *(f"params.`{key}`" for key in ("network", "scale", "kernel_size", "train.iterations")),
+        "tags.`dvc_experiment`",
     ]
+    view = {
+        "selectedColumns": columns,
+        "searchFilter": "params.scale != ''",
+        "orderByKey": "tags.`run`",
+        "orderByAsc": True,
+    }
     return {
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.note.content": f"{params.report.title}\n\n{params.report.summary}",
-        "mlflow.sharedViewState.compare": json.dumps(
-            {"selectedColumns": columns, "runsExpanded": dict.fromkeys(parents, True)}
-        ),
+        "mlflow.sharedViewState.compare": json.dumps(view),
     }
 
 

@@ -1,0 +1,91 @@
+"""What a person sees who types `make ui`: MLflow's own page, in a browser without a window."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from alkdnet.config import Params
+from alkdnet.paths import Paths
+from alkdnet.tracking import sync
+from tests.tracking.fabricated import TEST_SET
+
+pytestmark = [
+    pytest.mark.slow,
+    # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
+]
+
+Write = Callable[..., None]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture
+def browser() -> str:
+    for name in BROWSERS:
+        if found := shutil.which(name):
+            return found
+    pytest.skip(f"no browser: none of {', '.join(BROWSERS)}")
+
+
+@pytest.fixture
+def address(
+    database: Path,
+    project: Path,
+    repository: Path,
+    params: Params,
+    paths: Paths,
+    train: Write,
+    evaluate: Write,
+) -> Iterator[str]:
+    """The address that tools/mlflow_ui.py prints for a pipeline of two runs."""
+    for run, psnr in (("small", 31.25), ("wide", 32.5)):
+        train(run)
+        evaluate(run, psnr=psnr)
+    sync(params, paths, project)
+    with subprocess.Popen(
+        [sys.executable, str(repository / "tools" / "mlflow_ui.py"), "--port", "5600"],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(repository / "src")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as server:
+        assert server.stdout is not None
+        try:
+            printed = next(line for line in server.stdout if "alkdnet-demo" in line)
+            yield printed.split()[-1]
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+
+
+def page(browser: str, address: str, folder: Path) -> str:
+    """Return the text of a page after its scripts have run."""
+    command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}"]
+    options = ["--window-size=2600,1000", "--virtual-time-budget=60000", "--dump-dom", address]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=240, check=True)
+    return re.sub(r"<[^>]+>", "\n", done.stdout)
+
+
+def test_the_page_shows_the_runs_with_the_columns_to_compare(
+    browser: str, address: str, tmp_path: Path, params: Params
+) -> None:
+    seen = page(browser, address, tmp_path / "browser")
+    for expected in (
+        "small",
+        "wide",
+        f"{TEST_SET}/psnr",
+        "31.25",
+        "32.5",
+        "kernel_size",
+        "1000",
+    ):
+        assert expected in seen, f"{expected} is not on the page"
+    assert params.report.title in seen

@@ -8,14 +8,15 @@ ignored: the values in the file are taken for sRGB, as the published data sets a
 import io
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path
@@ -39,22 +40,19 @@ def read_rgb(path: Path, *, alpha: Alpha = "refuse") -> npt.NDArray[np.uint8]:
     that has more than 8 bits per channel or more than one frame, that has transparent pixels under "refuse",
     or that exceeds Pillow's limit of 178 megapixels (Pillow warns from 89 megapixels on).
     """
-    try:
-        with Image.open(path) as image:
-            _check_kind(image)
-            return np.array(_to_rgb(ImageOps.exif_transpose(image), alpha))
-    except _RefusedError as refused:
-        reason = str(refused)
-    except FileNotFoundError:
-        reason = "no such file"
-    except UnidentifiedImageError:
-        reason = "not an image that Pillow can read" if path.stat().st_size else "the file is empty"
-    except Image.DecompressionBombError as error:
-        reason = f"too large: {error}"
-    except (OSError, ValueError, SyntaxError) as error:
-        # Pillow's readers report damage by any of the three, depending on the format.
-        reason = f"damaged or not readable: {error}"
-    raise UserError(f"{path}: {reason}")
+    with _opened(path) as image:
+        _check_kind(image)
+        return np.array(_to_rgb(ImageOps.exif_transpose(image), alpha))
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (height, width) of the image that `read_rgb` would return, from the file's header.
+
+    Raises UserError for a file that is missing, empty or no image.
+    """
+    with _opened(path) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def write_png(path: Path, image_HWC: npt.NDArray[np.uint8]) -> None:
@@ -149,6 +147,27 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux; a container may have fewer cores than its host
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image; what goes wrong with it, also in the block, becomes a UserError with its path."""
+    try:
+        with Image.open(path) as image:
+            yield image
+        return
+    except _RefusedError as refused:
+        reason = str(refused)
+    except FileNotFoundError:
+        reason = "no such file"
+    except UnidentifiedImageError:
+        reason = "not an image that Pillow can read" if path.stat().st_size else "the file is empty"
+    except Image.DecompressionBombError as error:
+        reason = f"too large: {error}"
+    except (OSError, ValueError, SyntaxError) as error:
+        # Pillow's readers report damage by any of the three, depending on the format.
+        reason = f"damaged or not readable: {error}"
+    raise UserError(f"{path}: {reason}")
 
 
 class _RefusedError(Exception):

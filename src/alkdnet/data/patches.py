@@ -1,0 +1,229 @@
+"""Training images packed into a few files of plain bytes, from which any patch is read without decoding.
+
+    patches/hr/images.bin      the HR images of all training sets, one behind the other, uint8 HWC, whole
+    patches/hr/index.json      their names, sizes and digests
+    patches/x<s>/images.bin    the LR images of scale s in the same order
+    patches/x<s>/index.json    the same about them, and the digest of the HR pack they belong to
+
+LR pixel (i, j) covers the HR pixels from (s * i, s * j): the HR images are cropped to a multiple of s by
+being read no further, so that one HR pack serves all scales.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from alkdnet.data.images import Alpha, collect_problems, image_size, list_images, read_rgb
+from alkdnet.data.space import require_space
+from alkdnet.errors import UserError
+from alkdnet.files import atomic_directory, read_json, write_json
+
+_CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A folder of HR images, and the folder with their LR images in x<scale>/<stem>.png."""
+
+    name: str
+    hr: Path
+    lr: Path
+    alpha: Alpha = "refuse"
+
+
+@dataclass(frozen=True)
+class _Image:
+    """An image to pack: its name in the index, its file, and its size (height, width) in pixels."""
+
+    name: str
+    path: Path
+    size: tuple[int, int]
+    alpha: Alpha
+
+
+def required_bytes(sizes: Sequence[tuple[int, int]], scales: Sequence[int]) -> int:
+    """Return the bytes of the packs of HR images with these sizes (height, width) and of their LR images."""
+    return _CHANNELS * sum(
+        height * width + sum((height // scale) * (width // scale) for scale in scales)
+        for height, width in sizes
+    )
+
+
+def pack(sets: Sequence[TrainingSet], target: Path, scales: Sequence[int]) -> None:
+    """Write the packs of all images of `sets`, in the order of the sets' and the files' names, to `target`.
+
+    The images go through memory one for each core. `target` appears when all of it is written.
+
+    Raises:
+        UserError: images cannot be read, an LR image is missing or has not the size of its HR image divided
+            by the scale (all such problems at once), or the disk cannot hold the packs.
+    """
+    images = _measured(sets)
+    require_space([(target, required_bytes([image.size for image in images], scales))])
+    folders = {training_set.name: training_set.lr for training_set in sets}
+    with atomic_directory(target) as folder:
+        hr_digest = _write(folder / "hr", images, {})
+        for scale in scales:
+            lr_images = [
+                _Image(
+                    name=image.name,
+                    path=folders[image.name.partition("/")[0]] / f"x{scale}" / f"{image.path.stem}.png",
+                    size=(image.size[0] // scale, image.size[1] // scale),
+                    alpha="refuse",
+                )
+                for image in images
+            ]
+            _write(folder / f"x{scale}", lr_images, {"scale": scale, "hr_digest": hr_digest})
+
+
+def _measured(sets: Sequence[TrainingSet]) -> list[_Image]:
+    """Return the images to pack, their sizes taken from the files' headers."""
+    files = {
+        path: training_set
+        for training_set in sorted(sets, key=lambda each: each.name)
+        for path in list_images(training_set.hr)
+    }
+    sizes: dict[Path, tuple[int, int]] = {}
+
+    def measure(path: Path) -> None:
+        sizes[path] = image_size(path)
+
+    _raise_all(collect_problems(measure, list(files), description="measure"))
+    return [
+        _Image(f"{training_set.name}/{path.stem}", path, sizes[path], training_set.alpha)
+        for path, training_set in files.items()
+    ]
+
+
+def _write(folder: Path, images: Sequence[_Image], header: dict[str, str | int]) -> str:
+    """Write one pack and return its digest, which covers the header, the names and all pixels."""
+    folder.mkdir()
+    lengths = [_CHANNELS * prod(image.size) for image in images]
+    starts = dict(zip((image.path for image in images), np.cumsum([0, *lengths]).tolist(), strict=False))
+    by_path = {image.path: image for image in images}
+    digests: dict[Path, str] = {}
+    file = os.open(folder / "images.bin", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+
+        def copy(path: Path) -> str | None:
+            image_HWC = read_rgb(path, alpha=by_path[path].alpha)
+            height, width = by_path[path].size
+            if image_HWC.shape[:2] != (height, width):
+                actual = f"{image_HWC.shape[1]}x{image_HWC.shape[0]}"
+                return f"{path}: {actual} pixels, {width}x{height} were expected"
+            digests[path] = hashlib.sha256(image_HWC.data).hexdigest()
+            _write_at(file, image_HWC, starts[path])
+            return None
+
+        _raise_all(collect_problems(copy, list(by_path), description=f"pack {folder.name}"))
+        os.fsync(file)
+    finally:
+        os.close(file)
+    rows = [
+        {"name": i.name, "height": i.size[0], "width": i.size[1], "sha256": digests[i.path]} for i in images
+    ]
+    lines = [f"{key} {value}" for key, value in header.items()]
+    lines += [" ".join(str(value) for value in row.values()) for row in rows]
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    write_json(folder / "index.json", {**header, "digest": digest, "bytes": sum(lengths), "images": rows})
+    return digest
+
+
+def _write_at(file: int, image_HWC: npt.NDArray[np.uint8], start: int) -> None:
+    """Write at a position of a file that other threads write to as well."""
+    remaining = image_HWC.reshape(-1).data
+    while remaining:
+        written = os.pwrite(file, remaining, start)
+        start += written
+        remaining = remaining[written:]
+
+
+def _raise_all(problems: Sequence[str]) -> None:
+    if problems:
+        raise UserError("\n".join([f"{len(problems)} problems with the training images:", *problems]))
+
+
+@dataclass(frozen=True, eq=False)
+class Pack:
+    """One pack, mapped into memory.
+
+    `heights`, `widths`: of the images, in pixels; `starts`: of their first bytes in `flat`.
+    """
+
+    path: Path
+    flat: npt.NDArray[np.uint8]
+    heights: npt.NDArray[np.int64]
+    widths: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
+
+    def images(self) -> list[npt.NDArray[np.uint8]]:
+        """Return all images (HWC) as views of the file's bytes."""
+        shapes = zip(self.starts.tolist(), self.heights.tolist(), self.widths.tolist(), strict=True)
+        return [
+            self.flat[start : start + height * width * _CHANNELS].reshape(height, width, _CHANNELS)
+            for start, height, width in shapes
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class PackedImages:
+    """The packs of one scale: pixel (i, j) of an LR image lies at (scale * i, scale * j) of its HR image.
+
+    `digest` covers all pixels of both packs and the names of the images.
+    """
+
+    scale: int
+    digest: str
+    names: tuple[str, ...]
+    lr: Pack
+    hr: Pack
+
+    @classmethod
+    def open(cls, folder: Path, scale: int) -> Self:
+        """Map the packs in `folder` (`hr`, `x<scale>`) without reading them.
+
+        Raises:
+            UserError: a pack is missing, incomplete or empty, or the two do not belong together.
+        """
+        hr_index, hr = _open(folder / "hr")
+        lr_index, lr = _open(folder / f"x{scale}")
+        if lr_index["hr_digest"] != hr_index["digest"]:
+            raise UserError(f"{folder}: x{scale} was made from other HR images than hr; pack both again")
+        names = tuple(row["name"] for row in lr_index["images"])
+        if not names:
+            raise UserError(f"{folder}: there are no training images in it")
+        return cls(scale=scale, digest=lr_index["digest"], names=names, lr=lr, hr=hr)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def bytes(self) -> int:
+        """Size of both packs."""
+        return self.lr.flat.size + self.hr.flat.size
+
+
+def _open(folder: Path) -> tuple[dict, Pack]:
+    index_path, bytes_path = folder / "index.json", folder / "images.bin"
+    if not index_path.is_file() or not bytes_path.is_file():
+        raise UserError(f"{folder}: no packed images (images.bin and index.json)")
+    index = read_json(index_path)
+    assert isinstance(index, dict)
+    if bytes_path.stat().st_size != index["bytes"]:
+        raise UserError(f"{bytes_path}: {bytes_path.stat().st_size} bytes instead of {index['bytes']}")
+    heights = np.array([row["height"] for row in index["images"]], dtype=np.int64)
+    widths = np.array([row["width"] for row in index["images"]], dtype=np.int64)
+    starts = np.cumsum(heights * widths * _CHANNELS) - heights * widths * _CHANNELS
+    # As a plain array: slicing a memmap object costs several times as much.
+    flat = np.asarray(np.memmap(bytes_path, dtype=np.uint8, mode="r")) if index["bytes"] else _NOTHING
+    return index, Pack(bytes_path, flat, heights, widths, starts)
+
+
+_NOTHING = np.zeros(0, dtype=np.uint8)

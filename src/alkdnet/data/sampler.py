@@ -1,0 +1,274 @@
+"""Batches of training patches: pure functions of the seed and the iteration.
+
+The law is the paper's (section 4.2): an image uniformly, a position in it uniformly, then a horizontal flip
+with probability 1/2 and a rotation by 0, 90, 180 or 270 degrees, which together are one of the 8 symmetries
+of the square uniformly.
+
+Sample k of iteration i takes its numbers from words 4k..4k+3 of the Philox stream with the seed as its key
+and i as its counter. So it is the same whatever the size of the batch, the number of processes that share it,
+and the batches that were drawn before.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from alkdnet.data.patches import Pack, PackedImages
+from alkdnet.errors import UserError
+
+Pixels = npt.NDArray[np.uint8]
+
+# The bits of an augmentation, in the order in which they are applied.
+FLIP_ROWS, FLIP_COLUMNS, TRANSPOSE = 1, 2, 4
+# Batches cut ahead of the one in use when they travel to a device.
+_AHEAD = 2
+# A set lives on the device if it takes no more than this part of the device's free memory.
+_RESIDENT_PART = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """What to cut, an element for each sample: image, top left LR pixel, and bits of the augmentation."""
+
+    image: npt.NDArray[np.int64]
+    row: npt.NDArray[np.int64]
+    column: npt.NDArray[np.int64]
+    augmentation: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+
+def draw(
+    packed: PackedImages, *, seed: int, iteration: int, patch_size: int, first: int = 0, count: int
+) -> Draw:
+    """Draw the samples first, ..., first + count - 1 of an iteration; `patch_size` in LR pixels."""
+    stream = np.random.Philox(key=seed, counter=[0, 0, iteration, 0])
+    words = stream.random_raw(4 * (first + count)).reshape(-1, 4)[first:]
+    # 53 bits, so that a uniform choice among n is off by n / 2 ** 53 at most.
+    unit = (words >> np.uint64(11)) * 2.0**-53
+    image = (unit[:, 0] * len(packed)).astype(np.int64)
+    rows = packed.lr.heights[image] - patch_size + 1
+    columns = packed.lr.widths[image] - patch_size + 1
+    return Draw(
+        image=image,
+        row=(unit[:, 1] * rows).astype(np.int64),
+        column=(unit[:, 2] * columns).astype(np.int64),
+        augmentation=(words[:, 3] >> np.uint64(61)).astype(np.int64),
+    )
+
+
+def cut(images: Sequence[Pixels], drawn: Draw, *, patch_size: int, scale: int = 1) -> Pixels:
+    """Cut and augment patches, shape (len(drawn), P, P, 3) with P = patch_size * scale.
+
+    `images`: the views `Pack.images()`; `scale`: that of the images to the LR images `drawn` refers to.
+
+    Copying whole rows is fast and moving single pixels is slow in NumPy: samples are cut by rows, and those
+    that need their pixels moved are then treated together, by torch's flip or one channel after the other.
+    """
+    size = patch_size * scale
+    out = np.empty((len(drawn), size, size, 3), dtype=np.uint8)
+    flips, transposes = (np.flatnonzero(chosen) for chosen in _moving(drawn.augmentation))
+    flipped = np.empty((len(flips), size, size, 3), dtype=np.uint8)
+    turned = np.empty((len(transposes), size, size, 3), dtype=np.uint8)
+
+    places: list[Pixels] = list(out)
+    for place, buffer in ((flips, flipped), (transposes, turned)):
+        for k, patch in zip(place.tolist(), buffer, strict=True):
+            places[k] = patch
+    for target, image, row, column, bits in zip(
+        places,
+        drawn.image.tolist(),
+        (drawn.row * scale).tolist(),
+        (drawn.column * scale).tolist(),
+        drawn.augmentation.tolist(),
+        strict=True,
+    ):
+        patch = images[image][row : row + size, column : column + size]
+        target[...] = patch[::-1] if bits & FLIP_ROWS else patch
+
+    out[flips] = torch.flip(torch.from_numpy(flipped), [2]).numpy()
+    moved = np.empty_like(turned)
+    for channel in range(3):
+        moved[..., channel] = turned[..., channel].transpose(0, 2, 1)
+    # To flip the columns before transposing is to flip the rows after it.
+    reverse = (drawn.augmentation[transposes] & FLIP_COLUMNS).astype(bool)
+    out[transposes[~reverse]] = moved[~reverse]
+    out[transposes[reverse]] = moved[reverse][:, ::-1]
+    return out
+
+
+def _moving(augmentation: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return which samples have their columns flipped only, and which are transposed."""
+    transposed = (augmentation & TRANSPOSE).astype(bool)
+    return (augmentation & FLIP_COLUMNS).astype(bool) & ~transposed, transposed
+
+
+def augment(patch_HWC: Pixels, augmentation: int) -> Pixels:
+    """Return an augmented view of one patch: the definition that `cut` and `gather` follow."""
+    if augmentation & FLIP_ROWS:
+        patch_HWC = patch_HWC[::-1]
+    if augmentation & FLIP_COLUMNS:
+        patch_HWC = patch_HWC[:, ::-1]
+    if augmentation & TRANSPOSE:
+        patch_HWC = patch_HWC.swapaxes(0, 1)
+    return patch_HWC
+
+
+def steps(pack: Pack, drawn: Draw, *, patch_size: int, scale: int = 1) -> npt.NDArray[np.int64]:
+    """Return how to walk through a pack's bytes, shape (3, len(drawn)).
+
+    Pixel (i, j) of augmented patch k starts at byte steps[0, k] + i * steps[1, k] + j * steps[2, k].
+    """
+    last = patch_size * scale - 1
+    line = 3 * pack.widths[drawn.image]
+    flip_rows = drawn.augmentation & FLIP_ROWS != 0
+    flip_columns = drawn.augmentation & FLIP_COLUMNS != 0
+    transpose = drawn.augmentation & TRANSPOSE != 0
+    row = drawn.row * scale + np.where(flip_rows, last, 0)
+    column = drawn.column * scale + np.where(flip_columns, last, 0)
+    down = np.where(flip_rows, -line, line)
+    right = np.where(flip_columns, -3, 3)
+    return np.stack(
+        (
+            pack.starts[drawn.image] + row * line + column * 3,
+            np.where(transpose, right, down),
+            np.where(transpose, down, right),
+        )
+    )
+
+
+def gather(flat: torch.Tensor, steps: torch.Tensor, *, size: int) -> torch.Tensor:
+    """Cut and augment on the device that holds a pack: `flat` its bytes, `steps` from the function above.
+
+    Returns the same bytes as `cut`, shape (samples, size, size, 3).
+    """
+    start, down, right = steps[:, :, None, None, None]
+    along = torch.arange(size, device=flat.device)
+    channel = torch.arange(3, device=flat.device)
+    return flat[start + down * along[:, None, None] + right * along[:, None] + channel]
+
+
+class PatchSampler:
+    """Batches on a device, as float32 in [0, 1], of the share of one process.
+
+    On a GPU the packs are copied to it if they fit well (`resident`; None decides by its free memory), and
+    the patches are cut there. Otherwise a thread cuts the next batches while the device works on this one,
+    and they travel from pinned memory. On a CPU they are cut when asked for.
+
+    Raises:
+        UserError: images are smaller than a patch, or the batch cannot be shared evenly.
+    """
+
+    def __init__(
+        self,
+        packed: PackedImages,
+        *,
+        seed: int,
+        batch_size: int,
+        patch_size: int,
+        device: torch.device,
+        resident: bool | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        _check(packed, batch_size, patch_size, world_size)
+        self._packed = packed
+        self._seed = seed
+        self._patch_size = patch_size
+        self._device = device
+        self._count = batch_size // world_size
+        self._first = self._count * rank
+        self.resident = _fits(packed, device) if resident is None else resident
+        self._flat: list[torch.Tensor] = []
+        self._images: list[list[Pixels]] = []
+        if self.resident:
+            self._flat = [_load(pack).to(device) for pack in (packed.lr, packed.hr)]
+        else:
+            self._images = [packed.lr.images(), packed.hr.images()]
+        self._ahead: dict[int, Future[tuple[torch.Tensor, torch.Tensor]]] = {}
+        self._thread = ThreadPoolExecutor(1) if device.type == "cuda" and not self.resident else None
+
+    def batch(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (lr_BCHW, hr_BCHW) of an iteration: float32 in [0, 1], channels-last, on the device."""
+        lr_BHWC, hr_BHWC = self._resident(iteration) if self.resident else self._travelling(iteration)
+        return _to_float(lr_BHWC), _to_float(hr_BHWC)
+
+    def _draw(self, iteration: int) -> Draw:
+        return draw(
+            self._packed,
+            seed=self._seed,
+            iteration=iteration,
+            patch_size=self._patch_size,
+            first=self._first,
+            count=self._count,
+        )
+
+    def _resident(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
+        drawn, size, scale = self._draw(iteration), self._patch_size, self._packed.scale
+        walks = np.stack(
+            (
+                steps(self._packed.lr, drawn, patch_size=size),
+                steps(self._packed.hr, drawn, patch_size=size, scale=scale),
+            )
+        )
+        lr_steps, hr_steps = torch.from_numpy(walks).to(self._device)
+        return gather(self._flat[0], lr_steps, size=size), gather(self._flat[1], hr_steps, size=size * scale)
+
+    def _travelling(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if self._thread is None:
+            return self._cut(iteration)
+        for i in range(iteration, iteration + _AHEAD + 1):
+            if i not in self._ahead:
+                self._ahead[i] = self._thread.submit(self._pinned, i)
+        lr_BHWC, hr_BHWC = self._ahead[iteration].result()
+        self._ahead = {i: future for i, future in self._ahead.items() if i > iteration}
+        # The allocator of pinned memory keeps these buffers from reuse until the copies have been made.
+        return (
+            lr_BHWC.to(self._device, non_blocking=True),
+            hr_BHWC.to(self._device, non_blocking=True),
+        )
+
+    def _cut(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
+        drawn, scale = self._draw(iteration), self._packed.scale
+        lr_BHWC = cut(self._images[0], drawn, patch_size=self._patch_size)
+        hr_BHWC = cut(self._images[1], drawn, patch_size=self._patch_size, scale=scale)
+        return torch.from_numpy(lr_BHWC), torch.from_numpy(hr_BHWC)
+
+    def _pinned(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
+        lr_BHWC, hr_BHWC = self._cut(iteration)
+        return lr_BHWC.pin_memory(), hr_BHWC.pin_memory()
+
+
+def _to_float(x_BHWC: torch.Tensor) -> torch.Tensor:
+    # Interleaved pixels are what channels-last means: the permutation moves nothing.
+    return x_BHWC.to(torch.float32).div_(255).permute(0, 3, 1, 2)
+
+
+def _load(pack: Pack) -> torch.Tensor:
+    return torch.from_file(str(pack.path), shared=False, size=pack.flat.size, dtype=torch.uint8)
+
+
+def _fits(packed: PackedImages, device: torch.device) -> bool:
+    if device.type != "cuda":
+        return False
+    free, _ = torch.cuda.mem_get_info(device)
+    return packed.bytes <= free * _RESIDENT_PART
+
+
+def _check(packed: PackedImages, batch_size: int, patch_size: int, world_size: int) -> None:
+    if batch_size % world_size:
+        raise UserError(f"a batch of {batch_size} patches cannot be shared evenly by {world_size} processes")
+    smaller = np.flatnonzero(np.minimum(packed.lr.heights, packed.lr.widths) < patch_size)
+    if smaller.size:
+        sizes = (
+            f"{packed.names[i]} ({packed.lr.widths[i]}x{packed.lr.heights[i]})" for i in smaller.tolist()
+        )
+        raise UserError(
+            f"{smaller.size} LR images of x{packed.scale} are smaller than a patch of "
+            f"{patch_size}x{patch_size} pixels: {', '.join(sizes)}; leave them out or make patch_size smaller"
+        )

@@ -165,5 +165,5 @@ def test_upscale_with_the_released_weights_downloads_them_once(shell: Shell, sha
     shutil.rmtree("data")
     truth = np.asarray(Image.open(next(hr.rglob("Set5/image_SRF_2/img_003_SRF_2_HR.png"))), np.float64)
     error = np.asarray(Image.open("out.png"), np.float64) - truth
-    # The butterfly of Set5: bicubic reaches 25.6 dB in RGB, the released network far more.
-    assert 10 * np.log10(255**2 / np.mean(error**2)) > 31
+    # The butterfly of Set5: Pillow's bicubic reaches 26.1 dB in RGB, the released network 34.0.
+    assert 10 * np.log10(255**2 / np.mean(error**2)) > 33.9

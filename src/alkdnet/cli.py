@@ -135,7 +135,7 @@ def _fetch(name: str, root: Path, mirror: str | None) -> str:
             )
         return f"{not_available(chosen)}The folder can be {destination}."
     fetch(chosen, destination, cache=cache, mirror=mirror, digests=cache / "digests.json")
-    return f"{name}: {chosen.images} files in {destination}"
+    return f"{name}: {chosen.images} file{'' if chosen.images == 1 else 's'} in {destination}"
 
 
 def _released_weights(scale: int, root: Path, mirror: str | None) -> Path:

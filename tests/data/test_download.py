@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 import zipfile
@@ -43,6 +42,7 @@ class Page:
     silent: list[float] = field(default_factory=list)
     drip_s: float = 0.0
     shift: int = 0
+    redirect: str = ""
     requests: list[str] = field(default_factory=list)
     sent: int = 0
 
@@ -80,6 +80,12 @@ class Handler(BaseHTTPRequestHandler):
             return
         asked = self.headers.get("Range", "")
         page.requests.append(asked)
+        if page.redirect:
+            self.send_response(302)
+            self.send_header("Location", page.redirect)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if page.silent:
             time.sleep(page.silent.pop(0))
         if page.statuses:
@@ -361,6 +367,13 @@ def test_the_first_download_records_a_digest_and_later_ones_must_match(bench: Be
     assert json.loads(bench.digests.read_text()) == recorded
 
 
+def test_a_redirected_file_is_resumed_too(bench: Bench) -> None:
+    bench.server.pages["/cdn"] = Page(data(100_000), etag='"v1"', cuts=[30_000])
+    file = bench.file("a.png", Page(b"", redirect="/cdn"))
+    assert bench.fetch(bench.source(file)) == {"a.png": data(100_000)}
+    assert bench.server.pages["/cdn"].requests == ["", "bytes=30000-"]
+
+
 def test_a_silent_server_is_left_after_the_timeout(bench: Bench) -> None:
     page = Page(data(1000), silent=[1.5])
     assert bench.fetch(bench.source(bench.file("a.png", page))) == {"a.png": page.content}
@@ -402,7 +415,7 @@ def test_a_killed_process_is_continued_at_its_last_byte(bench: Bench, repository
     page = Page(data(400_000), etag='"v1"', drip_s=0.01)
     source = bench.source(bench.file("a.png", page))
     environment = {**os.environ, "PYTHONPATH": str(repository / "src")}
-    script = [sys.executable, "-c", textwrap.dedent(KILLED), source.files[0].urls[0], str(bench.root)]
+    script = [sys.executable, "-c", KILLED, source.files[0].urls[0], str(bench.root)]
     part = bench.cache / "toy" / "a.png.part"
     for size in (50_000, 200_000):
         with subprocess.Popen(script, env=environment) as process:
@@ -416,6 +429,25 @@ def test_a_killed_process_is_continued_at_its_last_byte(bench: Bench, repository
     assert page.requests[0] == ""
     assert int(page.requests[1][6:-1]) >= 50_000
     assert page.requests[2] == f"bytes={arrived}-"
+
+
+def test_an_interrupt_ends_it_at_once_and_keeps_what_arrived(bench: Bench, repository: Path) -> None:
+    page = Page(data(400_000), etag='"v1"', drip_s=0.05)
+    source = bench.source(bench.file("a.png", page))
+    script = [sys.executable, "-c", KILLED, source.files[0].urls[0], str(bench.root)]
+    part = bench.cache / "toy" / "a.png.part"
+    environment = {**os.environ, "PYTHONPATH": str(repository / "src")}
+    with subprocess.Popen(script, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while not part.exists() or part.stat().st_size < 20_000:
+            assert process.poll() is None, "ended before it was interrupted"
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        _, errors = process.communicate()
+    # The whole file would take 5 s.
+    assert time.monotonic() - began < 3
+    assert "KeyboardInterrupt" in errors
+    assert 20_000 <= part.stat().st_size < 400_000
 
 
 def test_nothing_is_asked_when_everything_had_arrived(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,18 @@
 """A parameter file and a results tree as the stages leave it, with made-up numbers."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from alkdnet.config import Params, load_params
 from alkdnet.paths import Paths
+from alkdnet.reporting.figures import style
+from alkdnet.reporting.report import write_report
 
 PARAMETERS = """
 name: trial
@@ -113,18 +117,48 @@ LEVELS = {
 IMAGES = {"set5": 5, "urban100": 12}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def small_figures() -> Iterator[None]:
+    """Draw figures coarsely: most of the time of a report goes into their pixels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "DPI", 40)
+        yield
+
+
 @pytest.fixture
 def params(tmp_path: Path) -> Params:
     """Return the parameters above."""
-    path = tmp_path / "params.yaml"
-    path.write_text(PARAMETERS, encoding="utf-8")
-    return load_params(path)
+    return make_params(tmp_path)
 
 
 @pytest.fixture
 def tree(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     """Write a whole results tree and return its paths; the working directory is its root."""
     monkeypatch.chdir(tmp_path)
+    return make_tree(params)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the report of a whole results tree, once for all tests of a module that only read it."""
+    root = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        params = make_params(root)
+        paths = make_tree(params)
+        write_report(params=params, paths=paths)
+    return root / paths.report
+
+
+def make_params(folder: Path) -> Params:
+    """Return the parameters above, read from a file in a folder."""
+    path = folder / "params.yaml"
+    path.write_text(PARAMETERS, encoding="utf-8")
+    return load_params(path)
+
+
+def make_tree(params: Params) -> Paths:
+    """Write a whole results tree below the working directory and return its paths."""
     paths = Paths(Path(params.dir), params.name)
     for index, name in enumerate(params.runs):
         _write_evaluation(paths.evaluation(name), LEVELS[name], index)
@@ -134,14 +168,15 @@ def tree(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         paths.complexity,
         {
             name: {
-                "parameters": 372_716 if "alkdnet" in name else 331_628,
-                "multi_adds": 81_756_500_000,
+                "parameters": 0 if "bicubic" in name else 372_716 if "alkdnet" in name else 331_628,
+                "multi_adds": 0 if "bicubic" in name else 81_756_500_000,
                 "multi_adds_convolutions": 79_456_000_000,
                 "activations": 1,
             }
             for name in params.runs
         },
     )
+    _write_features(paths.features)
     return paths
 
 
@@ -158,7 +193,7 @@ def _write_evaluation(folder: Path, level: float, index: int) -> None:
         base = np.linspace(30, 36, count)
         for image in range(count):
             psnr = base[image] + level + 0.01 * random.standard_normal()
-            rows.append([name, f"img_{image + 1:03d}", 256, 320, psnr, 0.9 + 0.01 * level])
+            rows.append([name, f"img_{image + 1:03d}", 256, 320, psnr, 0.9 + 0.002 * (psnr - 33)])
     images = pd.DataFrame(rows, columns=["set", "image", "height", "width", "psnr", "ssim"])
     folder.mkdir(parents=True)
     images.to_csv(folder / "images.csv", index=False)
@@ -187,4 +222,57 @@ def _write_model(folder: Path, level: float) -> None:
     write(
         folder / "run.json",
         {"iterations": 300, "parameters": 1, "torch": "2.13.0", "weights_sha256": "0" * 64, "recipe": {}},
+    )
+
+
+def _write_features(folder: Path) -> None:
+    random = np.random.default_rng(0)
+    for name in ("maps", "fields", "crops/01"):
+        (folder / name).mkdir(parents=True)
+    maps = ("shallow", "before_fsrl", "after_fsrl", "before_abrl", "after_abrl")
+    for name in maps:
+        np.save(folder / "maps" / f"{name}.npy", random.random((20, 30), dtype=np.float32))
+    for name in ("bsrn_x2", "alkdnet_x2", "removed_x2"):
+        field = random.random((33, 33))
+        np.save(folder / "fields" / f"{name}.npy", field / field.sum())
+    tiles = ("bicubic_x2", "bsrn_x2", "alkdnet_x2", "kernel5_x2")
+    for name in ("original", *tiles):
+        pixels = random.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "crops" / "01" / f"{name}.png")
+    write(
+        folder / "features.json",
+        {
+            "maps": {
+                "run": "alkdnet_x2",
+                "set": "set5",
+                "image": "img_001",
+                "files": {name: f"maps/{name}.npy" for name in maps},
+            },
+            "fields": [
+                {
+                    "run": name,
+                    "file": f"fields/{name}.npy",
+                    "images": 1,
+                    "radii": {"0.5": 4, "0.9": 12, "0.99": 16},
+                }
+                for name in ("bsrn_x2", "alkdnet_x2", "removed_x2")
+            ],
+            "crops": [
+                {
+                    "set": "set5",
+                    "image": "img_001",
+                    "scale": 2,
+                    "top": 8,
+                    "left": 8,
+                    "height": 24,
+                    "width": 32,
+                    "original": "crops/01/original.png",
+                    "tiles": [
+                        {"run": name, "file": f"crops/01/{name}.png", "psnr": 33 + index, "ssim": 0.9}
+                        for index, name in enumerate(tiles)
+                    ],
+                }
+            ],
+            "missing": ["Detail of EienNoWith: the licence of manga109 forbids to show it."],
+        },
     )

@@ -57,7 +57,8 @@ def read_features(
         return _features(folder, content, labels, shown, set_labels)
     except (KeyError, TypeError, FileNotFoundError) as error:
         raise UserError(
-            f"{folder / 'features.json'}: {error!r}; delete the folder and run the stage `features` again"
+            f"{folder / 'features.json'} and its files: {error}; delete the folder and run the stage "
+            "`features` again"
         ) from error
 
 

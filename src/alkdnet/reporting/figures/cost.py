@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +15,8 @@ from alkdnet.reporting.figures.style import ACCENT, INK, MUTED, PAPER, new_figur
 
 # Area in square points of a network with a thousand parameters.
 AREA_PER_K = 0.35
+# A published and a measured point of one network that are nearer than this, in points, share a label.
+SAME_PLACE_PT = 24.0
 # Offsets of a label in points, nearest first, with how the text is anchored.
 _PLACES = (
     *((9, 0, "left", "center"), (-9, 0, "right", "center"), (0, 10, "center", "bottom")),
@@ -86,6 +89,10 @@ def _draw(axes: Axes, points: Sequence[Point]) -> None:
     axes.set_xscale("log")
     for point in points:
         colour = ACCENT if point.ours else INK
+        for other in points:
+            if point.measured and not other.measured and point.label == other.label:
+                pair = ((point.multi_adds_g, other.multi_adds_g), (point.psnr, other.psnr))
+                axes.plot(*pair, color=colour, linewidth=0.7, linestyle=":", zorder=2)
         axes.scatter(
             point.multi_adds_g,
             point.psnr,
@@ -105,45 +112,59 @@ def _draw(axes: Axes, points: Sequence[Point]) -> None:
 
 
 def _label(axes: Axes, points: Sequence[Point]) -> None:
-    """Write each name where it covers no other name and no point, once for a published and measured pair."""
+    """Write each name where it covers no other name and no point, if there is such a place."""
     inch = axes.figure.dpi / 72
     centres = {point: axes.transData.transform((point.multi_adds_g, point.psnr)) for point in points}
     taken = [
         _around(centres[point], 0.5 * np.sqrt(max(14.0, AREA_PER_K * point.parameters_k)) * inch)
         for point in points
     ]
-    named: set[str] = set()
+    named: list[Point] = []
+    inside = axes.get_window_extent()
     for point in sorted(points, key=lambda each: (not each.ours, -each.psnr)):
-        if point.label in named:
+        if any(
+            each.label == point.label and np.hypot(*(centres[each] - centres[point])) < SAME_PLACE_PT * inch
+            for each in named
+        ):
             continue
-        named.add(point.label)
-        best = None
-        for right, up, horizontal, vertical in _PLACES:
-            text = axes.annotate(
-                point.label,
-                (point.multi_adds_g, point.psnr),
-                xytext=(right, up),
-                textcoords="offset points",
-                ha=horizontal,
-                va=vertical,
-                fontsize=8,
-                color=ACCENT if point.ours else INK,
-                fontweight="bold" if point.ours else "normal",
-                zorder=5,
-            )
-            box = text.get_window_extent()
-            covered = sum(_overlap(box, other) for other in taken)
-            covered += 0 if _inside(box, axes.get_window_extent()) else box.width * box.height
-            if best is None or covered < best[0]:
-                if best is not None:
-                    best[1].remove()
-                best = (covered, text, box)
-            else:
-                text.remove()
-            if covered == 0:
-                break
-        assert best is not None
-        taken.append(best[2])
+        named.append(point)
+        style: dict[str, Any] = {
+            "fontsize": 8,
+            "color": ACCENT if point.ours else INK,
+            "fontweight": "bold" if point.ours else "normal",
+        }
+        sample = axes.text(0, 0, point.label, transform=None, **style)
+        size = sample.get_window_extent()
+        sample.remove()
+        places = [_placed(centres[point], size, place, inch) for place in _PLACES]
+        covered = [_covered(box, taken, inside) for box in places]
+        best = covered.index(min(covered))
+        right, up, horizontal, vertical = _PLACES[best]
+        axes.annotate(
+            point.label,
+            (point.multi_adds_g, point.psnr),
+            xytext=(right, up),
+            textcoords="offset points",
+            ha=horizontal,
+            va=vertical,
+            zorder=5,
+            **style,
+        )
+        taken.append(places[best])
+
+
+def _placed(centre: np.ndarray, size: Bbox, place: tuple[int, int, str, str], inch: float) -> Bbox:
+    """Return where a label of this size lies at one of the places around a point, in pixels."""
+    right, up, horizontal, vertical = place
+    left = centre[0] + right * inch - {"left": 0.0, "center": 0.5, "right": 1.0}[horizontal] * size.width
+    bottom = centre[1] + up * inch - {"bottom": 0.0, "center": 0.5, "top": 1.0}[vertical] * size.height
+    return Bbox.from_bounds(left, bottom, size.width, size.height)
+
+
+def _covered(box: Bbox, taken: Sequence[Bbox], inside: Bbox) -> float:
+    """Return the area that a label shares with what is there already; all of it beyond the axes."""
+    beyond = 0.0 if _inside(box, inside) else float(box.width * box.height)
+    return beyond + sum(_overlap(box, other) for other in taken)
 
 
 def _around(centre: np.ndarray, radius: float) -> Bbox:

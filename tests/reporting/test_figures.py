@@ -1,0 +1,117 @@
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from alkdnet.config import Params
+from alkdnet.errors import UserError
+from alkdnet.paths import Paths
+from alkdnet.reporting.feature_files import read_features
+from alkdnet.reporting.figures.cost import Point, cost_figure
+from alkdnet.reporting.figures.curves import curves_figure, drawable, validation_curve
+from alkdnet.reporting.figures.gains import gains_frame
+from alkdnet.reporting.figures.style import write_figure
+from alkdnet.reporting.pictures import pictures
+from alkdnet.reporting.results import read_results
+
+NAMES = ["crops.png", "cost.png", "gains_x2.png", "curves.png", "maps.png", "fields.png"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_is_not_blank_and_always_the_same(
+    params: Params, tree: Paths, tmp_path: Path, name: str
+) -> None:
+    drawn, _ = pictures(params, tree, read_results(params, tree))
+    (picture,) = (each for each in drawn if each.file == name)
+    write_figure(tmp_path / "first.png", picture.draw)
+    # Another look for the figures of the process around must not change the file.
+    with mpl.rc_context({"font.size": 30, "figure.facecolor": "black"}):
+        write_figure(tmp_path / "second.png", picture.draw)
+    first, second = ((tmp_path / f"{each}.png").read_bytes() for each in ("first", "second"))
+    assert hashlib.sha256(first).digest() == hashlib.sha256(second).digest()
+    with Image.open(tmp_path / "first.png") as image:
+        assert "Software" not in image.info
+        pixels = np.asarray(image.convert("RGB"))
+    assert min(pixels.shape[:2]) > 50
+    assert pixels[0, 0].tolist() == [255, 255, 255]
+    assert len(np.unique(pixels.astype(np.uint32) @ np.array([1, 256, 65536], dtype=np.uint32))) > 50
+
+
+def test_all_figures_in_order_and_what_is_missing(params: Params, tree: Paths) -> None:
+    drawn, missing = pictures(params, tree, read_results(params, tree))
+    assert [each.file for each in drawn] == NAMES
+    assert missing == ["Detail of EienNoWith: the licence of manga109 forbids to show it."]
+
+
+def test_without_features_the_other_figures_remain(params: Params, tree: Paths) -> None:
+    (tree.features / "features.json").unlink()
+    drawn, missing = pictures(params, tree, read_results(params, tree))
+    assert [each.file for each in drawn] == ["cost.png", "gains_x2.png", "curves.png"]
+    assert "the features stage has not run yet" in missing[-1]
+
+
+def test_damaged_features_are_named(params: Params, tree: Paths) -> None:
+    (tree.features / "maps" / "after_fsrl.npy").unlink()
+    with pytest.raises(UserError, match=r"after_fsrl\.npy.*run the stage `features` again"):
+        pictures(params, tree, read_results(params, tree))
+
+
+def test_tiles_are_the_methods_of_table_4(params: Params, tree: Paths) -> None:
+    features = read_features(
+        tree.features,
+        labels={name: name for name in params.runs},
+        shown={"bicubic_x2": "Bicubic", "alkdnet_x2": "ALKDNet"},
+        set_labels={"set5": "Set5"},
+    )
+    (row,) = features.crops
+    assert [tile.label for tile in row.tiles] == ["Original", "Bicubic", "ALKDNet"]
+    assert row.tiles[2].psnr == 35
+    # A run that is no longer in the parameter file.
+    assert [field.label for field in features.fields] == ["bsrn_x2", "alkdnet_x2"]
+
+
+def test_gain_is_the_difference_on_the_same_image(params: Params, tree: Paths) -> None:
+    runs = read_results(params, tree).runs
+    frame = gains_frame([runs["alkdnet_x2"]], runs["bicubic_x2"]).set_index(["set", "image"])
+    assert len(frame) == 17
+    ours, bicubic = (runs[name].images for name in ("alkdnet_x2", "bicubic_x2"))
+    assert ours is not None
+    assert bicubic is not None
+    assert frame["gain"]["set5", "img_002"] == pytest.approx(ours["psnr"][1] - bicubic["psnr"][1])
+
+
+def test_a_curve_needs_two_validations(params: Params, tree: Paths) -> None:
+    runs = read_results(params, tree).runs
+    assert validation_curve(runs["bsrn_x2"])["iteration"].tolist() == [50, 100, 150, 200, 250, 300]
+    assert drawable([runs["bicubic_x2"], runs["bsrn_x2"]]) == [runs["bsrn_x2"]]
+
+
+def test_curves_without_a_common_iteration_are_drawn(params: Params, tree: Paths, tmp_path: Path) -> None:
+    path = tree.model("kernel9_x2") / "history.csv"
+    path.write_text(
+        "iteration,loss,learning_rate,validation_psnr\n7,0.1,0.1,30\n9,0.1,0.1,31\n", encoding="utf-8"
+    )
+    runs = read_results(params, tree).of(("bsrn_x2", "kernel9_x2"))
+    write_figure(tmp_path / "curves.png", lambda: curves_figure(runs, validation_set="Set5"))
+    assert (tmp_path / "curves.png").stat().st_size > 2_000
+
+
+def _texts(draw: Callable[[], Figure]) -> list[str]:
+    figure = draw()
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_each_network_is_named_once_where_published_and_measured_meet() -> None:
+    def point(psnr: float, *, measured: bool) -> Point:
+        return Point(label="A", multi_adds_g=80, psnr=psnr, parameters_k=300, measured=measured, ours=False)
+
+    far = Point(label="B", multi_adds_g=20, psnr=30, parameters_k=300, measured=False, ours=True)
+    near = [point(38.00, measured=False), point(38.01, measured=True), far]
+    apart = [point(38.00, measured=False), point(31.00, measured=True), far]
+    assert sorted(_texts(lambda: cost_figure([("near", near)], output="1280×720"))) == ["A", "B"]
+    assert sorted(_texts(lambda: cost_figure([("apart", apart)], output="1280×720"))) == ["A", "A", "B"]

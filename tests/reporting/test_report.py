@@ -1,0 +1,162 @@
+import dataclasses
+import hashlib
+import itertools
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alkdnet.config import Params
+from alkdnet.paths import Paths
+from alkdnet.reporting.deviations import evaluation_deviations, training_deviations
+from alkdnet.reporting.front_page import standing
+from alkdnet.reporting.report import write_report
+from alkdnet.reporting.results import read_results
+
+PAGES = {"README.md", "ablations.md", "comparison.md", "runs.md", "figures.md", "audit.md"}
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_report_is_whole(report: Path) -> None:
+    files = set(_digests(report))
+    assert files >= PAGES
+    assert {
+        "tables/table1.csv",
+        "tables/table4_x3.tex",
+        "tables/audit_gains.csv",
+        "figures/crops.png",
+    } <= files
+
+
+def test_a_report_is_the_same_on_a_second_run(report: Path, params: Params, tree: Paths) -> None:
+    write_report(params=params, paths=tree)
+    assert _digests(tree.report) == _digests(report)
+    results = _digests(tree.directory / "results")
+    assert {"metrics.json", "curves.csv"} <= set(results)
+    assert results == _digests(report.parents[1] / tree.directory / "results")
+
+
+def test_links_lead_somewhere(report: Path) -> None:
+    for page in PAGES:
+        text = (report / page).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#]+)\)", text):
+            if not target.startswith("../../"):
+                assert (report / target).is_file(), f"{page} links to {target}"
+
+
+def test_pages_are_well_formed(report: Path) -> None:
+    for page in PAGES:
+        lines = (report / page).read_text(encoding="utf-8").splitlines()
+        for above, line in itertools.pairwise(lines):
+            if line.startswith("|") and above.startswith("|"):
+                # Escaped bars are text.
+                bars = [len(re.findall(r"(?<!\\)\|", each)) for each in (above, line)]
+                assert bars[0] == bars[1], f"{page}: {line}"
+        assert not any(str(report.parents[1]) in line for line in lines)
+
+
+def test_a_demo_is_never_taken_for_a_reproduction(report: Path) -> None:
+    front = (report / "README.md").read_text(encoding="utf-8")
+    assert "**The trained rows are not a reproduction of the paper's numbers.**" in front
+    assert "for 300 iterations instead of 1,000,000" in front
+    for page in ("README.md", "ablations.md", "runs.md"):
+        lines = (report / page).read_text(encoding="utf-8").splitlines()
+        trained = [line for line in lines if re.match(r"\| (×\d \| )?(ALKDNet|ALKConv, k = 5|BSRN)\b", line)]
+        assert trained, page
+        assert all("300 of 1,000,000 iterations" in line for line in trained), page
+    lines = (report / "comparison.md").read_text(encoding="utf-8").splitlines()
+    measured = [line for line in lines if line.startswith(("| ↳ ALKDNet", "| ↳ BSRN"))]
+    assert len(measured) == 3
+    assert all("measured: 300 of 1,000,000 iterations" in line for line in measured)
+
+
+def test_an_empty_results_tree_makes_a_report_that_says_so(
+    params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = Paths(Path(params.dir), params.name)
+    write_report(params=params, paths=paths)
+    front = (paths.report / "README.md").read_text(encoding="utf-8")
+    assert "6 of 6 runs are not trained yet" in front
+    assert "`alkdnet_x2`: not evaluated yet." in front
+    assert "The costs of the networks were not counted yet." in front
+    assert "the features stage has not run yet" in front
+    assert {path.name for path in paths.report.glob("*.md")} == PAGES
+
+
+def test_gaps_do_not_stop_the_report(params: Params, tree: Paths) -> None:
+    tree.complexity.unlink()
+    for name in ("bicubic_x2", "alkdnet_x2"):
+        shutil.rmtree(tree.evaluation(name))
+    write_report(params=params, paths=tree)
+    front = (tree.report / "README.md").read_text(encoding="utf-8")
+    assert "`bicubic_x2`: not evaluated yet." in front
+    assert {path.name for path in (tree.report / "figures").iterdir()} == {
+        "crops.png",
+        "curves.png",
+        "fields.png",
+        "maps.png",
+    }
+
+
+def test_the_paper_s_own_recipe_has_no_deviation(params: Params, tree: Paths) -> None:
+    datasets = {name: each for name, each in params.datasets.items() if each.use != "train"}
+    for name in ("div2k", "flickr2k"):
+        datasets[name] = dataclasses.replace(params.datasets["photographs"], source=name)
+    runs = {
+        name: dataclasses.replace(
+            run, options={key: value for key, value in run.options.items() if key != "blocks"}
+        )
+        for name, run in params.runs.items()
+    }
+    train = dataclasses.replace(params.train, iterations=1_000_000, batch_size=64, patch_size=48)
+    paper = dataclasses.replace(params, datasets=datasets, runs=runs, train=train)
+    assert training_deviations(paper) == []
+    assert "Trained by the paper's recipe" in standing(paper, read_results(paper, tree))
+
+
+def test_deviations_are_found_by_comparison(params: Params, tree: Paths) -> None:
+    changed = dataclasses.replace(
+        params,
+        evaluate=dataclasses.replace(params.evaluate, round_luma=True, crop=6, tile=64),
+        downscale=dataclasses.replace(params.downscale, border="symmetric"),
+    )
+    assert [each.what for each in training_deviations(changed)] == [
+        "training images",
+        "iterations",
+        "batch size",
+        "patch size (LR pixels)",
+        "blocks of ALKDNet and BSRN",
+    ]
+    found = {each.what: each.here for each in evaluation_deviations(changed, read_results(params, tree))}
+    assert found == {
+        "test sets of Table 4": "Set5, Urban100",
+        "border of the downscaling": "symmetric",
+        "luma rounded": "yes",
+        "border cut off": "6 pixels",
+        "tiles": "64 LR pixels",
+    }
+
+
+def test_a_pipeline_of_released_weights_says_that_it_trained_nothing(params: Params, tree: Paths) -> None:
+    runs = {name: run for name, run in params.runs.items() if run.kind != "trained"}
+    released = dataclasses.replace(params, runs=runs)
+    assert training_deviations(released) == []
+    text = standing(released, read_results(released, tree))
+    assert "not trained here" in text
+    assert "reproduction" not in text
+
+
+def test_reporting_starts_without_torch() -> None:
+    code = "import sys, alkdnet.reporting.report; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -16,7 +16,7 @@ from alkdnet.data import sampler
 from alkdnet.files import sha256_file
 from alkdnet.models import blocks
 from alkdnet.models.build import network_class
-from alkdnet.training import schedule
+from alkdnet.training import cpu, schedule
 from alkdnet.training.checkpoint import FORMAT
 
 ImageHWC = NDArray[np.uint8]
@@ -56,7 +56,7 @@ def run_identity(
 
 def source_files(network: str) -> list[Path]:
     """Return the files whose code decides the numbers of a run, besides the loop (see FORMAT)."""
-    modules = (network_class(network), blocks, sampler, schedule)
+    modules = (network_class(network), blocks, sampler, schedule, cpu)
     return [Path(inspect.getfile(module)) for module in modules]
 
 

@@ -22,6 +22,7 @@ from alkdnet.errors import UserError
 from alkdnet.models.build import build
 from alkdnet.progress import Progress
 from alkdnet.training.checkpoint import CheckpointFile, State
+from alkdnet.training.cpu import FastKernels, keep_freed_memory
 from alkdnet.training.device import arithmetic, choose_device, keep_tail_in_float32
 from alkdnet.training.distributed import Group, process_group
 from alkdnet.training.history import Row
@@ -183,9 +184,14 @@ def _batch_loss(
             sr_BCHW = trained(lr_BCHW)
         return F.l1_loss(sr_BCHW.float(), hr_BCHW)
 
-    if recipe.compile and device.type == "cuda":
-        return torch.compile(batch_loss)
-    return batch_loss
+    def batch_loss_on_cpu(lr_BCHW: Tensor, hr_BCHW: Tensor) -> Tensor:
+        with FastKernels():
+            return batch_loss(lr_BCHW, hr_BCHW)
+
+    if device.type == "cpu":
+        keep_freed_memory()
+        return batch_loss_on_cpu
+    return torch.compile(batch_loss) if recipe.compile else batch_loss
 
 
 def _refuse_explosion(loss: float, iteration: int, file: CheckpointFile, model: nn.Module) -> None:

@@ -26,14 +26,14 @@ def test_lr_sizes_of_a_1280x720_output():
 @pytest.mark.parametrize(
     ("network", "options", "scale", "multi_adds", "convolutions", "tolerance"),
     [
-        ("alkdnet", {}, 2, 81.7565e9, 79.456e9, 0.0005e9),
+        pytest.param("alkdnet", {}, 2, 81.7565e9, 79.456e9, 0.0005e9, marks=pytest.mark.slow),
         ("alkdnet", {}, 3, 37_249_625_088, 36.227e9, 0.001e9),
         ("alkdnet", {}, 4, 21_632_875_008, 21.0578e9, 0.0001e9),
-        ("alkdnet", BSRN, 2, 72.05e9, 71.935e9, 0.005e9),
-        ("alkdnet", BSRN, 3, 32.93e9, 32.881e9, 0.005e9),
+        pytest.param("alkdnet", BSRN, 2, 72.05e9, 71.935e9, 0.005e9, marks=pytest.mark.slow),
+        pytest.param("alkdnet", BSRN, 3, 32.93e9, 32.881e9, 0.005e9, marks=pytest.mark.slow),
         ("alkdnet", BSRN, 4, 19.21e9, 19.177e9, 0.005e9),
-        ("imdn", {}, 2, 158.85e9, 158.766e9, 0.005e9),
-        ("imdn", {}, 3, 71.54e9, 71.503e9, 0.005e9),
+        pytest.param("imdn", {}, 2, 158.85e9, 158.766e9, 0.005e9, marks=pytest.mark.slow),
+        pytest.param("imdn", {}, 3, 71.54e9, 71.503e9, 0.005e9, marks=pytest.mark.slow),
         ("imdn", {}, 4, 40.91e9, 40.886e9, 0.005e9),
     ],
 )
@@ -47,6 +47,7 @@ def test_multi_adds(network, options, scale, multi_adds, convolutions, tolerance
 
 
 # Convolutions alone, in G, at x2, x3 and x4: what the fact sheet found behind the published cells of Table 4.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "options", "expected"),
     [
@@ -80,6 +81,7 @@ def test_published_costs_of_fsrcnn():
         assert (cost.multi_adds - prelu) / 1e9 == pytest.approx(published, abs=0.0005)
 
 
+@pytest.mark.slow
 def test_published_costs_of_rfdn():
     """95.0, 42.2 and 23.9 G fit E-RFDN's x4 network at every LR size (95.045, 42.174, 23.759)."""
     model = build("rfdn", 4, {"attention": "esa", "blocks": 4, "channels": 50})
@@ -88,6 +90,7 @@ def test_published_costs_of_rfdn():
         assert cost.multi_adds_convolutions / 1e9 == pytest.approx(expected, abs=0.0005)
 
 
+@pytest.mark.slow
 def test_published_costs_of_fmen():
     """172.0, 77.2 and 44.2 G: convolutions alone, at x3 of 426 columns (172.06, 77.23, 44.21)."""
     for scale, size, expected in ((2, (360, 640), 172.06), (3, (240, 426), 77.23), (4, (180, 320), 44.21)):

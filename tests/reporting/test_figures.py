@@ -1,12 +1,8 @@
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib as mpl
-import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from PIL import Image
 
 from alkdnet.config import Params
 from alkdnet.errors import UserError
@@ -20,26 +16,6 @@ from alkdnet.reporting.pictures import pictures
 from alkdnet.reporting.results import read_results
 
 NAMES = ["crops.png", "cost.png", "gains_x2.png", "curves.png", "maps.png", "fields.png"]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_figure_is_not_blank_and_always_the_same(
-    params: Params, tree: Paths, tmp_path: Path, name: str
-) -> None:
-    drawn, _ = pictures(params, tree, read_results(params, tree))
-    (picture,) = (each for each in drawn if each.file == name)
-    write_figure(tmp_path / "first.png", picture.draw)
-    # Another look for the figures of the process around must not change the file.
-    with mpl.rc_context({"font.size": 30, "figure.facecolor": "black"}):
-        write_figure(tmp_path / "second.png", picture.draw)
-    first, second = ((tmp_path / f"{each}.png").read_bytes() for each in ("first", "second"))
-    assert hashlib.sha256(first).digest() == hashlib.sha256(second).digest()
-    with Image.open(tmp_path / "first.png") as image:
-        assert "Software" not in image.info
-        pixels = np.asarray(image.convert("RGB"))
-    assert min(pixels.shape[:2]) > 50
-    assert pixels[0, 0].tolist() == [255, 255, 255]
-    assert len(np.unique(pixels.astype(np.uint32) @ np.array([1, 256, 65536], dtype=np.uint32))) > 50
 
 
 def test_all_figures_in_order_and_what_is_missing(params: Params, tree: Paths) -> None:

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib as mpl
+import numpy as np
 import pytest
+from PIL import Image
 
 from alkdnet.config import Params
 from alkdnet.paths import Paths
@@ -16,6 +19,7 @@ from alkdnet.reporting.front_page import standing
 from alkdnet.reporting.report import write_report
 from alkdnet.reporting.results import read_results
 
+FIGURES = ("crops.png", "cost.png", "gains_x2.png", "curves.png", "maps.png", "fields.png")
 PAGES = {"README.md", "ablations.md", "comparison.md", "runs.md", "figures.md", "audit.md"}
 
 
@@ -39,11 +43,26 @@ def test_a_report_is_whole(report: Path) -> None:
 
 
 def test_a_report_is_the_same_on_a_second_run(report: Path, params: Params, tree: Paths) -> None:
-    write_report(params=params, paths=tree)
+    # Another look for the figures of the process around must not change a file.
+    with mpl.rc_context({"font.size": 30, "figure.facecolor": "black"}):
+        write_report(params=params, paths=tree)
     assert _digests(tree.report) == _digests(report)
     results = _digests(tree.directory / "results")
     assert {"metrics.json", "curves.csv"} <= set(results)
     assert results == _digests(report.parents[1] / tree.directory / "results")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_not_blank(report: Path, name: str) -> None:
+    with Image.open(report / "figures" / name) as image:
+        assert "Software" not in image.info
+        pixels = np.asarray(image.convert("RGBA"))
+    assert (pixels[..., 3] == 255).all()
+    pixels = pixels[..., :3]
+    assert min(pixels.shape[:2]) > 50
+    # White, not transparent: it reads the same on a dark page.
+    assert pixels[0, 0].tolist() == [255, 255, 255]
+    assert len(np.unique(pixels.astype(np.uint32) @ np.array([1, 256, 65536], dtype=np.uint32))) > 50
 
 
 def test_links_lead_somewhere(report: Path) -> None:

@@ -1,0 +1,21 @@
+"""Pack the training images so that any patch can be read without decoding an image."""
+
+from stage import Stage, run
+
+from alkdnet.data.patches import TrainingSet, pack
+
+
+def patches(stage: Stage) -> None:
+    """Fill patches/hr and patches/x<scale>."""
+    params, paths = stage.params, stage.paths
+    sets = [
+        TrainingSet(
+            name, paths.raw("train", name), paths.lr("train", name), alpha=params.datasets[name].alpha
+        )
+        for name in params.names("train")
+    ]
+    pack(sets, paths.patches, params.downscale.scales)
+
+
+if __name__ == "__main__":
+    run(patches)

@@ -6,7 +6,7 @@ from stage import Stage, run
 
 from alkdnet.files import write_json
 from alkdnet.models.build import build
-from alkdnet.models.complexity import count
+from alkdnet.models.complexity import count, lr_size
 
 
 def complexity(stage: Stage) -> None:
@@ -14,7 +14,7 @@ def complexity(stage: Stage) -> None:
     size = stage.params.complexity
     costs = {}
     for name, row in stage.params.runs.items():
-        height, width = round(size.height / row.scale), round(size.width / row.scale)
+        height, width = lr_size(row.scale, hr_height=size.height, hr_width=size.width)
         model = build(row.network, row.scale, row.options)
         costs[name] = asdict(count(model, lr_height=height, lr_width=width))
     write_json(stage.paths.complexity, costs)

@@ -20,8 +20,6 @@ from torch import Tensor, nn
 
 from alkdnet.models.blocks import CCA
 
-HR_HEIGHT, HR_WIDTH = 720, 1280
-
 
 @dataclass(frozen=True, kw_only=True)
 class Complexity:
@@ -40,9 +38,9 @@ class Complexity:
     activations: int
 
 
-def lr_size(scale: int) -> tuple[int, int]:
-    """Return (H, W) of the LR image whose HR image is 1280 x 720: 360 x 640, 240 x 427, 180 x 320, ..."""
-    return round(HR_HEIGHT / scale), round(HR_WIDTH / scale)
+def lr_size(scale: int, *, hr_height: int = 720, hr_width: int = 1280) -> tuple[int, int]:
+    """Return (H, W) of an HR image's LR image: of 1280 x 720 it is 360 x 640, 240 x 427, 180 x 320, ..."""
+    return round(hr_height / scale), round(hr_width / scale)
 
 
 def count(model: nn.Module, *, lr_height: int, lr_width: int) -> Complexity:

@@ -122,7 +122,8 @@ def test_self_ensemble_and_rounded_luma_move_the_figures_as_known(
     plain = evaluate(upscaler(model), [set5], scale=4, protocol=Protocol())
     rounded = evaluate(upscaler(model), [set5], scale=4, protocol=Protocol(round_luma=True))
     averaged = evaluate(upscaler(SelfEnsemble(model)), [set5], scale=4, protocol=Protocol(self_ensemble=True))
-    # "Rounding Y costs 0.03 to 0.10 dB" (fact sheet); the gain of the ensemble is 0.05 to 0.2 dB in the
-    # literature (Timofte et al. 2016).
-    assert 0.02 < plain.means()["Set5"]["psnr"] - rounded.means()["Set5"]["psnr"] < 0.11
-    assert 0.03 < averaged.means()["Set5"]["psnr"] - plain.means()["Set5"]["psnr"] < 0.25
+    means = [result.means()["Set5"]["psnr"] for result in (plain, rounded, averaged)]
+    # Rounding adds the variance 1/12 to both images: 10 log10(1 + (1/6) / MSE), 0.02 dB at 32 dB (MSE 38).
+    assert 0.01 < means[0] - means[1] < 0.03
+    # EDSR+ and its like gain 0.05 to 0.2 dB (Lim et al. 2017, table 2).
+    assert 0.05 < means[2] - means[0] < 0.2

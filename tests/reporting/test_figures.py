@@ -28,7 +28,7 @@ def test_without_features_the_other_figures_remain(params: Params, tree: Paths) 
     (tree.features / "features.json").unlink()
     drawn, missing = pictures(params, tree, read_results(params, tree))
     assert [each.file for each in drawn] == ["cost.png", "gains_x2.png", "curves.png"]
-    assert "the features stage has not run yet" in missing[-1]
+    assert "the stage `features` has not run yet" in missing[-1]
 
 
 def test_damaged_features_are_named(params: Params, tree: Paths) -> None:
@@ -44,6 +44,7 @@ def test_tiles_are_the_methods_of_table_4(params: Params, tree: Paths) -> None:
         shown={"bicubic_x2": "Bicubic", "alkdnet_x2": "ALKDNet"},
         set_labels={"set5": "Set5"},
     )
+    assert features is not None
     (row,) = features.crops
     assert [tile.label for tile in row.tiles] == ["Original", "Bicubic", "ALKDNet"]
     assert row.tiles[2].psnr == 35

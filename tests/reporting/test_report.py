@@ -107,9 +107,9 @@ def test_an_empty_results_tree_makes_a_report_that_says_so(
     write_report(params=params, paths=paths)
     front = (paths.report / "README.md").read_text(encoding="utf-8")
     assert "6 of 6 runs are not trained yet" in front
-    assert "`alkdnet_x2`: not evaluated yet." in front
-    assert "The costs of the networks were not counted yet." in front
-    assert "the features stage has not run yet" in front
+    assert "Not evaluated yet: `bicubic_x2`, `bsrn_x2`" in front
+    assert "Parameters and Multi-Adds not counted yet: `bicubic_x2`" in front
+    assert "the stage `features` has not run yet" in front
     assert {path.name for path in paths.report.glob("*.md")} == PAGES
 
 
@@ -119,7 +119,7 @@ def test_gaps_do_not_stop_the_report(params: Params, tree: Paths) -> None:
         shutil.rmtree(tree.evaluation(name))
     write_report(params=params, paths=tree)
     front = (tree.report / "README.md").read_text(encoding="utf-8")
-    assert "`bicubic_x2`: not evaluated yet." in front
+    assert "Not evaluated yet: `bicubic_x2`, `alkdnet_x2`." in front
     assert {path.name for path in (tree.report / "figures").iterdir()} == {
         "crops.png",
         "curves.png",

@@ -23,9 +23,7 @@ def test_everything_is_read(params: Params, tree: Paths) -> None:
     assert run.history is not None
     assert len(run.history) == 30
     assert results.runs["imdn_x2"].iterations() is None
-    assert results.missing == (
-        "`absent_x2`: named by the report's tables or curves, but `runs` has no such row.",
-    )
+    assert results.missing == ("Named by the report's tables or curves, but not in `runs`: `absent_x2`.",)
 
 
 def test_rows_say_what_they_are(params: Params, tree: Paths) -> None:
@@ -48,9 +46,9 @@ def test_gaps_are_named(params: Params, tree: Paths) -> None:
     tree.complexity.unlink()
     results = read_results(params, tree)
     text = "\n".join(results.missing)
-    assert "`bsrn_x2`: not evaluated yet." in text
-    assert "`bsrn_x2`: its training has left no `run.json`" in text
-    assert "The costs of the networks were not counted yet." in text
+    assert "Not evaluated yet: `bsrn_x2`." in text
+    assert "Not trained yet (no `run.json`): `bsrn_x2`." in text
+    assert "Parameters and Multi-Adds not counted yet: `bicubic_x2`, `bsrn_x2`" in text
     assert origin(results.runs["bsrn_x2"]) == "not trained yet"
     frame = runs_frame(params, results).set_index("run")
     assert frame["iterations"].isna()["bsrn_x2"]

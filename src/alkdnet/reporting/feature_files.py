@@ -31,8 +31,8 @@ class FeatureFiles:
 
 def read_features(
     folder: Path, *, labels: Mapping[str, str], shown: Mapping[str, str], set_labels: Mapping[str, str]
-) -> FeatureFiles:
-    """Read features.json and the files it names; without the file everything is missing.
+) -> FeatureFiles | None:
+    """Read features.json and the files it names; None if the stage has not run.
 
     Args:
         folder: results/features.
@@ -44,14 +44,7 @@ def read_features(
         UserError: features.json is not what the stage writes.
     """
     if not (folder / "features.json").is_file():
-        return FeatureFiles(
-            maps={},
-            maps_of="",
-            fields=(),
-            fields_images=0,
-            crops=(),
-            missing=("Feature maps, receptive fields and details: the features stage has not run yet.",),
-        )
+        return None
     content = read_json(folder / "features.json")
     try:
         return _features(folder, content, labels, shown, set_labels)

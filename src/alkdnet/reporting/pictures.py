@@ -49,21 +49,17 @@ def pictures(params: Params, paths: Paths, results: Results) -> tuple[list[Pictu
         shown={run.name: run.label for names in params.report.table4.values() for run in results.of(names)},
         set_labels={name: set_label(params, name) for name in params.names("test")},
     )
-    drawn: list[Picture] = []
-    missing: list[str] = []
-    for found in (
-        _crops(features),
+    found: list[Picture | str] = [
         _cost(params, results),
         *(_gains(params, results, scale) for scale in SCALES),
         _curves(params, results),
-        _maps(features),
-        _fields(features),
-    ):
-        if isinstance(found, Picture):
-            drawn.append(found)
-        elif found:
-            missing.append(found)
-    return drawn, [*missing, *features.missing]
+    ]
+    if features is None:
+        found.append("Details, feature maps and receptive fields: the stage `features` has not run yet.")
+    else:
+        found = [_crops(features), *found, _maps(features), _fields(features), *features.missing]
+    drawn = [each for each in found if isinstance(each, Picture)]
+    return drawn, [each for each in found if isinstance(each, str) and each]
 
 
 def _crops(features: FeatureFiles) -> Picture | str:

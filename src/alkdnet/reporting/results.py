@@ -76,13 +76,26 @@ def read_results(params: Params, paths: Paths) -> Results:
     Raises:
         UserError: a file is there and is not what its stage writes.
     """
-    missing: list[str] = []
-    costs = _read_costs(paths.complexity, missing)
-    runs = {name: _read_run(name, params, paths, costs.get(name), missing) for name in params.runs}
+    costs = _read_costs(paths.complexity)
+    runs = {name: _read_run(name, params, paths, costs.get(name)) for name in params.runs}
+    return Results(runs=runs, missing=tuple(_gaps(params, runs)))
+
+
+def _gaps(params: Params, runs: Mapping[str, RunResults]) -> list[str]:
     named = {name for names in _references(params.report) for name in names}
-    for name in sorted(named - set(params.runs)):
-        missing.append(f"`{name}`: named by the report's tables or curves, but `runs` has no such row.")
-    return Results(runs=runs, missing=tuple(missing))
+    found = (
+        (
+            "Not trained yet (no `run.json`)",
+            [name for name, run in runs.items() if run.run.kind == "trained" and not run.record],
+        ),
+        ("Not evaluated yet", [name for name, run in runs.items() if run.images is None]),
+        (
+            "Parameters and Multi-Adds not counted yet",
+            [name for name, run in runs.items() if run.cost is None],
+        ),
+        ("Named by the report's tables or curves, but not in `runs`", sorted(named - set(runs))),
+    )
+    return [f"{what}: {', '.join(f'`{name}`' for name in names)}." for what, names in found if names]
 
 
 def _references(report: Any) -> list[Iterable[str]]:
@@ -90,21 +103,16 @@ def _references(report: Any) -> list[Iterable[str]]:
     return [*(table.rows for table in tables), *report.table4.values(), report.curves, *report.seeds.values()]
 
 
-def _read_run(name: str, params: Params, paths: Paths, cost: Cost | None, missing: list[str]) -> RunResults:
+def _read_run(name: str, params: Params, paths: Paths, cost: Cost | None) -> RunResults:
     run = params.runs[name]
-    scores, missing_sets, images = _read_evaluation(paths.evaluation(name), name, missing)
+    scores, missing_sets, images = _read_evaluation(paths.evaluation(name))
     history: pd.DataFrame | None = None
     record: Mapping[str, Any] = {}
     folder = paths.model(name)
     if (folder / "run.json").is_file():
         record = _mapping(folder / "run.json")
-    if run.kind == "trained":
-        if not record:
-            missing.append(f"`{name}`: its training has left no `run.json`; it was not trained yet.")
-        if (folder / "history.csv").is_file():
-            history = _read_csv(folder / "history.csv", HISTORY_COLUMNS)
-    if cost is None:
-        missing.append(f"`{name}`: its parameters and Multi-Adds were not counted yet.")
+    if run.kind == "trained" and (folder / "history.csv").is_file():
+        history = _read_csv(folder / "history.csv", HISTORY_COLUMNS)
     return RunResults(
         name=name,
         run=run,
@@ -119,10 +127,9 @@ def _read_run(name: str, params: Params, paths: Paths, cost: Cost | None, missin
 
 
 def _read_evaluation(
-    folder: Path, name: str, missing: list[str]
+    folder: Path,
 ) -> tuple[dict[str, Score], dict[str, str], pd.DataFrame | None]:
     if not (folder / "sets.json").is_file() or not (folder / "images.csv").is_file():
-        missing.append(f"`{name}`: not evaluated yet.")
         return {}, {}, None
     content = _mapping(folder / "sets.json")
     absent = {str(key): str(reason) for key, reason in content["missing"].items()}
@@ -139,9 +146,8 @@ def _read_evaluation(
     return scores, absent, images
 
 
-def _read_costs(path: Path, missing: list[str]) -> dict[str, Cost]:
+def _read_costs(path: Path) -> dict[str, Cost]:
     if not path.is_file():
-        missing.append("The costs of the networks were not counted yet.")
         return {}
     return {
         name: Cost(parameters=int(count["parameters"]), multi_adds=int(count["multi_adds"]))

@@ -96,6 +96,7 @@ GOLDEN = [
 ]
 
 
+@pytest.mark.slow
 def test_two_threads_agree_with_one_within_rounding(patches: Path, tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, log_interval=1, threads=2)
     losses = [row.loss for row in _history(train_small(patches, tmp_path, recipe=recipe))]

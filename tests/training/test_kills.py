@@ -1,0 +1,153 @@
+"""A run that is stopped at any moment and started again ends with the bytes of one that was not."""
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from alkdnet.training.checkpoint import CheckpointFile
+from alkdnet.training.interruption import Stopped, is_alive
+from alkdnet.training.monitor import NullMonitor
+from tests.training.trainer import RECIPE, train_small
+
+Starter = Callable[..., subprocess.Popen[str]]
+OUTPUTS = ("weights.safetensors", "history.csv", "run.json")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(patches: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The outputs of the small run, trained at one go."""
+    return _outputs(train_small(patches, tmp_path_factory.mktemp("uninterrupted")))
+
+
+def _outputs(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in OUTPUTS}
+
+
+class Killer(NullMonitor):
+    """Sends a signal to its own process when the row of an iteration is logged."""
+
+    def __init__(self, iteration: int, number: signal.Signals) -> None:
+        self.iteration = iteration
+        self.number = number
+
+    def log(self, iteration: int, values: Mapping[str, float]) -> None:
+        if iteration == self.iteration:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_finishes_the_iteration_and_leaves_a_checkpoint(
+    patches: Path, tmp_path: Path, uninterrupted: dict[str, bytes], number: signal.Signals, code: int
+) -> None:
+    handler = signal.getsignal(number)
+    # Iteration 4 is one after a checkpoint, and has just begun a new mean of the loss.
+    with pytest.raises(Stopped, match=number.name) as stopped:
+        train_small(patches, tmp_path, monitor=Killer(4, number))
+    assert stopped.value.exit_code == code
+    assert signal.getsignal(number) is handler
+    assert not (tmp_path / "run").exists()
+    assert [path.suffix for path in (tmp_path / "checkpoints").iterdir()] == [".ckpt"]
+    with pytest.raises(Stopped):  # once more, in the middle of the mean of a loss
+        train_small(patches, tmp_path, monitor=Killer(10, number))
+    assert _outputs(train_small(patches, tmp_path)) == uninterrupted
+
+
+def test_orphan_stops(patches: Path, tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
+    starter = subprocess.Popen(["sleep", "100"])
+    assert is_alive(starter.pid)
+    starter.kill()
+    while is_alive(starter.pid):  # a zombie from here on, as nobody has waited for it
+        time.sleep(0.01)
+    with pytest.raises(Stopped, match=f"process {starter.pid}, which started it, is gone") as stopped:
+        train_small(patches, tmp_path, starter=starter.pid)
+    starter.wait()
+    assert stopped.value.exit_code != 0
+    assert _outputs(train_small(patches, tmp_path, starter=os.getppid())) == uninterrupted
+
+
+def test_full_disk_costs_a_checkpoint_but_not_the_run(
+    patches: Path,
+    tmp_path: Path,
+    uninterrupted: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(CheckpointFile, "write", fail)
+    assert _outputs(train_small(patches, tmp_path)) == uninterrupted
+    assert "no checkpoint at iteration 3: [Errno 28] No space left on device" in caplog.text
+
+
+def test_real_process_killed_three_times(
+    start_trainer: Starter, tmp_path: Path, patches: Path, uninterrupted: dict[str, bytes]
+) -> None:
+    kills = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
+    assert _train_through_kills(start_trainer, tmp_path, kills, seed=0, iterations=RECIPE.iterations) > 0
+    assert _outputs(tmp_path / "run") == uninterrupted
+
+
+@pytest.mark.slow
+def test_real_process_killed_at_twenty_random_moments(start_trainer: Starter, tmp_path: Path) -> None:
+    iterations = 400
+    _train_through_kills(start_trainer, tmp_path / "whole", [], seed=0, iterations=iterations)
+    random_signals = random.Random(1).choices(
+        [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], [3, 1, 1], k=20
+    )
+    kills = _train_through_kills(start_trainer, tmp_path, random_signals, seed=1, iterations=iterations)
+    assert kills == 20
+    assert _outputs(tmp_path / "run") == _outputs(tmp_path / "whole" / "run")
+
+
+@pytest.mark.slow
+def test_second_process_on_one_run_is_refused_by_name(start_trainer: Starter, tmp_path: Path) -> None:
+    first = start_trainer(tmp_path, "--iterations", "100000")
+    _wait_for_checkpoint(first, tmp_path)
+    second = start_trainer(tmp_path, "--iterations", "100000")
+    message, _ = second.communicate(timeout=120)
+    assert second.returncode == 1
+    assert f"process {first.pid} is training this very run already" in message
+    first.terminate()
+    first.communicate(timeout=120)
+    assert first.returncode == 143
+
+
+def _train_through_kills(
+    start: Starter, folder: Path, kills: list[signal.Signals], *, seed: int, iterations: int
+) -> int:
+    """Start until the run finishes, each of `kills` at a random moment before; return how many hit."""
+    moments = random.Random(seed)
+    hit = 0
+    for number in kills:
+        process = start(folder, "--iterations", str(iterations))
+        _wait_for_checkpoint(process, folder)
+        time.sleep(moments.uniform(0, 0.3))
+        process.send_signal(number)
+        message, _ = process.communicate(timeout=120)
+        if process.returncode == 0:  # it was faster
+            break
+        expected = -number if number == signal.SIGKILL else 128 + number
+        assert process.returncode == expected, message
+        hit += 1
+    process = start(folder, "--iterations", str(iterations))
+    message, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, message
+    return hit
+
+
+def _wait_for_checkpoint(process: subprocess.Popen[str], folder: Path) -> None:
+    """Wait until this process owns the run and there is a checkpoint, its own or its predecessor's."""
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        owners = [path.read_text() for path in (folder / "checkpoints").glob("*.lock")]
+        if str(process.pid) in owners and any((folder / "checkpoints").glob("*.ckpt")):
+            return
+        time.sleep(0.005)

@@ -1,5 +1,7 @@
 """Batches: the law of the draw, and that every way to cut them gives the same bytes."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -8,7 +10,7 @@ import torch
 from alkdnet.data.images import write_png
 from alkdnet.data.lr import downscale_folder
 from alkdnet.data.patches import PackedImages, TrainingSet, pack
-from alkdnet.data.sampler import Draw, PatchSampler, augment, cut, draw, gather, steps
+from alkdnet.data.sampler import Draw, PatchSampler, augment, cut, draw, gather, steps, turn
 from alkdnet.errors import UserError
 
 CPU = torch.device("cpu")
@@ -58,6 +60,10 @@ def test_all_ways_to_cut_agree(packed: PackedImages, scale: int) -> None:
     walk = torch.from_numpy(steps(one, drawn, patch_size=PATCH, scale=scale))
     gathered = gather(torch.tensor(one.flat), walk, size=PATCH * scale)
     np.testing.assert_array_equal(gathered.numpy(), expected)
+    plain = cut(
+        one.images(), replace(drawn, augmentation=drawn.augmentation * 0), patch_size=PATCH, scale=scale
+    )
+    np.testing.assert_array_equal(turn(torch.from_numpy(plain), drawn.augmentation).numpy(), expected)
 
 
 def test_a_batch_is_a_function_of_seed_and_iteration(packed: PackedImages) -> None:

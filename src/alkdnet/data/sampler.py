@@ -11,7 +11,7 @@ and the batches that were drawn before.
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -67,49 +67,41 @@ def cut(images: Sequence[Pixels], drawn: Draw, *, patch_size: int, scale: int = 
 
     `images`: the views `Pack.images()`; `scale`: that of the images to the LR images `drawn` refers to.
 
-    Copying whole rows is fast and moving single pixels is slow in NumPy: samples are cut by rows, and those
-    that need their pixels moved are then treated together, by torch's flip or one channel after the other.
+    The result is that of `augment`. NumPy copies rows fast and moves single pixels slowly: columns are
+    flipped by torch, and patches are transposed channel by channel, out of a copy that stays in the cache.
     """
     size = patch_size * scale
     out = np.empty((len(drawn), size, size, 3), dtype=np.uint8)
-    flips, transposes = (np.flatnonzero(chosen) for chosen in _moving(drawn.augmentation))
-    flipped = np.empty((len(flips), size, size, 3), dtype=np.uint8)
-    turned = np.empty((len(transposes), size, size, 3), dtype=np.uint8)
-
-    places: list[Pixels] = list(out)
-    for place, buffer in ((flips, flipped), (transposes, turned)):
-        for k, patch in zip(place.tolist(), buffer, strict=True):
-            places[k] = patch
-    for target, image, row, column, bits in zip(
-        places,
+    copy = np.empty((size, size, 3), dtype=np.uint8)
+    copy_tensor = torch.from_numpy(copy)
+    channels = [copy[..., channel].T for channel in range(3)]
+    for patch, image, row, column, bits in zip(
+        out,
         drawn.image.tolist(),
         (drawn.row * scale).tolist(),
         (drawn.column * scale).tolist(),
         drawn.augmentation.tolist(),
         strict=True,
     ):
-        patch = images[image][row : row + size, column : column + size]
-        target[...] = patch[::-1] if bits & FLIP_ROWS else patch
-
-    out[flips] = torch.flip(torch.from_numpy(flipped), [2]).numpy()
-    moved = np.empty_like(turned)
-    for channel in range(3):
-        moved[..., channel] = turned[..., channel].transpose(0, 2, 1)
-    # To flip the columns before transposing is to flip the rows after it.
-    reverse = (drawn.augmentation[transposes] & FLIP_COLUMNS).astype(bool)
-    out[transposes[~reverse]] = moved[~reverse]
-    out[transposes[reverse]] = moved[reverse][:, ::-1]
+        source = images[image][row : row + size, column : column + size]
+        if bits & FLIP_ROWS:
+            source = source[::-1]
+        if bits & TRANSPOSE:
+            copy[...] = source
+            # To flip the columns before transposing is to flip the rows after it.
+            target = patch[::-1] if bits & FLIP_COLUMNS else patch
+            for channel in range(3):
+                target[..., channel] = channels[channel]
+        elif bits & FLIP_COLUMNS:
+            copy[...] = source
+            patch[...] = torch.flip(copy_tensor, [1]).numpy()
+        else:
+            patch[...] = source
     return out
 
 
-def _moving(augmentation: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return which samples have their columns flipped only, and which are transposed."""
-    transposed = (augmentation & TRANSPOSE).astype(bool)
-    return (augmentation & FLIP_COLUMNS).astype(bool) & ~transposed, transposed
-
-
 def augment(patch_HWC: Pixels, augmentation: int) -> Pixels:
-    """Return an augmented view of one patch: the definition that `cut` and `gather` follow."""
+    """Return an augmented view of one patch: the definition that `cut`, `gather` and `turn` follow."""
     if augmentation & FLIP_ROWS:
         patch_HWC = patch_HWC[::-1]
     if augmentation & FLIP_COLUMNS:
@@ -124,22 +116,26 @@ def steps(pack: Pack, drawn: Draw, *, patch_size: int, scale: int = 1) -> npt.ND
 
     Pixel (i, j) of augmented patch k starts at byte steps[0, k] + i * steps[1, k] + j * steps[2, k].
     """
-    last = patch_size * scale - 1
     line = 3 * pack.widths[drawn.image]
-    flip_rows = drawn.augmentation & FLIP_ROWS != 0
-    flip_columns = drawn.augmentation & FLIP_COLUMNS != 0
-    transpose = drawn.augmentation & TRANSPOSE != 0
-    row = drawn.row * scale + np.where(flip_rows, last, 0)
-    column = drawn.column * scale + np.where(flip_columns, last, 0)
+    start = pack.starts[drawn.image] + (drawn.row * line + drawn.column * 3) * scale
+    return _walk(start, line, drawn.augmentation, size=patch_size * scale)
+
+
+def _walk(
+    start: npt.NDArray[np.int64],
+    line: npt.NDArray[np.int64],
+    augmentation: npt.NDArray[np.int64],
+    *,
+    size: int,
+) -> npt.NDArray[np.int64]:
+    """Return `steps` for patches that start at bytes `start` of images with `line` bytes to a line."""
+    flip_rows = augmentation & FLIP_ROWS != 0
+    flip_columns = augmentation & FLIP_COLUMNS != 0
+    transpose = augmentation & TRANSPOSE != 0
+    start = start + np.where(flip_rows, (size - 1) * line, 0) + np.where(flip_columns, (size - 1) * 3, 0)
     down = np.where(flip_rows, -line, line)
     right = np.where(flip_columns, -3, 3)
-    return np.stack(
-        (
-            pack.starts[drawn.image] + row * line + column * 3,
-            np.where(transpose, right, down),
-            np.where(transpose, down, right),
-        )
-    )
+    return np.stack((start, np.where(transpose, right, down), np.where(transpose, down, right)))
 
 
 def gather(flat: torch.Tensor, steps: torch.Tensor, *, size: int) -> torch.Tensor:
@@ -153,12 +149,20 @@ def gather(flat: torch.Tensor, steps: torch.Tensor, *, size: int) -> torch.Tenso
     return flat[start + down * along[:, None, None] + right * along[:, None] + channel]
 
 
+def turn(x_BHWC: torch.Tensor, augmentation: npt.NDArray[np.int64]) -> torch.Tensor:
+    """Augment square patches on their device: the same bytes as `augment`."""
+    batch, size = x_BHWC.shape[:2]
+    start = np.arange(batch, dtype=np.int64) * size * size * 3
+    walk = _walk(start, np.full(batch, 3 * size), augmentation, size=size)
+    return gather(x_BHWC.reshape(-1), torch.from_numpy(walk).to(x_BHWC.device), size=size)
+
+
 class PatchSampler:
     """Batches on a device, as float32 in [0, 1], of the share of one process.
 
     On a GPU the packs are copied to it if they fit well (`resident`; None decides by its free memory), and
     the patches are cut there. Otherwise a thread cuts the next batches while the device works on this one,
-    and they travel from pinned memory. On a CPU they are cut when asked for.
+    they travel from pinned memory and are augmented on the device. On a CPU they are cut when asked for.
 
     Raises:
         UserError: images are smaller than a patch, or the batch cannot be shared evenly.
@@ -220,8 +224,9 @@ class PatchSampler:
         return gather(self._flat[0], lr_steps, size=size), gather(self._flat[1], hr_steps, size=size * scale)
 
     def _travelling(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
+        drawn = self._draw(iteration)
         if self._thread is None:
-            return self._cut(iteration)
+            return self._cut(drawn)
         for i in range(iteration, iteration + _AHEAD + 1):
             if i not in self._ahead:
                 self._ahead[i] = self._thread.submit(self._pinned, i)
@@ -229,18 +234,19 @@ class PatchSampler:
         self._ahead = {i: future for i, future in self._ahead.items() if i > iteration}
         # The allocator of pinned memory keeps these buffers from reuse until the copies have been made.
         return (
-            lr_BHWC.to(self._device, non_blocking=True),
-            hr_BHWC.to(self._device, non_blocking=True),
+            turn(lr_BHWC.to(self._device, non_blocking=True), drawn.augmentation),
+            turn(hr_BHWC.to(self._device, non_blocking=True), drawn.augmentation),
         )
 
-    def _cut(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
-        drawn, scale = self._draw(iteration), self._packed.scale
+    def _cut(self, drawn: Draw) -> tuple[torch.Tensor, torch.Tensor]:
         lr_BHWC = cut(self._images[0], drawn, patch_size=self._patch_size)
-        hr_BHWC = cut(self._images[1], drawn, patch_size=self._patch_size, scale=scale)
+        hr_BHWC = cut(self._images[1], drawn, patch_size=self._patch_size, scale=self._packed.scale)
         return torch.from_numpy(lr_BHWC), torch.from_numpy(hr_BHWC)
 
     def _pinned(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
-        lr_BHWC, hr_BHWC = self._cut(iteration)
+        drawn = self._draw(iteration)
+        plain = replace(drawn, augmentation=np.zeros_like(drawn.augmentation))
+        lr_BHWC, hr_BHWC = self._cut(plain)
         return lr_BHWC.pin_memory(), hr_BHWC.pin_memory()
 
 

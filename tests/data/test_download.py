@@ -108,11 +108,11 @@ class Handler(BaseHTTPRequestHandler):
         return int(asked[6:-1]) if asked and page.ranges and not changed else None
 
     def _send(self, page: Page, first: int | None) -> None:
+        first = None if first is None else first + page.shift
         body = page.content[first or 0 :]
         self.send_response(200 if first is None else 206)
         if first is not None:
-            shown = first + page.shift
-            self.send_header("Content-Range", f"bytes {shown}-{len(page.content) - 1}/{len(page.content)}")
+            self.send_header("Content-Range", f"bytes {first}-{len(page.content) - 1}/{len(page.content)}")
         self.send_header("Content-Length", str(len(body) + page.claim))
         self.send_header("Content-Type", page.type)
         if page.etag:
@@ -266,9 +266,24 @@ def test_another_home_goes_on_where_the_first_stopped(bench: Bench) -> None:
     assert second.requests == ["bytes=60000-"]
 
 
-def test_a_wrong_range_is_not_appended(bench: Bench) -> None:
-    page = Page(data(100_000), etag='"v1"', cuts=[50_000], shift=100)
-    assert bench.fetch(bench.source(bench.file("a.png", page, known=True))) == {"a.png": page.content}
+@pytest.mark.parametrize("shift", [100, -100])
+def test_a_wrong_range_is_not_appended(bench: Bench, shift: int) -> None:
+    page = Page(data(100_000), etag='"v1"', cuts=[50_000], shift=shift)
+    assert bench.fetch(bench.source(bench.file("a.png", page))) == {"a.png": page.content}
+    assert page.requests == ["", "bytes=50000-", ""]
+
+
+def test_a_file_of_unknown_length_that_was_whole_is_not_sent_again(bench: Bench) -> None:
+    page = Page(data(1000), etag='"v1"')
+    file = bench.file("a.png", page)
+    part = bench.cache / "toy" / "a.png.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(page.content)
+    note = {"url": file.urls[0], "validator": '"v1"', "total": None}
+    part.with_name("a.png.part.json").write_text(json.dumps(note))
+    assert bench.fetch(bench.source(file)) == {"a.png": page.content}
+    assert page.requests == ["bytes=1000-"]
+    assert page.sent == 0
 
 
 @pytest.mark.parametrize("status", [404, 403, 410])

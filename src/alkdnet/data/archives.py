@@ -68,18 +68,17 @@ def extract(archive: Path, pattern: str, folder: Path, advance: Callable[[int], 
 
 
 def _write(packed: IO[bytes], member: Member, target: Path, advance: Callable[[int], None]) -> None:
+    # zipfile and tarfile give no more than the declared size, whatever is packed: a lie ends in an error.
     left = member.bytes
     with target.open("xb") as written:
         while chunk := packed.read(CHUNK_BYTES):
-            left -= len(chunk)
-            if left < 0:
-                break
             written.write(chunk)
             advance(len(chunk))
+            left -= len(chunk)
         written.flush()
         os.fsync(written.fileno())
     if left:
-        raise EOFError(f"declared as {member.bytes} bytes, found {'more' if left < 0 else 'less'}")
+        raise EOFError(f"{left} of {member.bytes} bytes are missing")
 
 
 def _chosen(archive: Path, members: list[Member], pattern: str) -> list[Member]:

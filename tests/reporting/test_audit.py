@@ -6,7 +6,8 @@ from alkdnet.config import Params
 from alkdnet.paths import Paths
 from alkdnet.reporting.audit import audit, audit_page
 from alkdnet.reporting.audit_costs import ours_from_other_scales, weights_per_pixel
-from alkdnet.reporting.audit_scores import column_gaps, corrected_table4, gains, lost_cells, protocol_fit
+from alkdnet.reporting.audit_protocols import protocol_fit
+from alkdnet.reporting.audit_scores import column_gaps, corrected_table4, gains, lost_cells
 from alkdnet.reporting.published import table4
 from alkdnet.reporting.results import read_results
 

@@ -15,9 +15,9 @@ from PIL import Image
 from alkdnet.config import Params
 from alkdnet.paths import Paths
 from alkdnet.reporting.deviations import evaluation_deviations, training_deviations
-from alkdnet.reporting.front_page import standing
 from alkdnet.reporting.report import write_report
 from alkdnet.reporting.results import read_results
+from alkdnet.reporting.standing import standing
 
 FIGURES = ("crops.png", "cost.png", "gains_x2.png", "curves.png", "maps.png", "fields.png")
 PAGES = {"README.md", "ablations.md", "comparison.md", "runs.md", "figures.md", "audit.md"}
@@ -176,6 +176,7 @@ def test_a_pipeline_of_released_weights_says_that_it_trained_nothing(params: Par
     assert "reproduction" not in text
 
 
+@pytest.mark.slow
 def test_reporting_starts_without_torch() -> None:
     code = "import sys, alkdnet.reporting.report; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

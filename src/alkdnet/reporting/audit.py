@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from alkdnet.config import Params
 from alkdnet.reporting.audit_costs import cost_findings
-from alkdnet.reporting.audit_scores import Finding, score_findings
+from alkdnet.reporting.audit_protocols import protocol_finding
+from alkdnet.reporting.audit_scores import score_findings
+from alkdnet.reporting.finding import Finding
 from alkdnet.reporting.results import Results
 from alkdnet.reporting.table import paragraphs, to_markdown
 
@@ -32,7 +34,7 @@ the measured ones. That they are against BSRN's row of Table 4 is likely, but no
 def audit(params: Params, results: Results) -> list[Finding]:
     """Return all findings, in the order of the page."""
     costs = cost_findings(params, results)
-    return [costs[0], *score_findings(), *costs[1:]]
+    return [costs[0], *score_findings(), protocol_finding(), *costs[1:]]
 
 
 def audit_page(findings: Sequence[Finding]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from alkdnet.config import Params
-from alkdnet.reporting.audit_scores import Finding
+from alkdnet.reporting.finding import Finding
 from alkdnet.reporting.published import OURS, SCALES, table4
 from alkdnet.reporting.results import Results
 from alkdnet.reporting.table import Table, number, records, text_row

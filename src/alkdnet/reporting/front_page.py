@@ -1,25 +1,24 @@
 """The front page: what was run, how far it is from the paper, the main numbers, and how to run it again."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import PurePosixPath
 
 from alkdnet.config import Params
 from alkdnet.reporting.ablations import AblationResult
-from alkdnet.reporting.comparison_table import Measured, measured_runs
 from alkdnet.reporting.deviations import (
-    Deviation,
     evaluation_deviations,
     training_data,
     training_deviations,
 )
-from alkdnet.reporting.marks import PUBLISHED_LEGEND, published_mark
-from alkdnet.reporting.pages import RANK_LEGEND, scales_of
+from alkdnet.reporting.main_table import main_table
+from alkdnet.reporting.marks import PUBLISHED_LEGEND
+from alkdnet.reporting.pages import RANK_LEGEND
 from alkdnet.reporting.pictures import Picture
-from alkdnet.reporting.published import RECIPE, paper_sets, set_label, table4
+from alkdnet.reporting.published import RECIPE, paper_sets, set_label
 from alkdnet.reporting.results import Results
-from alkdnet.reporting.scores import PARTIAL_LEGEND, cost_texts, origin, score_cells
-from alkdnet.reporting.table import Cell, Table, paragraphs, signed, text_cell, text_row, to_markdown
+from alkdnet.reporting.scores import PARTIAL_LEGEND
+from alkdnet.reporting.standing import standing
+from alkdnet.reporting.table import Table, paragraphs, text_cell, to_markdown
 
 PAGES = (
     ("ablations.md", "Tables 1 to 3: the ablations, with intervals and what each supports"),
@@ -62,90 +61,10 @@ def front_page(
     return paragraphs(blocks)
 
 
-def standing(params: Params, results: Results) -> str:
-    """Return the box that says what these numbers are, and are not."""
-    kinds = [run.kind for run in params.runs.values()]
-    lines = []
-    if "trained" in kinds:
-        deviations = training_deviations(params)
-        if deviations:
-            lines.append(
-                "**The trained rows are not a reproduction of the paper's numbers.** "
-                + _short(params, deviations)
-            )
-        else:
-            lines.append("Trained by the paper's recipe, on its images, for its number of iterations.")
-        waiting = [run.name for run in results.runs.values() if origin(run) == "not trained yet"]
-        if waiting:
-            lines.append(f"{len(waiting)} of {kinds.count('trained')} runs are not trained yet.")
-    if "released" in kinds:
-        lines.append(
-            "Rows marked *authors' weights* were not trained here: they are the weights that the "
-            "networks' authors released, evaluated by this project."
-        )
-    if len(lines) > 1:
-        lines = [f"{line}\n>" for line in lines[:-1]] + lines[-1:]
-    return "\n".join(f"> {line}" for line in lines)
-
-
-def main_table(params: Params, results: Results) -> Table:
-    """Return the measured methods at all scales on the pipeline's test sets, with differences to Table 4."""
-    sets = params.names("test")
-    rows: list[tuple[Cell, ...]] = []
-    for scale in scales_of(params):
-        measured = measured_runs(params, results, scale)
-        columns = [_column(params, measured, name, scale) for name in sets]
-        for index, each in enumerate(measured):
-            texts = (f"×{scale}", each.method, origin(each.run), *cost_texts(each.run))
-            rows.append((*text_row(*texts), *(column[index] for column in columns)))
-    return Table(
-        caption="Measured methods: PSNR (dB) / SSIM",
-        header=(
-            "Scale",
-            "Method",
-            "Weights",
-            "Parameters",
-            "Multi-Adds",
-            *(set_label(params, n) for n in sets),
-        ),
-        rows=rows,
-        alignment="lll" + "r" * (2 + len(sets)),
-    )
-
-
-def _column(params: Params, measured: Sequence[Measured], name: str, scale: int) -> list[Cell]:
-    cells = score_cells([each.run for each in measured], name)
-    column = paper_sets(params).get(name)
-    published = table4()
-    published = published[(published["scale"] == scale) & (published["set"] == column)].set_index("method")
-    found = []
-    for each, cell in zip(measured, cells, strict=True):
-        score = each.run.scores.get(name)
-        if score is not None and score.complete and each.method in published.index:
-            psnr = float(published["psnr"][each.method])
-            difference = f"{signed(score.psnr - psnr, 2)} dB"
-            found.append(replace(cell, difference=difference, mark=published_mark(score.psnr, psnr)))
-        else:
-            found.append(cell)
-    return found
-
-
 def _published_legend(params: Params) -> str:
     if not paper_sets(params):
         return ""
     return f" Below a number: its PSNR minus that published in Table 4: {PUBLISHED_LEGEND}."
-
-
-def _short(params: Params, deviations: Sequence[Deviation]) -> str:
-    """Return the two deviations that weigh most, and how many others there are."""
-    named = {each.what: each for each in deviations}
-    parts = []
-    if (iterations := named.pop("iterations", None)) is not None:
-        parts.append(f"for {iterations.here} iterations instead of {iterations.paper}")
-    if (images := named.pop("training images", None)) is not None:
-        parts.append(f"on {images.here} instead of {images.paper}")
-    others = "Differences in " + ", ".join(named) + " come on top; see below." if named else ""
-    return " ".join(part for part in (f"Trained {' '.join(parts)}." if parts else "", others) if part)
 
 
 def _ablation_blocks(ablations: Sequence[AblationResult]) -> list[str]:

@@ -7,24 +7,18 @@ from matplotlib.figure import Figure
 
 from alkdnet.config import Params
 from alkdnet.paths import Paths
-from alkdnet.reporting.audit_scores import corrected_table4
 from alkdnet.reporting.comparison_table import measured_runs
+from alkdnet.reporting.cost_points import NEAR_BEST_DB, cost_panel
 from alkdnet.reporting.feature_files import FeatureFiles, read_features
-from alkdnet.reporting.figures.cost import Point, cost_figure
+from alkdnet.reporting.figures.cost import cost_figure
 from alkdnet.reporting.figures.crops import crops_figure
 from alkdnet.reporting.figures.curves import curves_figure, drawable
 from alkdnet.reporting.figures.gains import gains_figure, gains_frame
 from alkdnet.reporting.figures.maps import MAP_TITLES, fields_figure, maps_figure
-from alkdnet.reporting.published import OURS, SCALES, paper_sets, set_label
+from alkdnet.reporting.published import OURS, SCALES, set_label
 from alkdnet.reporting.results import Results, RunResults
-from alkdnet.reporting.table import records
 
 BASELINE = "Bicubic"
-# Of the published methods, those this near to the best are drawn: the old ones would press the others
-# together.
-NEAR_BEST_DB = 1.0
-# Sets in the order in which they separate methods best.
-COST_SETS = ("Urban100", "BSD100", "Set14", "Set5", "Manga109")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +71,7 @@ def _crops(features: FeatureFiles) -> Picture | str:
 
 
 def _cost(params: Params, results: Results) -> Picture | str:
-    panels = [panel for scale in SCALES if (panel := _cost_panel(params, results, scale)) is not None]
+    panels = [panel for scale in SCALES if (panel := cost_panel(params, results, scale)) is not None]
     if not panels:
         return "Accuracy against cost: no method of Table 4 was both evaluated and counted."
     size = f"{params.complexity.width}×{params.complexity.height}"
@@ -92,51 +86,6 @@ def _cost(params: Params, results: Results) -> Picture | str:
         ),
         draw=lambda: cost_figure(panels, output=size),
     )
-
-
-def _cost_panel(params: Params, results: Results, scale: int) -> tuple[str, list[Point]] | None:
-    measured = [
-        each for each in measured_runs(params, results, scale) if each.run.cost and each.run.cost.multi_adds
-    ]
-    column_of = paper_sets(params)
-    ordered = sorted(
-        params.names("test"),
-        key=lambda name: COST_SETS.index(column_of[name]) if name in column_of else len(COST_SETS),
-    )
-    for name in ordered:
-        points = [
-            Point(
-                label=each.run.label,
-                multi_adds_g=each.run.cost.multi_adds / 1e9,
-                psnr=each.run.scores[name].psnr,
-                parameters_k=each.run.cost.parameters / 1e3,
-                measured=True,
-                ours=each.method == OURS,
-            )
-            for each in measured
-            if each.run.cost is not None and name in each.run.scores and each.run.scores[name].complete
-        ]
-        if points:
-            published = _published_points(column_of[name], scale) if name in column_of else []
-            return f"{set_label(params, name)} ×{scale}", [*published, *points]
-    return None
-
-
-def _published_points(column: str, scale: int) -> list[Point]:
-    cells = corrected_table4()
-    cells = cells[(cells["scale"] == scale) & (cells["set"] == column)].dropna(subset="multi_adds_g")
-    cells = cells[cells["psnr"] >= cells["psnr"].max() - NEAR_BEST_DB]
-    return [
-        Point(
-            label=row["method"],
-            multi_adds_g=row["multi_adds_g"],
-            psnr=row["psnr"],
-            parameters_k=row["parameters_k"],
-            measured=False,
-            ours=row["method"] == OURS,
-        )
-        for row in records(cells)
-    ]
 
 
 def _gains(params: Params, results: Results, scale: int) -> Picture | str:

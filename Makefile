@@ -41,7 +41,7 @@ bench: $(BIN)/.installed ## every benchmark, each against a plain implementation
 	for benchmark in resize patches train_step inference evaluation; do PYTHONPATH=src python -m benchmarks.$$benchmark || exit 1; done
 
 ui: $(BIN)/.installed ## MLflow's page at http://127.0.0.1:5000, open at the runs
-	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri sqlite:///mlflow.db
+	PYTHONPATH=src python tools/mlflow_ui.py
 
 mlflow-sync: $(BIN)/.installed ## mirror the results of PIPELINE into MLflow
 	PYTHONPATH=src python tools/mlflow_sync.py $(dir $(PIPELINE))params.yaml

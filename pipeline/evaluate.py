@@ -1,6 +1,7 @@
 """PSNR and SSIM of a run on every test set, per image."""
 
 import torch
+
 from stage import Stage, run
 
 from alkdnet.evaluation.benchmark import evaluate as measure
@@ -8,6 +9,7 @@ from alkdnet.evaluation.protocol import Protocol
 from alkdnet.evaluation.sets import benchmark_set
 from alkdnet.models.build import build, load_weights
 from alkdnet.models.inference import Upscaler
+from alkdnet.training.device import choose_device
 
 
 def evaluate(stage: Stage) -> None:
@@ -18,7 +20,12 @@ def evaluate(stage: Stage) -> None:
     model = build(row.network, row.scale, row.options)
     load_weights(paths.model(stage.key) / "weights.safetensors", model)
     result = measure(
-        Upscaler(model, device=settings.device, self_ensemble=settings.self_ensemble, tile=settings.tile),
+        Upscaler(
+            model,
+            device=choose_device(settings.device),
+            self_ensemble=settings.self_ensemble,
+            tile=settings.tile,
+        ),
         [benchmark_set(params, paths, name, row.scale) for name in params.names("test")],
         scale=row.scale,
         protocol=Protocol(

@@ -1,14 +1,16 @@
 """Feature maps, effective receptive fields and crops for the figures."""
 
 import torch
-from stage import Stage, run
 from torch import nn
+
+from stage import Stage, run
 
 from alkdnet.evaluation.features import write_features
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.evaluation.sets import benchmark_set
 from alkdnet.models.build import build, load_weights
 from alkdnet.models.inference import Upscaler
+from alkdnet.training.device import choose_device
 
 
 def features(stage: Stage) -> None:
@@ -28,7 +30,7 @@ def features(stage: Stage) -> None:
         settings=params.features,
         scales={name: row.scale for name, row in params.runs.items()},
         load=load,
-        upscaler=lambda model: Upscaler(model, device=settings.device),
+        upscaler=lambda model: Upscaler(model, device=choose_device(settings.device)),
         test_set=lambda name, scale: benchmark_set(params, paths, name, scale),
         unpublishable={name for name, dataset in params.datasets.items() if dataset.source == "manga109"},
         protocol=Protocol(channel=settings.channel, round_luma=settings.round_luma, crop=settings.crop),

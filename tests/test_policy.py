@@ -23,10 +23,12 @@ EXEMPT_EVERYWHERE = {
     "alkdnet.schema": "the values it reads are DVC parameters",
     "alkdnet.paths": "the paths are the stages' outputs",
     "alkdnet.errors": "yields nothing",
+    "alkdnet.data.space": "yields nothing",
     "alkdnet.files": "yields what it is given",
     "alkdnet.progress": "yields nothing",
     "alkdnet.tracking": "a view of the outputs",
     "alkdnet.models.build": "dispatch: the network's own file is a dependency",
+    "alkdnet.networks": "the network's own file, or their folder, is a dependency",
 }
 EXEMPT = {
     "download": {"alkdnet.data": "the descriptor, a dependency, has the files' digests"},

@@ -2,11 +2,12 @@
 
 from stage import Stage, run
 
+from alkdnet.data.overlap import refuse_overlaps
 from alkdnet.data.patches import TrainingSet, pack
 
 
 def patches(stage: Stage) -> None:
-    """Fill patches/hr and patches/x<scale>."""
+    """Fill patches/hr and patches/x<scale>, unless a training image is a test image."""
     params, paths = stage.params, stage.paths
     sets = [
         TrainingSet(
@@ -14,6 +15,9 @@ def patches(stage: Stage) -> None:
         )
         for name in params.names("train")
     ]
+    if sets:
+        tests = [paths.raw("test", name) for name in params.names("test")]
+        refuse_overlaps([training.hr for training in sets], tests)
     pack(sets, paths.patches, params.downscale.scales)
 
 

@@ -30,7 +30,7 @@ test-slow: $(BIN)/.installed ## the tests of the pipeline, the kills and the exp
 	python -m pytest -m slow
 
 test-data: $(BIN)/.installed ## the tests against published files in ../shared
-	python -m pytest -m data
+	python -m pytest -n 2 -m 'data and not slow'
 
 lint: $(BIN)/.installed ## formatting, style and types
 	ruff format --check .

@@ -55,6 +55,19 @@ def image_size(path: Path) -> tuple[int, int]:
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
+def gray_thumbnail(path: Path, size: int) -> npt.NDArray[np.uint8]:
+    """Return the image squeezed to `size` x `size` gray pixels, shape (size, size).
+
+    JPEG files are decoded at a fraction of their size, as far as that suffices.
+
+    Raises UserError for a file that is missing, empty, truncated or no image.
+    """
+    with _opened(path) as image:
+        image.draft("L", (4 * size, 4 * size))
+        upright = ImageOps.exif_transpose(image).convert("L")
+        return np.array(upright.resize((size, size), Image.Resampling.BOX, reducing_gap=2.0))
+
+
 def write_png(path: Path, image_HWC: npt.NDArray[np.uint8]) -> None:
     """Write an RGB image; whoever reads `path` sees the whole file or none."""
     with atomic_path(path) as temporary:

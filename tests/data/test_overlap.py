@@ -27,7 +27,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "equal": lambda image: image,
     "half": lambda image: image.resize((image.width // 2, image.height // 2), Image.Resampling.BICUBIC),
-    "cropped": lambda image: image.crop((4, 2, image.width - 3, image.height - 5)),
+    "cropped": lambda image: image.crop((2, 1, image.width - 1, image.height - 2)),
     "darker": lambda image: image.point([value * 3 // 4 for value in range(256)] * 3),
     "gray": lambda image: image.convert("L"),
 }

@@ -2,6 +2,7 @@
 
 import csv
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def test_stopped_together_and_continued_by_fewer(
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     first = start_trainer(tmp_path / "2", "--iterations", "300", prefix=torchrun)
     while not list((tmp_path / "2" / "checkpoints").glob("*.ckpt")) and first.poll() is None:
-        pass
+        time.sleep(0.01)
     first.terminate()
     message, _ = first.communicate(timeout=300)
     assert first.returncode != 0, message

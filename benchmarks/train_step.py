@@ -1,0 +1,315 @@
+"""A training step of ALKDNet against the plain way, in one run, beside what the device could do at best.
+
+    PYTHONPATH=src python -m benchmarks.train_step [--device cpu] [--threads 2] [--batch 8] [--rounds 3]
+
+prints a Markdown table for docs/training.md. `plain` is benchmarks/plain.py in NCHW memory, not compiled,
+with torch's default Adam and a loader that reads an image for every patch; `float32` and the others are
+alkdnet.training.loop.train as the pipeline calls it. Each is timed in processes of its own, in turn, so that
+a busy machine disturbs all alike; on one that is never quiet, read the processor time with `--threads 1`.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from alkdnet.config import Run, Train
+from alkdnet.data.images import list_images, read_rgb, write_png
+from alkdnet.data.lr import downscale_folder
+from alkdnet.data.patches import PackedImages, TrainingSet, pack
+from alkdnet.models.build import build
+from alkdnet.models.complexity import count
+from alkdnet.training.loop import train
+from alkdnet.training.monitor import NullMonitor
+from benchmarks.plain import PlainALKDNet
+
+SCALE, PATCH = 2, 48
+WARM_UP = 2
+# What a step cannot do without: the inputs and outputs of these, with all elementwise work fused into them.
+HEAVY = ("convolution", "layer_norm", "std_mean", "cat", "max_pool2d", "upsample")
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+
+
+class StepTimes(NullMonitor):
+    """Notes wall and processor time at every row of the history."""
+
+    def __init__(self) -> None:
+        self.wall: list[float] = []
+        self.processor: list[float] = []
+
+    def log(self, iteration: int, values: Mapping[str, float]) -> None:
+        """Take the time of a finished row."""
+        self.wall.append(time.perf_counter())
+        self.processor.append(time.process_time())
+
+    def per_row(self) -> tuple[float, float]:
+        """Return the median seconds of a row after the warm-up: (wall, processor)."""
+        wall, processor = (np.diff(values)[WARM_UP - 1 :] for values in (self.wall, self.processor))
+        return float(np.median(wall)), float(np.median(processor))
+
+
+class Traffic(TorchDispatchMode):
+    """Counts the bytes that the operations in HEAVY read and write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        """Run the operation and add its tensors' sizes."""
+        out = func(*args, **(kwargs or {}))
+        if any(name in str(func) for name in HEAVY):
+            tensors = (leaf for leaf in tree_leaves((args, out)) if isinstance(leaf, torch.Tensor))
+            self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return out
+
+
+def copy_bandwidth(device: torch.device) -> float:
+    """Return the bytes per second that a copy reads and writes."""
+    source = torch.zeros(2**28 if device.type == "cuda" else 2**24, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.numel() * 4 / _seconds(lambda: target.copy_(source), device)
+
+
+def matrix_rate(device: torch.device, precision: Precision) -> float:
+    """Return the FLOP per second of a square matrix product."""
+    size = 8192 if device.type == "cuda" else 1536
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    a = torch.randn(size, size, device=device).to(dtype)
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    return 2 * size**3 / _seconds(lambda: a @ a, device)
+
+
+def _seconds(call: Callable[[], object], device: torch.device) -> float:
+    times = []
+    for _ in range(7):
+        _wait(device)
+        start = time.perf_counter()
+        call()
+        _wait(device)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def step_cost(batch: int) -> tuple[float, float]:
+    """Return FLOP and bytes of a step: those of the convolutions and of the operations in HEAVY, in float32.
+
+    A backward pass costs twice the products of the forward pass. The bytes are counted with one patch on the
+    CPU: they are proportional to the batch but for the weights.
+    """
+    model = build("alkdnet", SCALE, {})
+    flop = 6 * count(model, lr_height=PATCH, lr_width=PATCH).multi_adds_convolutions * batch
+    with Traffic() as traffic:
+        loss = model(torch.rand(1, 3, PATCH, PATCH)).mean()
+        torch.autograd.backward(loss)
+    return float(flop), float(traffic.bytes * batch)
+
+
+def make_data(folder: Path) -> None:
+    """Write six images of 510 x 340 pixels and their packs."""
+    (folder / "hr").mkdir()
+    random = np.random.default_rng(0)
+    for number in range(6):
+        blocks_HWC = random.integers(0, 256, (68, 102, 3), dtype=np.uint8)
+        write_png(folder / "hr" / f"{number}.png", blocks_HWC.repeat(5, axis=0).repeat(5, axis=1))
+    downscale_folder(folder / "hr", folder / "lr", [SCALE])
+    pack([TrainingSet("photographs", folder / "hr", folder / "lr")], folder / "patches", [SCALE])
+
+
+def time_plain(folder: Path, device: torch.device, batch: int, iterations: int) -> tuple[float, float]:
+    """Return the median seconds of a step, loading included: (wall, processor)."""
+    torch.manual_seed(0)
+    model = PlainALKDNet(scale=SCALE).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    random = np.random.default_rng(0)
+    paths = list_images(folder / "hr")
+
+    def load() -> tuple[torch.Tensor, torch.Tensor]:
+        pairs = []
+        for _ in range(batch):
+            path = paths[random.integers(len(paths))]
+            hr_HWC = read_rgb(path)
+            lr_HWC = read_rgb(folder / "lr" / f"x{SCALE}" / path.name)
+            row, column = (random.integers(side - PATCH + 1) for side in lr_HWC.shape[:2])
+            lr_patch = lr_HWC[row : row + PATCH, column : column + PATCH]
+            top, left, side = row * SCALE, column * SCALE, PATCH * SCALE
+            pairs.append((lr_patch, hr_HWC[top : top + side, left : left + side]))
+        lr_BHWC, hr_BHWC = (
+            torch.from_numpy(np.stack(images)).float() / 255 for images in zip(*pairs, strict=True)
+        )
+        return lr_BHWC.permute(0, 3, 1, 2).contiguous(), hr_BHWC.permute(0, 3, 1, 2).contiguous()
+
+    times = StepTimes()
+    for iteration in range(iterations):
+        lr_BCHW, hr_BCHW = (images.to(device) for images in load())
+        optimizer.zero_grad()
+        loss = F.l1_loss(model(lr_BCHW), hr_BCHW)
+        torch.autograd.backward(loss)
+        optimizer.step()
+        times.log(iteration, {"loss": loss.item()})
+    return times.per_row()
+
+
+def time_ours(folder: Path, recipe: Train, *, steps_per_row: int) -> tuple[float, float]:
+    """Return the median seconds of a step of the real loop: (wall, processor)."""
+    times = StepTimes()
+    run = Run(kind="trained", network="alkdnet", scale=SCALE, inputs="patches/x2", options={})
+    packed = PackedImages.open(folder / "patches", SCALE)
+    with tempfile.TemporaryDirectory() as outputs:
+        train(
+            run=run,
+            recipe=recipe,
+            packed=packed,
+            validation=[],
+            output=Path(outputs) / "run",
+            checkpoints=Path(outputs) / "checkpoints",
+            monitor=times,
+        )
+    wall, processor = times.per_row()
+    return wall / steps_per_row, processor / steps_per_row
+
+
+def recipe_of(
+    *, device: str, batch: int, threads: int, precision: Precision, compiled: bool, iterations: int, row: int
+) -> Train:
+    """Return the paper's recipe cut down to a few iterations."""
+    return Train(
+        iterations=iterations,
+        batch_size=batch,
+        patch_size=PATCH,
+        learning_rate=1e-3,
+        final_learning_rate=1e-7,
+        beta1=0.9,
+        beta2=0.999,
+        validation_set="none",
+        validation_interval=iterations + 1,
+        log_interval=row,
+        checkpoint_interval=iterations + 1,
+        precision=precision,
+        device="cuda" if device == "cuda" else "cpu",
+        compile=compiled,
+        threads=threads,
+        processes=1,
+    )
+
+
+def variants(device: str) -> list[str]:
+    """Return the names of what is timed: `plain`, then precision and compilation of ours."""
+    if device == "cpu":
+        return ["plain", "float32"]
+    precisions = ("float32", "tf32", "bfloat16")
+    return ["plain", *precisions, *(f"{precision} compiled" for precision in precisions)]
+
+
+def time_variant(name: str, folder: Path, arguments: argparse.Namespace) -> tuple[float, float]:
+    """Time one variant in this process."""
+    device = torch.device(arguments.device)
+    # Logging waits for the device, so a row has many steps where a step is short.
+    row = 1 if device.type == "cpu" else 25
+    if name == "plain":
+        torch.set_num_threads(arguments.threads)
+        return time_plain(folder, device, arguments.batch, arguments.steps + WARM_UP)
+    precision, _, compiled = name.partition(" ")
+    recipe = recipe_of(
+        device=arguments.device,
+        batch=arguments.batch,
+        threads=arguments.threads,
+        precision=precision,  # type: ignore[arg-type]
+        compiled=bool(compiled),
+        iterations=(arguments.steps + WARM_UP) * row,
+        row=row,
+    )
+    return time_ours(folder, recipe, steps_per_row=row)
+
+
+def table(folder: Path, arguments: argparse.Namespace) -> str:
+    """Time all variants in turn and return the Markdown table."""
+    device = torch.device(arguments.device)
+    torch.set_num_threads(arguments.threads)
+    flop, traffic = step_cost(arguments.batch)
+    names = variants(arguments.device)
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    for _ in range(arguments.rounds):
+        for name in names:
+            command = [sys.executable, "-m", "benchmarks.train_step", *sys.argv[1:]]
+            child = subprocess.run(
+                [*command, "--variant", name, "--folder", str(folder)],
+                check=True,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            seconds[name].append(tuple(json.loads(child.stdout.splitlines()[-1])))
+    wall = {name: median(pair[0] for pair in pairs) for name, pairs in seconds.items()}
+    processor = {name: median(pair[1] for pair in pairs) for name, pairs in seconds.items()}
+    bandwidth = copy_bandwidth(device)
+    device_line = (
+        f"torch {torch.__version__.partition('+')[0]}, {device_name(device)}, {arguments.threads} thread(s), "
+        f"batch {arguments.batch}, {PATCH}x{PATCH}, x{SCALE}: {flop / 1e9:.1f} GFLOP and "
+        f"{traffic / 1e9:.2f} GB a step; copies run at {bandwidth / 1e9:.0f} GB/s."
+    )
+    lines = [
+        device_line,
+        "",
+        "| variant | s per step | iterations/s | of plain | CPU s | of plain | floor, s | reached |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in names:
+        precision: Any = "float32" if name == "plain" else name.partition(" ")[0]
+        share = 0.5 if precision == "bfloat16" else 1.0
+        floor = max(flop / matrix_rate(device, precision), share * traffic / bandwidth)
+        lines.append(
+            f"| {name} | {wall[name]:.4f} | {1 / wall[name]:.2f} | {wall[name] / wall['plain']:.2f} | "
+            f"{processor[name]:.3f} | {processor[name] / processor['plain']:.2f} | {floor:.4f} | "
+            f"{floor / wall[name]:.0%} |"
+        )
+    return "\n".join(lines)
+
+
+def device_name(device: torch.device) -> str:
+    """Return the GPU's name, or the CPU's capability."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU with {torch.backends.cpu.get_cpu_capability()}"
+
+
+def main() -> None:
+    """Read the command line; time one variant as a child, all of them otherwise."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=8, help="64 is the paper's")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=5, help="timed steps (rows of 25 on CUDA) in a round")
+    parser.add_argument("--variant", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.variant is not None:
+        print(json.dumps(time_variant(arguments.variant, arguments.folder, arguments)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        make_data(Path(folder))
+        print(table(Path(folder), arguments))
+
+
+if __name__ == "__main__":
+    main()

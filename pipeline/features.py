@@ -1,6 +1,5 @@
 """Feature maps, effective receptive fields and crops for the figures."""
 
-import torch
 from torch import nn
 
 from stage import Stage, run
@@ -10,14 +9,14 @@ from alkdnet.evaluation.protocol import Protocol
 from alkdnet.evaluation.sets import benchmark_set
 from alkdnet.models.build import build, load_weights
 from alkdnet.models.inference import Upscaler
-from alkdnet.training.device import choose_device
+from alkdnet.training.device import arithmetic, choose_device
 
 
 def features(stage: Stage) -> None:
     """Fill results/features."""
     params, paths = stage.params, stage.paths
     settings = params.evaluate
-    torch.set_num_threads(settings.threads)
+    device = choose_device(settings.device)
 
     def load(name: str) -> nn.Module:
         row = params.runs[name]
@@ -25,16 +24,17 @@ def features(stage: Stage) -> None:
         load_weights(paths.model(name) / "weights.safetensors", model)
         return model
 
-    write_features(
-        paths.features,
-        settings=params.features,
-        scales={name: row.scale for name, row in params.runs.items()},
-        load=load,
-        upscaler=lambda model: Upscaler(model, device=choose_device(settings.device)),
-        test_set=lambda name, scale: benchmark_set(params, paths, name, scale),
-        unpublishable={name for name, dataset in params.datasets.items() if dataset.source == "manga109"},
-        protocol=Protocol(channel=settings.channel, round_luma=settings.round_luma, crop=settings.crop),
-    )
+    with arithmetic(device, "float32", threads=settings.threads):
+        write_features(
+            paths.features,
+            settings=params.features,
+            scales={name: row.scale for name, row in params.runs.items()},
+            load=load,
+            upscaler=lambda model: Upscaler(model, device=device),
+            test_set=lambda name, scale: benchmark_set(params, paths, name, scale),
+            unpublishable={name for name, dataset in params.datasets.items() if dataset.source == "manga109"},
+            protocol=Protocol(channel=settings.channel, round_luma=settings.round_luma, crop=settings.crop),
+        )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from alkdnet.data.pairs import read_pairs
 from alkdnet.data.patches import PackedImages
 from alkdnet.tracking import open_tracker
 from alkdnet.training.distributed import torchrun_command
-from alkdnet.training.interruption import Stopped
+from alkdnet.training.interruption import Stopped, caller
 from alkdnet.training.loop import train as train_network
 from alkdnet.training.takeover import take_over
 
@@ -39,7 +39,7 @@ def train(stage: Stage) -> None:
             checkpoints=stage.root / ".checkpoints",
             monitor=open_tracker(params, paths, stage.key, stage.root),
             # DVC waits for this process; when it is gone, nobody takes the outputs.
-            starter=os.getppid() if "DVC_STAGE" in os.environ else None,
+            starter=caller() if "DVC_STAGE" in os.environ else None,
         )
     except Stopped as stopped:
         logging.warning("%s: stopped by %s; the next start continues", stage.key, stopped)

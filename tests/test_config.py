@@ -76,8 +76,12 @@ def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
         ({"runs.alkdnet_x2.kind": "released"}, "runs.alkdnet_x2.inputs: patches/x2 names no weights"),
         ({"runs.alkdnet_x2": 7}, "runs.alkdnet_x2: expected keys and values, got 7 (int)"),
         ({"datasets.embedded_train.use": "test"}, "runs.bsrn_x2: nothing to train on"),
-        ({"datasets.embedded_train.path": "x"}, "datasets.embedded_train.path: source embedded_train takes none"),
+        (
+            {"datasets.embedded_train.path": "x"},
+            "datasets.embedded_train.path: source embedded_train takes none",
+        ),
         ({"datasets.embedded_train.source": "folder"}, "datasets.embedded_train.path: missing"),
+        ({"features.field_size": 64}, "features.field_size: 64 is even"),
         ({"features.maps_run": "alkdnet_x9"}, "features.maps_run: alkdnet_x9 is no run"),
         ({"report.table1.baseline": "imdn_x2"}, "report.table1.baseline: imdn_x2 is not among its rows"),
     ],

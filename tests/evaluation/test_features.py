@@ -12,7 +12,6 @@ from torch import nn
 from alkdnet.config import Crop, Features
 from alkdnet.data.images import read_rgb
 from alkdnet.data.resize import crop_to_multiple, downscale, upscale
-from alkdnet.errors import UserError
 from alkdnet.evaluation.benchmark import BenchmarkSet
 from alkdnet.evaluation.features import write_features
 from alkdnet.evaluation.metrics import ImageHWC, score
@@ -186,8 +185,8 @@ def test_an_image_equal_to_the_original_has_no_number_for_its_psnr(tmp_path: Pat
     assert math.isclose(bicubic["ssim"], 1)
 
 
-def test_settings_that_fit_no_run_are_refused_before_any_work(tmp_path: Path, sets: Callable) -> None:
-    settings = dataclasses.replace(SETTINGS, maps_run="gone", field_size=34)
-    with pytest.raises(UserError, match=r"maps_run: gone is no run; there are: small_x2.*\n.*34 is even"):
-        run(tmp_path / "out", sets, settings)
-    assert not (tmp_path / "out").exists()
+def test_a_receptive_field_of_a_run_taken_out_is_a_sentence(tmp_path: Path, sets: Callable) -> None:
+    settings = dataclasses.replace(SETTINGS, field_runs=("gone",))
+    content = run(tmp_path / "out", sets, settings)
+    assert content["fields"] == []
+    assert "Receptive field of gone: there is no such run." in content["missing"]

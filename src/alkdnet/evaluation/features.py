@@ -48,11 +48,7 @@ def write_features(
         test_set: returns a test set by its name and the scale.
         unpublishable: sets whose licence forbids to show their pixels (Manga109): nothing is shown of them.
         protocol: for the PSNR and SSIM beside the details.
-
-    Raises:
-        UserError: a setting names a run that is not there, or `field_size` is even.
     """
-    _check(settings, scales)
     missing = [
         f"Detail of {crop.image} ({crop.set}, x{crop.scale}): the licence of the set forbids to show it."
         for crop in settings.crops
@@ -75,20 +71,6 @@ def write_features(
         )
         content = {"maps": maps, "fields": fields, "crops": details, "missing": missing}
         write_json(root / "features.json", content)
-
-
-def _check(settings: Features, scales: Mapping[str, int]) -> None:
-    named = {"features.maps_run": (settings.maps_run,), "features.field_runs": settings.field_runs}
-    problems = [
-        f"{key}: {run} is no run; there are: {', '.join(scales)}"
-        for key, runs in named.items()
-        for run in runs
-        if run not in scales
-    ]
-    if settings.field_size % 2 == 0:
-        problems.append(f"features.field_size: {settings.field_size} is even; a centre needs an odd number")
-    if problems:
-        raise UserError("\n".join(problems))
 
 
 def _maps(
@@ -121,6 +103,9 @@ def _fields(
     for run in progress(
         settings.field_runs, total=len(settings.field_runs), description="receptive fields", unit="runs"
     ):
+        if run not in scales:
+            missing.append(f"Receptive field of {run}: there is no such run.")
+            continue
         images = large_images(
             test_set(settings.maps_set, scales[run]), size=settings.field_size, count=settings.field_images
         )

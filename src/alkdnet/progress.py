@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 try:
     from tqdm import tqdm
 except ImportError:  # a bare GPU host: the log lines remain
-    tqdm = None
+    tqdm = None  # type: ignore[assignment, misc]
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from alkdnet.reporting.deviations import (
     training_data,
     training_deviations,
 )
-from alkdnet.reporting.main_table import main_table
+from alkdnet.reporting.main_table import main_table, reproduced
 from alkdnet.reporting.marks import PUBLISHED_LEGEND
 from alkdnet.reporting.pages import RANK_LEGEND
 from alkdnet.reporting.pictures import Picture
@@ -47,6 +47,7 @@ def front_page(
         "## Results",
         f"PSNR in dB / SSIM. {RANK_LEGEND} of a scale.{_published_legend(params)} {PARTIAL_LEGEND}.",
         to_markdown(main_table(params, results)),
+        *_reproduced_blocks(params, results),
         *([] if lead is None else [f"![{lead.title}](figures/{lead.file})", lead.caption]),
         *(["## What the ablations support", *_ablation_blocks(ablations)] if sentences else []),
         "## Pages",
@@ -59,6 +60,13 @@ def front_page(
         _again(params),
     ]
     return paragraphs(blocks)
+
+
+def _reproduced_blocks(params: Params, results: Results) -> list[str]:
+    sentences = reproduced(params, results)
+    if not sentences:
+        return []
+    return ["What the authors' weights give:", "".join(f"- {sentence}\n" for sentence in sentences)]
 
 
 def _published_legend(params: Params) -> str:

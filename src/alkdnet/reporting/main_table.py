@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from alkdnet.config import Params
-from alkdnet.reporting.comparison_table import Measured, measured_runs
+from alkdnet.reporting.comparison_table import Measured, comparison_rows, measured_runs
 from alkdnet.reporting.marks import published_mark
 from alkdnet.reporting.pages import scales_of
 from alkdnet.reporting.published import paper_sets, set_label, table4
 from alkdnet.reporting.results import Results
-from alkdnet.reporting.scores import cost_texts, origin, score_cells
+from alkdnet.reporting.scores import PSNR_DIGITS, SSIM_DIGITS, cost_texts, origin, score_cells
 from alkdnet.reporting.table import Cell, Table, signed, text_row
 
 
@@ -53,3 +53,27 @@ def _column(params: Params, measured: Sequence[Measured], name: str, scale: int)
         else:
             found.append(cell)
     return found
+
+
+def reproduced(params: Params, results: Results) -> list[str]:
+    """Say for each method with released weights how many cells of Table 4 they give to the last digit."""
+    rows = comparison_rows(params, results).dropna(subset="psnr_difference")
+    released = [name for name, run in params.runs.items() if run.kind == "released"]
+    rows = rows[rows["run"].isin(released)]
+    sentences = []
+    for method, cells in rows.groupby("method", sort=False):
+        equal = {
+            measure: int(
+                (
+                    cells[f"measured_{measure}"].round(digits) == cells[f"published_{measure}"].round(digits)
+                ).sum()
+            )
+            for measure, digits in (("psnr", PSNR_DIGITS), ("ssim", SSIM_DIGITS))
+        }
+        sentences.append(
+            f"{method}: {equal['psnr']} of {len(cells)} PSNRs and {equal['ssim']} of {len(cells)} SSIMs "
+            "of Table 4 to the last digit; the largest differences are "
+            f"{cells['psnr_difference'].abs().max():.3f} dB and "
+            f"{cells['ssim_difference'].abs().max():.5f}."
+        )
+    return sentences

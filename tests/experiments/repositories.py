@@ -1,12 +1,13 @@
 """Commands in a git + DVC repository, as a user's shell runs them."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-TIMEOUT_S = 300
+TIMEOUT_S = 600
 # What a test that runs inside of a DVC stage would hand on: an inherited DVC_ROOT wins over the real one.
 FOREIGN = (
     "DVC_ROOT",
@@ -49,8 +50,12 @@ class Repository:
 
     def run(self, *command: str, env: Mapping[str, str] | None = None, status: int | None = 0) -> str:
         """Run a command and return its output; it must end with `status` (None: any)."""
-        process = self.start(*command, env=env)
-        output, _ = process.communicate(timeout=TIMEOUT_S)
+        with self.start(*command, env=env) as process:
+            try:
+                output, _ = process.communicate(timeout=TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
         assert status is None or process.returncode == status, f"{' '.join(command)}\n{output}"
         return output
 

@@ -1,0 +1,262 @@
+"""This very project, cloned and shrunk to a minute: what people do with it, done as they do it.
+
+The tests of a module share the clone: each leaves its workspace as it was committed.
+"""
+
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tests.experiments.repositories import Repository
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+pytestmark = [
+    pytest.mark.slow,
+    # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
+]
+
+PARAMS: dict[str, dict[str, Any]] = {
+    "train": {
+        "iterations": 20,
+        "batch_size": 2,
+        "patch_size": 12,
+        "validation_interval": 20,
+        "log_interval": 5,
+        "checkpoint_interval": 10,
+    },
+    "downscale": {"scales": [2]},
+    "features": {
+        "maps_run": "alkdnet_x2",
+        "field_runs": [],
+        "field_size": 33,
+        "field_images": 1,
+        "crops": [],
+    },
+}
+TINY = {
+    "kind": "trained",
+    "network": "alkdnet",
+    "scale": 2,
+    "inputs": "patches/x2",
+    "blocks": 1,
+    "channels": 8,
+}
+RUNS = {
+    "bicubic_x2": {"kind": "interpolation", "network": "bicubic", "scale": 2, "inputs": "checked/ok"},
+    "alkdnet_x2": {**TINY, "kernel_size": 9},
+    "other_x2": {**TINY, "kernel_size": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Repository:
+    """A clone of this repository, code as it is on disk, with three tiny runs, reproduced and committed."""
+    folder = tmp_path_factory.mktemp("project")
+    Repository(folder).git("clone", "--quiet", str(repository), "clone")
+    clone = Repository(folder / "clone")
+    listed = Repository(repository).git(
+        "ls-files", "-co", "--exclude-standard", "src", "pipeline", "tools", "dvc.yaml"
+    )
+    for name in listed.splitlines():
+        (clone.root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(repository / name, clone.root / name)
+    content = yaml.safe_load((repository / "params.yaml").read_text())
+    for section, values in PARAMS.items():
+        content[section] |= values
+    content["runs"] = RUNS
+    (clone.root / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    (clone.root / "dvc.lock").unlink(missing_ok=True)
+    clone.dvc("repro")
+    clone.commit("Shrink the demo")
+    return clone
+
+
+@pytest.fixture(autouse=True)
+def _as_committed(project: Repository) -> None:
+    """Begin with the committed parameters and results."""
+    project.git("restore", ".")
+    project.git("clean", "-fdq")
+    project.dvc("checkout", "--quiet", "dvc.yaml")
+
+
+def ran(output: str) -> set[str]:
+    """Return the stages that a command ran."""
+    prefix = "Running stage '"
+    lines = [line.split(prefix)[1].rstrip("':") for line in output.splitlines() if prefix in line]
+    return {line.rpartition(":")[2] for line in lines}
+
+
+def tracked(project: Repository) -> "list[Run]":
+    """Return the runs in the project's MLflow store, without the parents."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{project.root}/mlflow.db")
+    experiment = client.get_experiment_by_name("alkdnet-demo")
+    assert experiment is not None
+    return [run for run in client.search_runs([experiment.experiment_id]) if "run" in run.data.tags]
+
+
+def test_after_repro_mlflow_shows_every_run(project: Repository) -> None:
+    runs = {
+        run.info.run_name: run for run in tracked(project) if run.data.tags["dvc_experiment"] == "workspace"
+    }
+    assert set(runs) == set(RUNS)
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert all("embedded_test/psnr" in run.data.metrics for run in runs.values())
+    assert runs["alkdnet_x2"].data.params["kernel_size"] == "9"
+    before = (project.root / "mlflow.db").read_bytes()
+    output = project.run(sys.executable, "tools/mlflow_sync.py", env={"PYTHONPATH": "src"})
+    assert "demo: 3 up to date" in output
+    assert (project.root / "mlflow.db").read_bytes() == before
+
+
+def test_changing_one_number_trains_one_run(project: Repository) -> None:
+    output = project.dvc("exp", "run", "-n", "kernel7", "-S", "runs.alkdnet_x2.kernel_size=7")
+    assert {stage for stage in ran(output) if stage.startswith(("train", "evaluate"))} == {
+        "train@alkdnet_x2",
+        "evaluate@alkdnet_x2",
+    }
+    (run,) = [run for run in tracked(project) if run.data.tags["dvc_experiment"] == "kernel7"]
+    assert (run.info.run_name, run.data.params["kernel_size"]) == ("alkdnet_x2", "7")
+    assert "embedded_test/psnr" in run.data.metrics
+    assert "kernel7" in project.dvc("exp", "show", "--md", "--only-changed")
+    # Back, and nothing is computed again.
+    project.git("restore", ".")
+    project.dvc("checkout", "--quiet", "dvc.yaml")
+    assert not ran(project.dvc("repro"))
+
+
+def test_a_run_is_added_without_editing_a_file(project: Repository) -> None:
+    row = "{kind: trained, network: imdn, scale: 2, inputs: patches/x2, seed: 0, blocks: 1, channels: 8}"
+    output = project.dvc("exp", "run", "-n", "mine", "-S", f"+runs.mine={row}")
+    assert {stage for stage in ran(output) if stage.startswith("train")} == {"train@mine"}
+    assert any(run.info.run_name == "mine" for run in tracked(project))
+
+
+def test_a_misspelt_key_is_refused_before_anything_runs(project: Repository) -> None:
+    output = project.dvc("exp", "run", "-S", "+runs.alkdnet_x2.kernel=7", status=None)
+    assert ran(output) == {"check"}
+    assert "has no option 'kernel'" in output
+    assert (project.root / "demo/models/alkdnet_x2/weights.safetensors").is_file()
+
+
+def test_the_paper_pipeline_is_reached_from_the_root(project: Repository) -> None:
+    output = project.dvc(
+        *("exp", "run", "--temp", "-n", "paper7"),
+        *("-S", "paper/params.yaml:runs.alkdnet_x2.kernel_size=7", "paper/dvc.yaml:check"),
+    )
+    assert ran(output) == {"check"}
+    assert project.git("status", "--porcelain") == ""
+
+
+def test_a_temporary_experiment_leaves_the_workspace_and_keeps_its_run(project: Repository) -> None:
+    before = (project.root / "demo/models/other_x2/weights.safetensors").read_bytes()
+    output = project.dvc("exp", "run", "--temp", "-n", "temp5", "-S", "runs.other_x2.kernel_size=5")
+    assert "train@other_x2" in ran(output)
+    assert (project.root / "demo/models/other_x2/weights.safetensors").read_bytes() == before
+    assert project.git("status", "--porcelain") == ""
+    (run,) = [run for run in tracked(project) if run.data.tags["dvc_experiment"] == "temp5"]
+    assert run.data.params["kernel_size"] == "5"
+    artifacts = project.root / "mlartifacts" / run.info.run_id / "artifacts"
+    assert (artifacts / "weights.safetensors").is_file()
+    project.dvc("exp", "apply", "temp5")
+    assert (project.root / "demo/models/other_x2/weights.safetensors").read_bytes() != before
+    assert not ran(project.dvc("repro"))
+    # What the experiment trained is known already: its own run, now in the workspace.
+    assert "up to date" in project.run(sys.executable, "tools/mlflow_sync.py", env={"PYTHONPATH": "src"})
+
+
+def test_a_sweep_of_four_in_the_queue_on_a_machine_without_a_store(project: Repository) -> None:
+    store = project.root / "mlflow.db"
+    store.rename(store.with_suffix(".before"))
+    rates = "train.learning_rate=1e-2,3e-3,1e-3,3e-4"
+    project.dvc("exp", "run", "--queue", "-n", "rate", "-S", rates, "train@alkdnet_x2")
+    project.dvc("queue", "start", "-j", "4")
+    deadline = time.monotonic() + 280
+    while "Running" in (status := project.dvc("queue", "status")) or "Queued" in status:
+        assert time.monotonic() < deadline, status
+        time.sleep(2)
+    assert status.count("Success") == 4, status
+    runs = tracked(project)
+    assert {run.data.tags["dvc_experiment"] for run in runs} == {f"rate-{i}" for i in range(1, 5)}
+    assert len({run.data.params["train.learning_rate"] for run in runs}) == 4
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    project.dvc("queue", "stop")
+    # The experiments' runs are in the cache: the workspace takes them over without training.
+    project.dvc("exp", "apply", "rate-1")
+    assert not ran(project.dvc("repro", "train@alkdnet_x2"))
+    shutil.move(store.with_suffix(".before"), store)
+
+
+def test_a_killed_experiment_resumes_as_the_same_run(project: Repository) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "dvc",
+        "exp",
+        "run",
+        "-n",
+        "long",
+        "-S",
+        "train.iterations=4000",
+        "train@other_x2",
+    ]
+    process = project.start(*command)
+    deadline = time.monotonic() + 200
+    store = project.root / "mlflow.db"
+
+    def logged() -> int:
+        with sqlite3.connect(store, timeout=20) as connection:
+            query = "select count(*) from metrics where key = 'loss' and step > 3 and run_uuid in (?)"
+            found = connection.execute(
+                "select run_uuid from tags where key = 'dvc_experiment' and value = 'long'"
+            ).fetchone()
+            return connection.execute(query, found).fetchone()[0] if found else 0
+
+    while logged() < 5 or not list((project.root / ".checkpoints").glob("other_x2*.ckpt")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    cleaned = project.run(sys.executable, "tools/clean_stale.py", env={"PYTHONPATH": "src"})
+    assert "MLflow: demo, other_x2: its process is dead, set to KILLED" in cleaned
+    output = project.run(*command)
+    assert "continued after iteration" in output
+    (run,) = [run for run in tracked(project) if run.data.tags["dvc_experiment"] == "long"]
+    assert run.info.status == "FINISHED"
+    with sqlite3.connect(store) as connection:
+        steps = [
+            step
+            for (step,) in connection.execute(
+                "select step from metrics where key = 'loss' and run_uuid = ?", (run.info.run_id,)
+            )
+        ]
+    assert sorted(steps) == list(range(5, 4001, 5))
+
+
+def test_a_clone_pulls_from_a_remote_and_computes_nothing(project: Repository, tmp_path: Path) -> None:
+    project.dvc("remote", "add", "--local", "--default", "shelf", str(tmp_path / "shelf"))
+    project.dvc("push", "--quiet", "dvc.yaml")
+    Repository(tmp_path).git("clone", "--quiet", str(project.root), "fresh")
+    fresh = Repository(tmp_path / "fresh")
+    # Without the remote it can be said beforehand what is missing and what would have to be computed.
+    assert "not in cache" in fresh.dvc("status", "dvc.yaml") or "deleted" in fresh.dvc("status", "dvc.yaml")
+    fresh.dvc("remote", "add", "--local", "--default", "shelf", str(tmp_path / "shelf"))
+    fresh.dvc("pull", "--quiet", "dvc.yaml")
+    assert not ran(fresh.dvc("repro"))
+    assert fresh.git("status", "--porcelain") == ""
+    output = fresh.run(sys.executable, "tools/mlflow_sync.py", env={"PYTHONPATH": "src"})
+    assert "demo: 3 created" in output
+    assert all("embedded_test/psnr" in run.data.metrics for run in tracked(fresh))

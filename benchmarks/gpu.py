@@ -5,7 +5,7 @@ r"""Everything to do on a borrowed GPU, in one command, on a host that has only 
 
 It names the device and times training steps against plain ones (benchmarks/train_step.py), makes and packs
 the LR images of the photographs, trains the runs in the given order, most worth first, until the time is
-over, and measures PSNR on the test sets. A run that the time cut short leaves its checkpoint, which `--resume`
+over, and measures PSNR on the test sets. A run that the time cuts short leaves a checkpoint, which `--resume`
 of the next call continues; finished ones among the resumed are not trained again.
 
 `--tests`: a folder with a folder of HR images for each test set, named as in the parameters; those that are

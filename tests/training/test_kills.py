@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -70,6 +71,15 @@ def test_orphan_stops(patches: Path, tmp_path: Path, uninterrupted: dict[str, by
     starter.wait()
     assert stopped.value.exit_code != 0
     assert _outputs(train_small(patches, tmp_path, starter=os.getppid())) == uninterrupted
+
+
+@pytest.mark.parametrize("shell", [["sh", "-c"], ["bash", "--noprofile", "--norc", "-c"]])
+def test_caller_is_found_behind_the_shell_that_dvc_uses(shell: list[str]) -> None:
+    """`; true` keeps the shell from becoming the command."""
+    code = "from alkdnet.training.interruption import caller; print(caller())"
+    command = f'PYTHONPATH=src {sys.executable} -c "{code}"; true'
+    printed = subprocess.run([*shell, command], stdout=subprocess.PIPE, text=True, check=True)
+    assert int(printed.stdout) == os.getpid()
 
 
 def test_full_disk_costs_a_checkpoint_but_not_the_run(

@@ -70,3 +70,22 @@ def is_alive(process: int) -> bool:
     except OSError:  # no /proc on this system, or it ended just now: the next look will tell
         return True
     return status.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+def caller() -> int:
+    """Return the id of the process that waits for this one: its parent, past those that only pass on work.
+
+    These are shells that run one command (`sh -c`, by which DVC starts a stage) and torchrun; they live on
+    when the program that called them is gone.
+    """
+    process = os.getppid()
+    while process > 1:
+        try:
+            words = Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace").split("\0")
+            status = Path(f"/proc/{process}/stat").read_text()
+        except OSError:  # no /proc on this system: the parent must do
+            break
+        if not (words[1:2] == ["-c"] or {"-c", "--norc"} <= set(words) or "torch.distributed.run" in words):
+            break
+        process = int(status.rpartition(")")[2].split()[1])
+    return process

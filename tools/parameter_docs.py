@@ -22,8 +22,8 @@ def page() -> str:
     lines = [
         "# Parameters",
         "",
-        "Every key of a parameter file (`params.yaml`, `paper/params.yaml`, ...). `make docs` makes this page",
-        "from `src/alkdnet/config.py` and the networks' constructors; a test holds it to the code.",
+        "Every key of a parameter file (`params.yaml`, `paper/params.yaml`, ...). `make docs` makes this",
+        "page from `src/alkdnet/config.py` and the networks' constructors; a test holds it to the code.",
         "Unknown keys, wrong types and impossible combinations are refused by the `check` stage.",
         "",
         *_table(Params, ""),

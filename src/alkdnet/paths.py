@@ -1,4 +1,4 @@
-"""Where every output of a pipeline lies, relative to the repository. dvc.yaml names the same paths (tested)."""
+"""Where each output of a pipeline lies, relative to the repository; dvc.yaml has the same paths (tested)."""
 
 from dataclasses import dataclass
 from pathlib import Path

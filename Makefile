@@ -21,7 +21,7 @@ $(BIN)/.installed: requirements.lock pyproject.toml
 
 repro: $(BIN)/.installed ## environment + the whole pipeline (PIPELINE=paper/dvc.yaml for another) + MLflow
 	dvc repro $(PIPELINE)
-	PYTHONPATH=src python tools/mlflow_sync.py $(dir $(PIPELINE))params.yaml
+	-PYTHONPATH=src python tools/mlflow_sync.py $(dir $(PIPELINE))params.yaml
 
 test: $(BIN)/.installed ## the fast tests, under two minutes
 	python -m pytest -n 2

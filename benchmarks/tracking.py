@@ -1,9 +1,9 @@
-"""What following a training in MLflow costs: the processor time of the tracker's thread, and of the trainer's calls.
+"""What following a training in MLflow costs: processor time of the tracker's thread, and of the calls.
 
-The thread's time is an upper bound of what the training loses, reached when no core is free; unlike the difference
-of two training times, it does not drown in the noise of a busy machine. It is scaled to a training of ten minutes
-from its two parts: what happens once (importing MLflow, opening or creating the store, ending the run), and what
-happens with every batch.
+The thread's time is an upper bound of what the training loses, reached when no core is free; unlike the
+difference of two training times, it does not drown in the noise of a busy machine. It is scaled to a training
+of ten minutes from its two parts: what happens once (importing MLflow, opening or creating the store), and
+what happens with every batch.
 
     PYTHONPATH=src python -m benchmarks.tracking
 """

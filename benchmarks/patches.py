@@ -1,6 +1,6 @@
 """Patches per second: augmented, plain slices, and a loader that decodes a PNG for every patch, in one run.
 
-    PYTHONPATH=src OMP_NUM_THREADS=1 python benchmarks/patches.py [--images 100]
+    PYTHONPATH=src:. OMP_NUM_THREADS=1 python benchmarks/patches.py [--images 100]
 
 prints a Markdown table for docs/data.md. The packs are made of synthetic 2K images in a temporary folder and
 lie in the page cache. One thread; batches of 64 LR patches of 48x48 with their HR patches, as uint8.

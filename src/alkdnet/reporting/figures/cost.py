@@ -78,7 +78,7 @@ def cost_figure(panels: Sequence[tuple[str, Sequence[Point]]], *, output: str) -
         )
         for thousands in (200, 700)
     ]
-    figure.legend(handles=[*handles, *sizes], loc="outside lower center", ncols=4)
+    figure.legend(handles=[*handles, *sizes], loc="outside lower center", ncols=2 if len(panels) == 1 else 4)
     figure.draw_without_rendering()
     for axes, (_, points) in zip(axes_of, panels, strict=True):
         _label(axes, points)

@@ -10,9 +10,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import mlflow
-
 from alkdnet.tracking.place import find_place
+from alkdnet.tracking.store import experiments
 
 START_S = 180
 
@@ -36,9 +35,8 @@ def main() -> int:
     server = subprocess.Popen([*command, "--backend-store-uri", place.uri], env=environment)
     try:
         _wait(server, f"http://127.0.0.1:{port}/health")
-        for experiment in mlflow.MlflowClient(place.uri).search_experiments():
-            if experiment.name.startswith("alkdnet-"):
-                _say(f"{experiment.name}: {runs_page(port, experiment.experiment_id)}")
+        for name, experiment_id in experiments(place).items():
+            _say(f"{name}: {runs_page(port, experiment_id)}")
         return server.wait()
     except KeyboardInterrupt:
         return 0

@@ -36,6 +36,12 @@ _PREFIX = "alkdnet-"
 _NOTE = "mlflow.note.content"
 
 
+def experiments(place: Place) -> dict[str, str]:
+    """Return the MLflow experiments of this project's pipelines: id by name."""
+    found = MlflowClient(tracking_uri=place.uri).search_experiments()
+    return {each.name: each.experiment_id for each in found if each.name.startswith(_PREFIX)}
+
+
 class Store:
     """The runs of one pipeline: an MLflow experiment with a parent run for each DVC experiment.
 

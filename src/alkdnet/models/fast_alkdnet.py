@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from alkdnet.models.blocks import ESA, ALKConv, BSConv, PixelNorm, pad_to_minimum
 from alkdnet.models.fused import FusedConv2d, FusedLinear
-from alkdnet.models.strips import Grid, moments
+from alkdnet.models.strips import Grid, keep_freed_memory, moments
 from alkdnet.networks.alkdnet import ALKDB, ALKDNet
 
-# 64 channels of a strip are 2.5 MB: a handful of them fits the last-level cache of a small machine, and it is
-# long enough for the start of a primitive (some 50 microseconds) not to count. See docs/inference.md.
-STRIP_PIXELS = 10_000
+# 64 channels of a strip are 5 MB: a handful of them fits a last-level cache, and the strip is long enough for
+# the start of a primitive (some 50 microseconds) not to count. Other lengths: docs/inference.md.
+STRIP_PIXELS = 20_000
 
 Kind = TypeVar("Kind", bound=nn.Module)
 
@@ -33,6 +33,7 @@ class FastALKDNet:
     """The forward pass of an ALKDNet of any options, for float32 images on a CPU, without gradients.
 
     The weights are copied when the object is made: later changes of the network have no effect.
+    Making one also makes this process keep freed memory (`keep_freed_memory`).
 
     Args:
         model: the network.
@@ -50,6 +51,7 @@ class FastALKDNet:
         self._fusion_refine = _refinement(refine)
         self._tail = FusedConv2d(model.tail, "none", pad=(0, 1))
         self._halo = max(1, *(block.halo for block in self._blocks))
+        keep_freed_memory()
 
     def __call__(self, x_BCHW: Tensor) -> Tensor:
         """Return the HR images as the network does, not clipped."""

@@ -98,3 +98,14 @@ def moments(strips: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     mean_C = (share_S1 * means_SC).sum(0)
     variance_C = torch.stack(squares).sum(0) / total + (share_S1 * (means_SC - mean_C).square()).sum(0)
     return variance_C.sqrt(), mean_C
+
+
+def keep_freed_memory() -> None:
+    """Make the C library keep the memory of freed tensors up to 32 MiB for the next ones.
+
+    glibc takes blocks above a threshold from the kernel one by one and gives them back when they are freed:
+    every page of every tensor is faulted in anew, which takes as long as computing it. Freeing a block raises
+    the threshold to its size, up to 32 MiB: this frees one of nearly that, of which no page is touched.
+    Other C libraries are not affected.
+    """
+    torch.empty(2**25 - 2**14, dtype=torch.uint8)

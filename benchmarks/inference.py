@@ -1,0 +1,199 @@
+"""The forward pass on a CPU: the plain network, the module and the default of every inference, in one run.
+
+    PYTHONPATH=src python benchmarks/inference.py [--threads 2] [--rounds 5] [--profile]
+
+prints Markdown tables for docs/inference.md. Every variant has a process of its own, since what one does to
+the C library's memory helps the next; they take turns, and medians are taken. A measurement during which other
+programs took more than a twentieth of the machine does not count and is made again, for --patience seconds
+at most; the table says how many counted, and takes all where none did.
+"""
+
+import argparse
+import multiprocessing
+import time
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from alkdnet.models.complexity import count
+from alkdnet.models.inference import Upscaler
+from alkdnet.networks.alkdnet import ALKDNet
+from benchmarks.plain import PlainALKDNet, copy_weights
+
+Forward = Callable[[Tensor], Tensor]
+
+# The LR sizes of Set14 at x4, in the set's order: eleven different ones.
+SET14 = (
+    (120, 125), (144, 180), (128, 128), (72, 88), (90, 62), (69, 69), (90, 125),
+    (72, 88), (128, 128), (128, 128), (128, 192), (128, 128), (164, 132), (97, 146),
+)  # fmt: skip
+TOLERATED = 0.05
+VARIANTS = ("plain", "module", "fast")
+
+
+def variants(scale: int) -> tuple[dict[str, Forward], ALKDNet]:
+    """Return the three ways to compute the same network, and the network."""
+    torch.manual_seed(0)
+    model = ALKDNet(scale=scale).eval()
+    plain = PlainALKDNet(scale=scale).eval()
+    copy_weights(model, plain)
+    return {"plain": plain, "module": model, "fast": Upscaler(model).forward}, model
+
+
+def timed(function: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds that a call takes, and the share of the machine that others took meanwhile."""
+    busy, own, start = _busy(), time.process_time(), time.perf_counter()
+    function()
+    seconds = time.perf_counter() - start
+    others = _busy() - busy - (time.process_time() - own) - 0.02  # the kernel counts in 0.01 s
+    return seconds, max(others, 0) / (seconds * torch.get_num_threads())
+
+
+def _busy() -> float:
+    """Return the seconds that all processors have worked so far; 0 where the kernel does not say."""
+    stat = Path("/proc/stat")
+    if not stat.is_file():
+        return 0.0
+    user, nice, system, _, _, irq, softirq, steal = map(int, stat.read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / 100
+
+
+def _serve(name: str, threads: int, pipe: Connection) -> None:
+    """Answer every request for a measurement, in a process of its own; the first answer is the output."""
+    torch.set_num_threads(threads)
+    forward = variants(4)[0].get(name)
+    torch.manual_seed(1)
+    x_BCHW, matrix = torch.rand(1, 3, 180, 320), torch.rand(2000, 2000)
+    call = partial(torch.mm, matrix, matrix) if forward is None else partial(forward, x_BCHW)
+    with torch.inference_mode():
+        pipe.send(call().numpy())
+        while pipe.recv():
+            pipe.send(timed(call))
+
+
+def forward_table(threads: int, rounds: int, patience: float) -> None:
+    """Print what a warm forward pass takes, beside the arithmetic at the rate of a matrix product."""
+    context = multiprocessing.get_context("spawn")
+    pipes, outputs = {}, {}
+    for name in (*VARIANTS, "matrix"):
+        pipes[name], other = context.Pipe()
+        context.Process(target=_serve, args=(name, threads, other), daemon=True).start()
+        outputs[name] = pipes[name].recv()
+    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in pipes}
+    end = time.monotonic() + patience
+    while time.monotonic() < end and min(map(_undisturbed, samples.values())) < rounds:
+        for name, pipe in pipes.items():
+            pipe.send(True)
+            samples[name].append(pipe.recv())
+    for pipe in pipes.values():
+        pipe.send(False)
+    seconds = {name: _median(found) for name, found in samples.items()}
+    rate = 2 * 2000**3 / seconds["matrix"]
+    flop = 2 * count(ALKDNet(scale=4), lr_height=180, lr_width=320).multi_adds_convolutions
+    print(f"180 x 320 to 720 x 1280, {threads} threads, float32\n")
+    print(
+        "| variant | median | quickest | times as fast as plain | largest difference to plain | undisturbed |"
+    )
+    print("|---|---|---|---|---|---|")
+    for name in VARIANTS:
+        quickest = min(sample[0] for sample in samples[name])
+        difference = abs(outputs[name] - outputs["plain"]).max()
+        print(
+            f"| {name} | {seconds[name]:.3f} s | {quickest:.3f} s | {seconds['plain'] / seconds[name]:.2f} | "
+            f"{difference:.1e} | {_undisturbed(samples[name])} of {len(samples[name])} |"
+        )
+    print(f"| floor: {flop / 1e9:.1f} GFLOP at {rate / 1e9:.0f} GFLOP/s | {flop / rate:.3f} s | | | | |")
+
+
+def _fresh(name: str, threads: int, queue: "multiprocessing.Queue[tuple[float, float, float]]") -> None:
+    torch.set_num_threads(threads)
+    images = [torch.rand(1, 3, *size) for size in SET14]
+    forward: Forward
+
+    def begin() -> None:
+        nonlocal forward
+        forward = variants(4)[0][name]
+        forward(images[0])
+
+    with torch.inference_mode():
+        first, _ = timed(begin)
+        rest, others = timed(lambda: [forward(image) for image in images[1:]])
+    queue.put((first, first + rest, others))
+
+
+def set_table(threads: int, rounds: int, patience: float) -> None:
+    """Print what a benchmark set takes in a fresh process, building of the network and new sizes included."""
+    context = multiprocessing.get_context("spawn")
+    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in VARIANTS}
+    firsts: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    end = time.monotonic() + patience
+    while time.monotonic() < end and min(map(_undisturbed, samples.values())) < rounds:
+        for name, found in samples.items():
+            queue: multiprocessing.Queue[tuple[float, float, float]] = context.Queue()
+            process = context.Process(target=_fresh, args=(name, threads, queue))
+            process.start()
+            first, seconds, others = queue.get()
+            firsts[name].append(first)
+            found.append((seconds, others))
+            process.join()
+    print(f"\nThe {len(SET14)} LR images of Set14 at x4, one after the other in a fresh process\n")
+    print("| variant | network built and first image | all images | times as fast as plain | undisturbed |")
+    print("|---|---|---|---|---|")
+    total = {name: _median(found) for name, found in samples.items()}
+    for name, found in samples.items():
+        print(
+            f"| {name} | {median(firsts[name]):.2f} s | {total[name]:.2f} s | "
+            f"{total['plain'] / total[name]:.2f} | {_undisturbed(found)} of {len(found)} |"
+        )
+
+
+def _undisturbed(samples: list[tuple[float, float]]) -> int:
+    return sum(others < TOLERATED for _, others in samples)
+
+
+def _median(samples: list[tuple[float, float]]) -> float:
+    """Return the median of the undisturbed seconds, or of all if there are none."""
+    chosen = [seconds for seconds, others in samples if others < TOLERATED]
+    return median(chosen or [seconds for seconds, _ in samples])
+
+
+def profiles() -> None:
+    """Print where the time goes, by operator."""
+    forwards, _ = variants(4)
+    x_BCHW = torch.rand(1, 3, 180, 320)
+    for name in ("plain", "fast"):
+        with torch.inference_mode():
+            forwards[name](x_BCHW)
+            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+                forwards[name](x_BCHW)
+        events = sorted(profile.key_averages(), key=lambda event: -event.self_cpu_time_total)
+        total = sum(event.self_cpu_time_total for event in events)
+        print(
+            f"\n{name}: {total / 1e6:.2f} s under the profiler\n\n| operator | calls | share |\n|---|---|---|"
+        )
+        for event in events[:10]:
+            print(f"| `{event.key}` | {event.count} | {event.self_cpu_time_total / total:.1%} |")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--patience", type=float, default=60.0, help="seconds for each table")
+    parser.add_argument("--profile", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    forward_table(arguments.threads, arguments.rounds, arguments.patience)
+    set_table(arguments.threads, arguments.rounds, arguments.patience)
+    if arguments.profile:
+        profiles()
+
+
+if __name__ == "__main__":
+    main()

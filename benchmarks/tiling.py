@@ -1,0 +1,134 @@
+"""What inference in tiles changes and saves: PSNR, pixels, time and memory against the whole image.
+
+    PYTHONPATH=src python benchmarks/tiling.py WEIGHTS IMAGES [IMAGES ...] --scale 4
+
+prints Markdown tables for docs/inference.md. WEIGHTS is a file of trained weights (`alkdnet upscale` takes
+the same ones); IMAGES are originals, from which LR images are made, or folders of them.
+"""
+
+import argparse
+import itertools
+import multiprocessing
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from alkdnet.data.images import list_images, read_rgb
+from alkdnet.data.resize import crop_to_multiple, downscale
+from alkdnet.evaluation.metrics import ImageHWC, psnr
+from alkdnet.evaluation.protocol import Protocol
+from alkdnet.models.inference import Upscaler
+from alkdnet.models.tiling import OVERLAP, Tiled
+from alkdnet.networks.alkdnet import ALKDNet
+from alkdnet.upscaling import open_model
+
+MEMORY_SIZES = ((180, 320), (540, 960), (1080, 1920))
+
+
+class TiledUpscaler(Upscaler):
+    """An upscaler whose overlap can be chosen."""
+
+    def __init__(self, whole: Upscaler, tile: int, overlap: int) -> None:
+        self._device = whole._device
+        self._forward = Tiled(whole._forward, tile=tile, overlap=overlap)
+
+
+def originals(paths: list[Path], largest: int) -> Iterator[tuple[str, ImageHWC]]:
+    """Yield name and pixels of every image, the middle of it if it is larger than `largest` pixels a side."""
+    for path in paths:
+        for file in list_images(path) if path.is_dir() else [path]:
+            if not file.stem.endswith("_LR"):
+                image_HWC = read_rgb(file)
+                top, left = (max(size - largest, 0) // 2 for size in image_HWC.shape[:2])
+                yield file.stem, image_HWC[top : top + largest, left : left + largest]
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Print how PSNR and pixels change for every tile and overlap."""
+    scale = arguments.scale
+    whole = Upscaler(open_model(arguments.weights, scale))
+    variants = list(itertools.product(arguments.tiles, arguments.overlaps))
+    change: dict[tuple[int, int], list[float]] = {variant: [] for variant in variants}
+    pixels: dict[tuple[int, int], list[float]] = {variant: [] for variant in variants}
+    for _, original_HWC in originals(arguments.images, arguments.largest):
+        hr_HWC = crop_to_multiple(original_HWC, scale)
+        lr_HWC = downscale(hr_HWC, scale)
+        whole_HWC = whole(lr_HWC)
+        reference = psnr(whole_HWC, hr_HWC, scale=scale, protocol=Protocol())
+        for tile, overlap in variants:
+            if max(lr_HWC.shape[:2]) <= tile - tile % 6:
+                continue
+            tiled_HWC = TiledUpscaler(whole, tile, overlap)(lr_HWC)
+            tiled = psnr(tiled_HWC, hr_HWC, scale=scale, protocol=Protocol())
+            change[tile, overlap].append(tiled - reference)
+            pixels[tile, overlap].append(np.abs(tiled_HWC.astype(int) - whole_HWC).max())
+    print("| tile | overlap | images tiled | mean change | largest change | largest difference of a pixel |")
+    print("|---|---|---|---|---|---|")
+    for tile, overlap in variants:
+        found = np.array(change[tile, overlap])
+        if len(found):
+            print(
+                f"| {tile} | {overlap} | {len(found)} | {found.mean():+.4f} dB | "
+                f"{found[np.abs(found).argmax()]:+.4f} dB | {max(pixels[tile, overlap]):.0f} of 255 |"
+            )
+
+
+def _peak(
+    size: tuple[int, int], scale: int, tile: int | None, plain: bool, queue: "multiprocessing.Queue[float]"
+) -> None:
+    torch.set_num_threads(2)
+    model = ALKDNet(scale=scale).eval()
+    upscaler = Upscaler(model, tile=tile)
+    upscaler(np.zeros((32, 32, 3), np.uint8))
+    lr_HWC = np.zeros((*size, 3), np.uint8)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if plain:
+        with torch.inference_mode():
+            model(torch.zeros(1, 3, *size))
+    else:
+        upscaler(lr_HWC)
+    queue.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
+
+
+def memory(scale: int, tile: int) -> None:
+    """Print the memory that an image takes beyond the program's own, each in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    print("\n| LR size | the network itself | whole image | tiles |")
+    print("|---|---|---|---|")
+    for height, width in MEMORY_SIZES:
+        cells = []
+        for plain, side in ((True, None), (False, None), (False, tile)):
+            if plain and height > 600:
+                cells.append("not run")
+                continue
+            queue: multiprocessing.Queue[float] = context.Queue()
+            process = context.Process(target=_peak, args=((height, width), scale, side, plain, queue))
+            process.start()
+            cells.append(f"{queue.get():.2f} GiB")
+            process.join()
+        print(f"| {height} x {width} | {' | '.join(cells)} |")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("images", type=Path, nargs="+")
+    parser.add_argument("--scale", type=int, default=4)
+    parser.add_argument("--tiles", type=int, nargs="+", default=[48, 96, 192])
+    parser.add_argument("--overlaps", type=int, nargs="+", default=[0, 12, OVERLAP, 48])
+    parser.add_argument(
+        "--largest", type=int, default=1200, help="side of the originals' middle that is taken"
+    )
+    parser.add_argument("--memory", type=int, help="tile for a table of memory, too")
+    arguments = parser.parse_args()
+    compare(arguments)
+    if arguments.memory:
+        memory(arguments.scale, arguments.memory)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,6 @@
 """What the features stage left for the figures, read back."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ def _features(
         maps_of=(
             ""
             if maps is None
-            else f"{labels.get(maps['run'], maps['run'])} on {maps['image']} of {set_labels[maps['set']]}"
+            else f"{labels.get(maps['run'], maps['run'])} on {_short(maps['image'])} of {set_labels[maps['set']]}"
         ),
         fields=tuple(
             Field(
@@ -89,7 +90,7 @@ def _features(
 def _row(folder: Path, crop: Any, shown: Mapping[str, str], set_labels: Mapping[str, str]) -> CropRow:
     tiles = {tile["run"]: tile for tile in crop["tiles"]}
     return CropRow(
-        title=f"{crop['image']} ({set_labels[crop['set']]}), ×{crop['scale']}",
+        title=f"{_short(crop['image'])} ({set_labels[crop['set']]}), ×{crop['scale']}",
         tiles=(
             Tile(label="Original", image=_image(folder / crop["original"]), psnr=None, ssim=None),
             *(
@@ -109,3 +110,8 @@ def _row(folder: Path, crop: Any, shown: Mapping[str, str], set_labels: Mapping[
 def _image(path: Path) -> ImageHWC:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def _short(image: str) -> str:
+    """Return an image's name without what all files of SelfExSR's sets end in, as img_003_SRF_2_HR."""
+    return re.sub(r"_SRF_\d_HR$", "", image)

@@ -70,7 +70,10 @@ def _features(
         maps_of=(
             ""
             if maps is None
-            else f"{labels.get(maps['run'], maps['run'])} on {_short(maps['image'])} of {set_labels[maps['set']]}"
+            else (
+                f"{labels.get(maps['run'], maps['run'])} on {_short(maps['image'])} "
+                f"of {set_labels[maps['set']]}"
+            )
         ),
         fields=tuple(
             Field(

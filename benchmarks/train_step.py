@@ -273,10 +273,11 @@ def table(folder: Path, arguments: argparse.Namespace) -> str:
         "| variant | s per step | iterations/s | of plain | CPU s | of plain | floor, s | reached |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name in names:
-        precision: Any = "float32" if name == "plain" else name.partition(" ")[0]
+    precisions = {name: "float32" if name == "plain" else name.partition(" ")[0] for name in names}
+    rates = {each: matrix_rate(device, each) for each in set(precisions.values())}  # type: ignore[arg-type]
+    for name, precision in precisions.items():
         share = 0.5 if precision == "bfloat16" else 1.0
-        floor = max(flop / matrix_rate(device, precision), share * traffic / bandwidth)
+        floor = max(flop / rates[precision], share * traffic / bandwidth)
         lines.append(
             f"| {name} | {wall[name]:.4f} | {1 / wall[name]:.2f} | {wall[name] / wall['plain']:.2f} | "
             f"{processor[name]:.3f} | {processor[name] / processor['plain']:.2f} | {floor:.4f} | "

@@ -1,6 +1,8 @@
 """A run that is stopped at any moment and started again ends with the bytes of one that was not."""
 
+import dataclasses
 import errno
+import multiprocessing
 import os
 import random
 import signal
@@ -8,14 +10,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
+from alkdnet.config import Train
 from alkdnet.training.checkpoint import CheckpointFile
 from alkdnet.training.interruption import Stopped, is_alive
 from alkdnet.training.monitor import NullMonitor
-from tests.training.trainer import RECIPE, train_small
+from tests.training.trainer import RECIPE, train_or_exit, train_small
 
 Starter = Callable[..., subprocess.Popen[str]]
 OUTPUTS = ("weights.safetensors", "history.csv", "run.json")
@@ -98,29 +102,29 @@ def test_full_disk_costs_a_checkpoint_but_not_the_run(
 
 
 def test_real_process_killed_three_times(
-    start_trainer: Starter, tmp_path: Path, patches: Path, uninterrupted: dict[str, bytes]
+    tmp_path: Path, patches: Path, uninterrupted: dict[str, bytes]
 ) -> None:
     kills = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
-    assert _train_through_kills(start_trainer, tmp_path, kills, seed=0, iterations=RECIPE.iterations) > 0
+    assert _train_through_kills(patches, tmp_path, kills, seed=0, recipe=RECIPE) > 0
     assert _outputs(tmp_path / "run") == uninterrupted
 
 
 @pytest.mark.slow
-def test_real_process_killed_at_twenty_random_moments(start_trainer: Starter, tmp_path: Path) -> None:
-    iterations = 400
-    _train_through_kills(start_trainer, tmp_path / "whole", [], seed=0, iterations=iterations)
-    random_signals = random.Random(1).choices(
-        [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], [3, 1, 1], k=20
-    )
-    kills = _train_through_kills(start_trainer, tmp_path, random_signals, seed=1, iterations=iterations)
-    assert kills == 20
+def test_real_process_killed_at_twenty_random_moments(tmp_path: Path, patches: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, iterations=400)
+    _train_through_kills(patches, tmp_path / "whole", [], seed=0, recipe=recipe)
+    kinds = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
+    signals = random.Random(1).choices(kinds, [3, 1, 1], k=20)
+    assert _train_through_kills(patches, tmp_path, signals, seed=1, recipe=recipe) == 20
     assert _outputs(tmp_path / "run") == _outputs(tmp_path / "whole" / "run")
 
 
 @pytest.mark.slow
 def test_second_process_on_one_run_is_refused_by_name(start_trainer: Starter, tmp_path: Path) -> None:
     first = start_trainer(tmp_path, "--iterations", "100000")
-    _wait_for_checkpoint(first, tmp_path)
+    while not any((tmp_path / "checkpoints").glob("*.ckpt")):
+        assert first.poll() is None
+        time.sleep(0.01)
     second = start_trainer(tmp_path, "--iterations", "100000")
     message, _ = second.communicate(timeout=120)
     assert second.returncode == 1
@@ -131,33 +135,42 @@ def test_second_process_on_one_run_is_refused_by_name(start_trainer: Starter, tm
 
 
 def _train_through_kills(
-    start: Starter, folder: Path, kills: list[signal.Signals], *, seed: int, iterations: int
+    patches: Path, folder: Path, kills: list[signal.Signals], *, seed: int, recipe: Train
 ) -> int:
-    """Start until the run finishes, each of `kills` at a random moment before; return how many hit."""
+    """Start until the run finishes, each of `kills` at a random moment before; return how many hit.
+
+    The processes come from a server that has imported everything, so that their time goes into training.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.training.trainer"])
     moments = random.Random(seed)
-    hit = 0
-    for number in kills:
-        process = start(folder, "--iterations", str(iterations))
-        _wait_for_checkpoint(process, folder)
-        time.sleep(moments.uniform(0, 0.3))
-        process.send_signal(number)
-        message, _ = process.communicate(timeout=120)
-        if process.returncode == 0:  # it was faster
-            break
-        expected = -number if number == signal.SIGKILL else 128 + number
-        assert process.returncode == expected, message
-        hit += 1
-    process = start(folder, "--iterations", str(iterations))
-    message, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, message
-    return hit
+    for hit, number in enumerate([*kills, None]):
+        process = context.Process(target=train_or_exit, args=(patches, folder, recipe))
+        process.start()
+        if number is not None:
+            _wait_for_checkpoint(process, folder)
+            # A twentieth of the run on a quiet machine.
+            time.sleep(moments.uniform(0, 0.0007 * recipe.iterations))
+            os.kill(process.pid or 0, number)
+        process.join()
+        if process.exitcode == 0:
+            return hit
+        assert number is not None, f"exit code {process.exitcode} without a kill"
+        assert process.exitcode == (-number if number == signal.SIGKILL else 128 + number)
+    raise AssertionError("unreachable")
 
 
-def _wait_for_checkpoint(process: subprocess.Popen[str], folder: Path) -> None:
+def _wait_for_checkpoint(process: BaseProcess, folder: Path) -> None:
     """Wait until this process owns the run and there is a checkpoint, its own or its predecessor's."""
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        owners = [path.read_text() for path in (folder / "checkpoints").glob("*.lock")]
+    while process.is_alive():
+        owners = [_text(path) for path in (folder / "checkpoints").glob("*.lock")]
         if str(process.pid) in owners and any((folder / "checkpoints").glob("*.ckpt")):
             return
-        time.sleep(0.005)
+        time.sleep(0.002)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:  # the owner has just finished
+        return ""

@@ -90,6 +90,17 @@ def train_small(
     return output
 
 
+def train_or_exit(patches: Path, folder: Path, recipe: Train, starter: int | None = None) -> None:
+    """Train as a process of its own does: what stops it decides its exit code."""
+    torch.set_num_threads(1)
+    try:
+        train_small(patches, folder, recipe=recipe, starter=starter)
+    except Stopped as stopped:
+        sys.exit(stopped.exit_code)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
 def main() -> None:
     """Train with the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -99,18 +110,8 @@ def main() -> None:
     parser.add_argument("--starter", type=int)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.set_num_threads(1)
-    try:
-        train_small(
-            arguments.patches,
-            arguments.folder,
-            recipe=dataclasses.replace(RECIPE, iterations=arguments.iterations),
-            starter=arguments.starter,
-        )
-    except Stopped as stopped:
-        sys.exit(stopped.exit_code)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    recipe = dataclasses.replace(RECIPE, iterations=arguments.iterations)
+    train_or_exit(arguments.patches, arguments.folder, recipe, arguments.starter)
 
 
 if __name__ == "__main__":

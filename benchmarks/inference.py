@@ -3,8 +3,8 @@
     PYTHONPATH=src python benchmarks/inference.py [--threads 2] [--rounds 5] [--profile]
 
 prints Markdown tables for docs/inference.md. Every variant has a process of its own, since what one does to
-the C library's memory helps the next; they take turns, and medians are taken. A measurement during which other
-programs took more than a twentieth of the machine does not count and is made again, for --patience seconds
+the memory of the C library helps the next; they take turns, and medians are taken. A measurement during which
+others took more than a twentieth of the machine does not count and is made again, for --patience seconds
 at most; the table says how many counted, and takes all where none did.
 """
 

@@ -178,8 +178,8 @@ def test_a_temporary_experiment_leaves_the_workspace_and_keeps_its_run(project: 
 
 
 def test_a_sweep_of_four_in_the_queue_on_a_machine_without_a_store(project: Repository) -> None:
-    store = project.root / "mlflow.db"
-    store.rename(store.with_suffix(".before"))
+    store, before = project.root / "mlflow.db", project.root / "mlflow.db.before"
+    store.rename(before)
     rates = "train.learning_rate=1e-2,3e-3,1e-3,3e-4"
     project.dvc("exp", "run", "--queue", "-n", "rate", "-S", rates, "train@alkdnet_x2")
     project.dvc("queue", "start", "-j", "4")
@@ -196,7 +196,7 @@ def test_a_sweep_of_four_in_the_queue_on_a_machine_without_a_store(project: Repo
     # The experiments' runs are in the cache: the workspace takes them over without training.
     project.dvc("exp", "apply", "rate-1")
     assert not ran(project.dvc("repro", "train@alkdnet_x2"))
-    shutil.move(store.with_suffix(".before"), store)
+    before.replace(store)
 
 
 def test_a_killed_experiment_resumes_as_the_same_run(project: Repository) -> None:

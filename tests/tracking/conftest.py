@@ -36,7 +36,7 @@ def params(repository: Path, project: Path) -> Params:
     content: Any = yaml.safe_load((repository / "params.yaml").read_text())
     row = {"kind": "trained", "network": "alkdnet", "scale": 2, "inputs": "patches/x2", "kernel_size": 9}
     content["runs"] = {"small": {**row, "channels": 8}, "wide": {**row, "channels": 16}}
-    content["train"] |= {"iterations": ITERATIONS, "log_interval": 100}
+    content["train"] |= {"iterations": ITERATIONS, "log_interval": 100, "learning_rate": 2e-3}
     content["features"] |= {"maps_run": "small", "field_runs": []}
     content["report"]["labels"] = {"small": "Small net"}
     (project / "params.yaml").write_text(yaml.safe_dump(content))

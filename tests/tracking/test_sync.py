@@ -11,7 +11,7 @@ import pytest
 
 from alkdnet.config import Params
 from alkdnet.paths import Paths
-from alkdnet.tracking import SyncResult, open_tracker, sync
+from alkdnet.tracking import SyncResult, open_tracker, sync, sync_or_warn
 from alkdnet.tracking.live import _Writer
 from alkdnet.tracking.place import find_origin, find_place
 from alkdnet.tracking.record import Point
@@ -246,6 +246,19 @@ def test_an_unfinished_run_of_other_settings_is_not_completed(tracked: Project, 
     tracked.client.set_tag(run.info.run_id, "run", "small")
     train("small")
     assert tracked.sync().created == ("small",)
+
+
+def test_a_store_that_was_moved_is_refused(
+    tracked: Project, train: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    train("small")
+    tracked.sync()
+    copy = tracked.root / "copy"
+    copy.mkdir()
+    (tracked.root / "mlflow.db").rename(copy / "mlflow.db")
+    assert sync_or_warn(tracked.params, tracked.paths, copy) is None
+    assert "the project was moved or copied" in caplog.text
+    (copy / "mlflow.db").unlink()
 
 
 def test_the_experiment_describes_itself_and_its_columns(tracked: Project) -> None:

@@ -74,6 +74,12 @@ class Store:
                 self._client.restore_experiment(experiment.experiment_id)
         if experiment is None:
             raise RuntimeError(f"{place.uri} has created the experiment {name}, but does not know it")
+        if place.artifacts is not None and experiment.artifact_location != place.artifacts.as_uri():
+            # MLflow keeps absolute paths: it would write into the place that the project was copied from.
+            raise RuntimeError(
+                f"this database belongs to {experiment.artifact_location}; the project was moved or copied:"
+                " remove mlflow.db and mlartifacts, `make mlflow-sync` writes them anew"
+            )
         self.experiment_id: str = experiment.experiment_id
         self._tags: dict[str, str] = dict(experiment.tags)
 

@@ -85,8 +85,15 @@ def project(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Repos
 @pytest.fixture(autouse=True)
 def _as_committed(project: Repository) -> None:
     """Begin with the committed parameters and results."""
+    restore(project)
+
+
+def restore(project: Repository) -> None:
+    """Go back to the last commit, as docs/experiments.md says."""
     project.git("restore", ".")
     project.git("clean", "-fdq")
+    # Without a target it also removes outputs of runs that are gone, but fails on pipelines that never ran.
+    project.dvc("checkout", "--quiet", status=None)
     project.dvc("checkout", "--quiet", "dvc.yaml")
 
 
@@ -132,8 +139,7 @@ def test_changing_one_number_trains_one_run(project: Repository) -> None:
     assert "embedded_test/psnr" in run.data.metrics
     assert "kernel7" in project.dvc("exp", "show", "--md", "--only-changed")
     # Back, and nothing is computed again.
-    project.git("restore", ".")
-    project.dvc("checkout", "--quiet", "dvc.yaml")
+    restore(project)
     assert not ran(project.dvc("repro"))
 
 
@@ -142,6 +148,8 @@ def test_a_run_is_added_without_editing_a_file(project: Repository) -> None:
     output = project.dvc("exp", "run", "-n", "mine", "-S", f"+runs.mine={row}")
     assert {stage for stage in ran(output) if stage.startswith("train")} == {"train@mine"}
     assert any(run.info.run_name == "mine" for run in tracked(project))
+    restore(project)
+    assert not (project.root / "demo/models/mine").exists()
 
 
 def test_a_misspelt_key_is_refused_before_anything_runs(project: Repository) -> None:
@@ -170,7 +178,8 @@ def test_a_temporary_experiment_leaves_the_workspace_and_keeps_its_run(project: 
     assert run.data.params["kernel_size"] == "5"
     artifacts = project.root / "mlartifacts" / run.info.run_id / "artifacts"
     assert (artifacts / "weights.safetensors").is_file()
-    project.dvc("exp", "apply", "temp5")
+    # It applies, and then complains of the pipelines that never ran.
+    project.dvc("exp", "apply", "temp5", status=None)
     assert (project.root / "demo/models/other_x2/weights.safetensors").read_bytes() != before
     assert not ran(project.dvc("repro"))
     # What the experiment trained is known already: its own run, now in the workspace.
@@ -194,7 +203,7 @@ def test_a_sweep_of_four_in_the_queue_on_a_machine_without_a_store(project: Repo
     assert {run.info.status for run in runs} == {"FINISHED"}
     project.dvc("queue", "stop")
     # The experiments' runs are in the cache: the workspace takes them over without training.
-    project.dvc("exp", "apply", "rate-1")
+    project.dvc("exp", "apply", "rate-1", status=None)
     assert not ran(project.dvc("repro", "train@alkdnet_x2"))
     before.replace(store)
 
@@ -209,7 +218,7 @@ def test_a_killed_experiment_resumes_as_the_same_run(project: Repository) -> Non
         "-n",
         "long",
         "-S",
-        "train.iterations=4000",
+        "train.iterations=2000",
         "train@other_x2",
     ]
     process = project.start(*command)
@@ -243,7 +252,7 @@ def test_a_killed_experiment_resumes_as_the_same_run(project: Repository) -> Non
                 "select step from metrics where key = 'loss' and run_uuid = ?", (run.info.run_id,)
             )
         ]
-    assert sorted(steps) == list(range(5, 4001, 5))
+    assert sorted(steps) == list(range(5, 2001, 5))
 
 
 def test_a_clone_pulls_from_a_remote_and_computes_nothing(project: Repository, tmp_path: Path) -> None:

@@ -97,13 +97,14 @@ def test_a_store_that_hangs_costs_the_patience_at_the_end_and_nothing_before(
 ) -> None:
     store.gate.clear()
     monitor = Tracker(
-        params, paths, "small", project, delay_s=0.0, interval_s=0.01, retry_s=0.01, patience_s=0.2
+        params, paths, "small", project, delay_s=0.0, interval_s=0.01, retry_s=0.01, patience_s=1.0
     )
     start = time.perf_counter()
     train(monitor, 1000, pause_s=0)
-    assert time.perf_counter() - start < 0.2
-    monitor.close(finished=True)
     assert time.perf_counter() - start < 1
+    monitor.close(finished=True)
+    # Far below any time-out of the store's own; above the patience by what a busy machine may add.
+    assert time.perf_counter() - start < 5
     assert any("no answer" in entry.message for entry in caplog.records)
     store.gate.set()
 

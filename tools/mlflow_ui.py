@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -32,7 +33,10 @@ def main() -> int:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    server = subprocess.Popen([*command, "--backend-store-uri", place.uri], env=environment)
+    server = subprocess.Popen(
+        [*command, "--backend-store-uri", place.uri], env=environment, start_new_session=True
+    )
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         _wait(server, f"http://127.0.0.1:{port}/health")
         for name, experiment_id in experiments(place).items():
@@ -41,7 +45,8 @@ def main() -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        server.terminate()
+        # The server has workers, which would outlive it.
+        os.killpg(server.pid, signal.SIGTERM)
         server.wait()
 
 

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -56,14 +55,13 @@ def address(
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        start_new_session=True,
     ) as server:
         assert server.stdout is not None
         try:
             printed = next(line for line in server.stdout if "alkdnet-demo" in line)
             yield printed.split()[-1]
         finally:
-            os.killpg(server.pid, signal.SIGTERM)
+            server.terminate()
 
 
 def page(browser: str, address: str, folder: Path) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from alkdnet.tracking.place import SQLITE, find_place
+from alkdnet.training.interruption import is_alive
 
 # Folders in which nothing is written by this project, or too much lies to look through.
 _SKIPPED = {".git", ".venv", ".dvc", "mlartifacts", "node_modules"}
@@ -44,11 +45,13 @@ def clean_locks(root: Path) -> Iterator[str]:
             yield f"{path.relative_to(root)}: torn, removed"
             continue
         kept = {
-            "write": {name: owner for name, owner in locks.get("write", {}).items() if _lives(owner["pid"])},
+            "write": {
+                name: owner for name, owner in locks.get("write", {}).items() if is_alive(owner["pid"])
+            },
             "read": {
                 name: alive
                 for name, owners in locks.get("read", {}).items()
-                if (alive := [owner for owner in owners if _lives(owner["pid"])])
+                if (alive := [owner for owner in owners if is_alive(owner["pid"])])
             },
         }
         if any(kept[mode] != locks.get(mode, {}) for mode in kept):
@@ -85,7 +88,7 @@ def clean_temporary(root: Path) -> Iterator[str]:
         folders[:] = [name for name in folders if name not in _SKIPPED]
         for name in [*folders, *files]:
             match = _TEMPORARY.match(name)
-            if match and not _lives(int(match[1])):
+            if match and not is_alive(int(match[1])):
                 path = Path(folder, name)
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
@@ -106,16 +109,6 @@ def end_dead_runs(root: Path) -> Iterator[str]:
     for store in pipelines(place):
         for run in store.end_dead(store.runs()):
             yield f"MLflow: {store.pipeline}, {run.data.tags['run']}: its process is dead, set to KILLED"
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _processes() -> list[tuple[Path, list[str]]] | None:

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import pipeline.stage  # noqa: F401 - it chooses the CPU instructions of all stages
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

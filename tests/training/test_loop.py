@@ -59,10 +59,11 @@ def _history(output: Path) -> list[Row]:
 
 
 def test_golden_loss_curve(patches: Path, tmp_path: Path) -> None:
-    """20 steps of one loss each, as this code gave them with torch 2.13.0 on a CPU with AVX2.
+    """20 steps of one loss each, as this code gave them with torch 2.13.0 and AVX2, which all stages use.
 
-    Bit for bit there. Elsewhere within 2e-5: sums in another order differ by about 1e-7 of a loss in the
-    first step, and Adam's division by small gradients makes that up to 100 times as much in 20 steps.
+    Bit for bit on CPUs with AVX2 and with AVX512. Elsewhere within 2e-5: sums in another order differ by
+    about 1e-7 of a loss in the first step, and Adam's division by small gradients makes that up to 100 times
+    as much in 20 steps.
     """
     recipe = dataclasses.replace(RECIPE, log_interval=1)
     losses = [row.loss for row in _history(train_small(patches, tmp_path, recipe=recipe))]

@@ -19,7 +19,7 @@ import pytest
 
 from alkdnet.data import download
 from alkdnet.data.download import fetch
-from alkdnet.data.local import NOT_AVAILABLE
+from alkdnet.data.images import NOT_AVAILABLE
 from alkdnet.data.sources import SOURCES, PublishedFile, Source
 from alkdnet.data.transfer import Patience
 from alkdnet.errors import UserError
@@ -645,6 +645,7 @@ def test_manga109_is_told_about_used_or_refused_half_filled(tmp_path: Path) -> N
     assert local(source, tmp_path, folder) == [NOT_AVAILABLE]
     text = (tmp_path / "out" / NOT_AVAILABLE).read_text()
     assert "http://www.manga109.org/en/" in text
+    assert "dvc repro --force paper/dvc.yaml:download@manga109\n" in text
     assert str(tmp_path) not in text
     names = [f"{i:03d}.png" for i in range(109)]
     fill(folder, names[:57])

@@ -25,6 +25,8 @@ from alkdnet.progress import Progress
 Alpha = Literal["refuse", "black", "white"]
 ALPHAS: tuple[Alpha, ...] = ("refuse", "black", "white")
 
+# The file that stands in the folder of a set which only its owners give out, as long as it is not there.
+NOT_AVAILABLE = "NOT_AVAILABLE.txt"
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"))
 # Level 1 writes photographs 2.7 times as fast as zlib's default and 9 % larger: see docs/data.md.
 PNG_LEVEL = 1
@@ -51,7 +53,8 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises UserError for a file that is missing, empty or no image.
     """
     with _opened(path) as image:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        # 5 to 8 swap rows and columns; no other value above 4 means anything.
+        turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
@@ -84,28 +87,13 @@ def png_bytes(image_HWC: npt.NDArray[np.uint8]) -> bytes:
 def list_images(folder: Path) -> list[Path]:
     """Return the image files directly in `folder`, known by their suffix, sorted by name.
 
-    Hidden files and other suffixes (lists of licences, `NOT_AVAILABLE.txt`) are left out.
+    Hidden files and other suffixes (lists of licences, `NOT_AVAILABLE`) are left out.
     """
     return sorted(
         path
         for path in folder.iterdir()
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
-
-
-def check_images(
-    paths: Sequence[Path], *, minimum: int = 1, alpha: Alpha = "refuse", workers: int | None = None
-) -> list[str]:
-    """Decode every file and return what is wrong, a line for each problem, in the order of `paths`.
-
-    Problems are the refusals of `read_rgb`, images narrower or lower than `minimum` pixels, and files in one
-    folder that differ by their suffix only, since their LR images would have the same name.
-    """
-
-    def check(path: Path) -> str | None:
-        return too_small(path, read_rgb(path, alpha=alpha), minimum)
-
-    return [*same_stems(paths), *collect_problems(check, paths, description="check", workers=workers)]
 
 
 def too_small(path: Path, image_HWC: npt.NDArray[np.uint8], minimum: int) -> str | None:

@@ -4,13 +4,11 @@ import shutil
 from importlib.resources import files
 from pathlib import Path
 
-from alkdnet.data.images import SUFFIXES, list_images, same_stems
+from alkdnet.data.images import NOT_AVAILABLE, SUFFIXES, list_images, same_stems
 from alkdnet.data.sources import Source
 from alkdnet.data.space import require_space
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_directory, sha256_file
-
-NOT_AVAILABLE = "NOT_AVAILABLE.txt"
 
 
 def copy_embedded(source: Source, destination: Path) -> None:
@@ -78,6 +76,9 @@ def not_available(source: Source) -> str:
     return (
         f"{source.name} is not available here: it may not be redistributed, so nothing downloads it.\n"
         f"{source.obtain}\n"
-        f"Give that folder as the path of {source.name} and run the download again.\n"
+        f"Give that folder as the path of {source.name} in the parameter file and run the download again. DVC\n"
+        "does not see that a folder was filled and has to be told, for the pipeline in the folder `paper`:\n"
+        f"  dvc repro --force paper/dvc.yaml:download@{source.name}\n"
+        "  dvc repro paper/dvc.yaml\n"
         "Until then its numbers are marked `not available`; nothing else depends on it.\n"
     )

@@ -9,7 +9,7 @@ from threading import BoundedSemaphore
 
 import pandas as pd
 
-from alkdnet.data.images import Alpha, list_images, read_rgb
+from alkdnet.data.images import NOT_AVAILABLE, Alpha, list_images, read_rgb
 from alkdnet.data.resize import crop_to_multiple
 from alkdnet.errors import UserError
 from alkdnet.evaluation.metrics import ImageHWC, score
@@ -18,7 +18,6 @@ from alkdnet.files import atomic_directory, write_json
 from alkdnet.progress import Progress
 
 COLUMNS = ["set", "image", "height", "width", "psnr", "ssim"]
-NOT_AVAILABLE = "NOT_AVAILABLE.txt"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,8 +43,8 @@ class Stage:
 
     @property
     def mirror(self) -> str | None:
-        """The folder or URL in ALKDNET_MIRROR that stands in for the internet, if set."""
-        mirror = os.environ.get("ALKDNET_MIRROR")
+        """The folder or URL in ALKDNET_MIRROR that stands in for the internet; empty counts as not set."""
+        mirror = os.environ.get("ALKDNET_MIRROR") or None
         return mirror if mirror is None or "://" in mirror else str(self.under_root(mirror))
 
 

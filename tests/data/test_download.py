@@ -23,6 +23,7 @@ from alkdnet.data.images import NOT_AVAILABLE
 from alkdnet.data.sources import SOURCES, PublishedFile, Source
 from alkdnet.data.transfer import Patience
 from alkdnet.errors import UserError
+from pipeline.stage import Stage
 
 PATIENCE = Patience(attempts=4, first_wait_s=0.01, longest_wait_s=0.05, timeout_s=1.0)
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -38,12 +39,15 @@ class Page:
     statuses: list[int] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
     claim: int = 0
+    heads: bool = True
+    states_length: bool = True
     type: str = "application/octet-stream"
     silent: list[float] = field(default_factory=list)
     drip_s: float = 0.0
     shift: int = 0
     redirect: str = ""
     requests: list[str] = field(default_factory=list)
+    head_requests: int = 0
     sent: int = 0
 
 
@@ -68,8 +72,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         page = self.server.pages[self.path]
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(page.content)))
+        page.head_requests += 1
+        self.send_response(302 if page.redirect else 200 if page.heads else 405)
+        if page.redirect:
+            self.send_header("Location", page.redirect)
+        elif page.states_length:
+            self.send_header("Content-Length", str(len(page.content)))
         self.end_headers()
 
     def do_GET(self) -> None:
@@ -113,7 +121,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200 if first is None else 206)
         if first is not None:
             self.send_header("Content-Range", f"bytes {first}-{len(page.content) - 1}/{len(page.content)}")
-        self.send_header("Content-Length", str(len(body) + page.claim))
+        if page.states_length:
+            self.send_header("Content-Length", str(len(body) + page.claim))
         self.send_header("Content-Type", page.type)
         if page.etag:
             self.send_header("ETag", page.etag)
@@ -275,7 +284,7 @@ def test_a_wrong_range_is_not_appended(bench: Bench, shift: int) -> None:
 
 
 def test_a_file_of_unknown_length_that_was_whole_is_not_sent_again(bench: Bench) -> None:
-    page = Page(data(1000), etag='"v1"')
+    page = Page(data(1000), etag='"v1"', heads=False)
     file = bench.file("a.png", page)
     part = bench.cache / "toy" / "a.png.part"
     part.parent.mkdir(parents=True)
@@ -330,6 +339,26 @@ def test_a_length_too_long_without_digest_ends_in_an_error(bench: Bench) -> None
     with pytest.raises(UserError, match=r"a\.png"):
         bench.fetch(bench.source(bench.file("a.png", liar)))
     assert not bench.out.exists()
+
+
+def test_a_reply_without_a_length_ends_where_the_known_file_does(bench: Bench) -> None:
+    flood = Page(data(4_000_000), states_length=False)
+    right = Page(data(10_000))
+    assert bench.fetch(bench.source(bench.file("a.png", flood, right, known=True))) == {
+        "a.png": right.content
+    }
+    flood.sent, flood.requests = 0, []
+    file = replace(bench.file("b.png", flood), bytes=10_000)
+    with pytest.raises(UserError, match=r"b\.png: .*more than 10000 bytes, which is all that it should have"):
+        bench.fetch(bench.source(file))
+    assert len(flood.requests) == 1
+    assert not any(name.startswith("b.png") for name in bench.left())
+
+
+def test_a_reply_without_a_length_is_taken_whole(bench: Bench) -> None:
+    page = Page(data(300_000), states_length=False)
+    for known in (True, False):
+        assert bench.fetch(bench.source(bench.file("a.png", page, known=known))) == {"a.png": page.content}
 
 
 def test_wrong_bytes_are_discarded_and_the_next_home_is_asked(
@@ -529,6 +558,42 @@ def test_a_full_disk_is_noticed_before_the_first_byte(bench: Bench, monkeypatch:
     assert page.requests == []
 
 
+def test_sizes_that_are_not_published_are_asked_for_before_the_first_byte(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = [Page(data(5000, i)) for i in range(20)]
+    source = bench.source(*(bench.file(f"{i}.png", page) for i, page in enumerate(pages)))
+    usage = type("Usage", (), {"free": 60_000})
+    monkeypatch.setattr("alkdnet.data.space.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(UserError, match=r"GB are needed, 0\.00 GB are free"):
+        bench.fetch(source)
+    assert [page.requests for page in pages] == [[]] * 20
+    # A home that does not answer is not asked about every file.
+    for page in pages:
+        page.heads, page.head_requests = False, 0
+    assert len(bench.fetch(source)) == 20
+    assert sum(page.head_requests for page in pages) <= download.CONNECTIONS
+
+
+def test_a_mirror_folder_is_not_copied_to_a_full_disk(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = bench.root / "mirror" / "example.org" / "a.png"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data(50_000))
+    usage = type("Usage", (), {"free": 40_000})
+    monkeypatch.setattr("alkdnet.data.space.shutil.disk_usage", lambda _: usage)
+    source = bench.source(PublishedFile(("https://example.org/a.png",), "a.png"))
+    with pytest.raises(UserError, match=r"GB are needed, 0\.00 GB are free"):
+        bench.fetch(source, mirror=str(bench.root / "mirror"))
+    assert not bench.out.exists()
+
+
+@pytest.mark.parametrize("mirror", ["http://host:port", "http://[bad", "https://", "ftp://example.org"])
+def test_a_mirror_that_is_no_address_is_told(bench: Bench, mirror: str) -> None:
+    source = bench.source(PublishedFile(("https://example.org/a.png",), "a.png"))
+    with pytest.raises(UserError, match=r"the mirror \S+.* is (no URL|neither a folder nor a URL)"):
+        bench.fetch(source, mirror=mirror)
+
+
 def test_two_processes_do_not_disturb_each_other(bench: Bench) -> None:
     page = Page(data(40_000), etag='"v1"', drip_s=0.01)
     source = bench.source(bench.file("a.png", page))
@@ -569,6 +634,15 @@ def test_a_mirror_folder_is_used_alone_and_left_as_it_is(bench: Bench) -> None:
     original.write_bytes(data(1000, 9))
     with pytest.raises(UserError, match="SHA-256"):
         bench.fetch(bench.source(there), mirror=str(mirror))
+
+
+@pytest.mark.parametrize(
+    ("value", "mirror"), [("", None), ("m", "/main/m"), ("/m", "/m"), ("http://m/x", "http://m/x")]
+)
+def test_the_mirror_of_a_stage(monkeypatch: pytest.MonkeyPatch, value: str, mirror: str | None) -> None:
+    stage = Stage(params=None, paths=None, key="", root=Path("/main"))  # type: ignore[arg-type]
+    monkeypatch.setenv("ALKDNET_MIRROR", value)
+    assert stage.mirror == mirror
 
 
 def test_a_mirrored_archive_is_unpacked_where_it_lies(bench: Bench) -> None:

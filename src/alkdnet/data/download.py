@@ -93,7 +93,7 @@ def _download(
     patience: Patience,
 ) -> None:
     wanted = [ledger.expected(file) for file in source.files]
-    if mirror is None or mirror.startswith(("http://", "https://")):
+    if mirror is None or _is_address(mirror):
         arrived.mkdir(exist_ok=True)
         paths = [arrived / file.name for file in wanted]
         found = _from_network(source, wanted, paths, destination, mirror, patience)
@@ -104,10 +104,30 @@ def _download(
             raise
     else:
         paths, found = _from_mirror_folder(source, wanted, Path(mirror))
+        if source.kind == "files":
+            require_space([(destination, sum(path.stat().st_size for path in paths))])
         _place(source, wanted, paths, destination, shutil.copyfile)
     ledger.record({file.urls[0]: found[file.name] for file in wanted if file.sha256 is None})
     # Only now: a process killed before this line finds everything again.
     shutil.rmtree(arrived, ignore_errors=True)
+
+
+def _is_address(mirror: str) -> bool:
+    """Whether a mirror is a base URL rather than a folder.
+
+    Raises:
+        UserError: it is meant as a URL, but is none that can be asked.
+    """
+    if "://" not in mirror:
+        return False
+    try:
+        urlsplit(mirror)
+        url = httpx.URL(mirror)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise UserError(f"the mirror {mirror} is no URL: {error}") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise UserError(f"the mirror {mirror} is neither a folder nor a URL as https://host/path")
+    return True
 
 
 def _from_mirror_folder(
@@ -171,9 +191,10 @@ def _from_network(
         for file, path in zip(wanted, paths, strict=True):
             there = _digest_if_there(path, file)
             if there is None:
-                todo.append((_with_size(client, source, file, mirror), path))
+                todo.append((file, path))
             else:
                 found[file.name] = there
+        todo = _with_sizes(client, todo, mirror)
         require_space(_needs(source, todo, destination))
         stopped = threading.Event()
         transfer = Transfer(client, patience, stopped)
@@ -217,18 +238,32 @@ def _digest_if_there(path: Path, file: PublishedFile) -> str | None:
     return None if problem else sha256
 
 
-def _with_size(
-    client: httpx.Client, source: Source, file: PublishedFile, mirror: str | None
-) -> PublishedFile:
-    """Ask for the size of an archive that is published without one: the bar and the space check want it."""
-    if file.bytes is not None or source.kind != "archives":
-        return file
-    try:
-        answer = client.head(_addresses(file, mirror)[0]).raise_for_status()
-    except httpx.HTTPError:
-        return file
-    length = answer.headers.get("Content-Length", "")
-    return replace(file, bytes=int(length)) if length.isdecimal() else file
+def _with_sizes(
+    client: httpx.Client, todo: Sequence[tuple[PublishedFile, Path]], mirror: str | None
+) -> list[tuple[PublishedFile, Path]]:
+    """Ask for the sizes of files that are published without: the bar and the space check want them.
+
+    A home that does not answer one question is not asked another: with hundreds of files, waiting for each
+    would take longer than the download. What stays unknown is not counted.
+    """
+    silent = threading.Event()
+
+    def sized(item: tuple[PublishedFile, Path]) -> tuple[PublishedFile, Path]:
+        file, path = item
+        if file.bytes is not None or silent.is_set():
+            return item
+        try:
+            address = _addresses(file, mirror)[0]
+            answer = client.head(address, headers={"Accept-Encoding": "identity"}).raise_for_status()
+        except httpx.HTTPError:
+            silent.set()
+            return item
+        length = answer.headers.get("Content-Length", "")
+        # Some servers say 0 for what they make when it is asked for.
+        return (replace(file, bytes=int(length)), path) if length.isdecimal() and int(length) else item
+
+    with ThreadPoolExecutor(CONNECTIONS) as threads:
+        return list(threads.map(sized, todo))
 
 
 def _needs(

@@ -76,8 +76,8 @@ def not_available(source: Source) -> str:
     return (
         f"{source.name} is not available here: it may not be redistributed, so nothing downloads it.\n"
         f"{source.obtain}\n"
-        f"Give that folder as the path of {source.name} in the parameter file and run the download again. DVC\n"
-        "does not see that a folder was filled and has to be told, for the pipeline in the folder `paper`:\n"
+        f"Give that folder as the path of {source.name} and run the download again. DVC does not see\n"
+        "that the folder was filled and has to be told; for the pipeline in the folder `paper`:\n"
         f"  dvc repro --force paper/dvc.yaml:download@{source.name}\n"
         "  dvc repro paper/dvc.yaml\n"
         "Until then its numbers are marked `not available`; nothing else depends on it.\n"

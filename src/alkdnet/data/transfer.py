@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import httpx
@@ -117,19 +118,27 @@ class PartialFile:
         with atomic_path(self._note) as temporary:
             temporary.write_text(json.dumps({"url": url, "validator": validator, "total": total}))
 
-    def append(self, chunks: httpx.Response, url: str, stopped: threading.Event) -> None:
-        """Write the body of a response behind what is there."""
+    def append(
+        self, chunks: httpx.Response, url: str, expected: int | None, stopped: threading.Event
+    ) -> None:
+        """Write the body of a response behind what is there, up to the `expected` bytes of the whole file."""
         self.homes.add(url)
         with self.path.open("ab", buffering=0) as file:
             # As they come: gathered into larger chunks, the last ones would be lost when the line is cut.
             for chunk in chunks.iter_raw():
                 if stopped.is_set():
                     raise Stopped
-                if self.total is not None and self.size + len(chunk) > self.total:
-                    raise _Temporary(f"more than the {self.total} bytes that it announced")
+                if expected is not None and self.size + len(chunk) > expected:
+                    self._refuse_more(url, expected)
                 file.write(chunk)
                 self._digest(chunk)
                 self._advance(len(chunk))
+
+    def _refuse_more(self, url: str, expected: int) -> NoReturn:
+        whole_from_here = self.homes == {url}
+        self.discard()
+        reason = f"more than {expected} bytes, which is all that it should have"
+        raise _Permanent(reason) if whole_from_here else _Temporary(reason)
 
     def discard(self) -> None:
         """Delete everything."""
@@ -240,7 +249,8 @@ class Transfer:
                 headers["If-Range"] = part.validator
         with self._client.stream("GET", url, headers=headers) as response:
             if self._accept(url, file, part, response):
-                part.append(response, url, self._stopped)
+                known = file.bytes if file.bytes is not None else part.total
+                part.append(response, url, known, self._stopped)
 
     def _accept(self, url: str, file: PublishedFile, part: PartialFile, response: httpx.Response) -> bool:
         """Judge the head of a response; return whether its body is wanted."""

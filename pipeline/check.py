@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from stage import Stage, run
 
+from alkdnet.config import Params
 from alkdnet.data.sources import source
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path, write_json
@@ -16,8 +17,20 @@ from alkdnet.models.build import check_options
 
 def check(stage: Stage) -> None:
     """Hold the data sets against the table of sources and the rows against their networks."""
-    problems = []
+    problems = _problems(stage.params)
+    if problems:
+        raise UserError("\n".join(f"{stage.params.params_file}: {problem}" for problem in problems))
+    for mark in stage.paths.checked_marks:
+        with atomic_path(mark) as temporary:
+            temporary.write_text("The parameter file was valid.\n", encoding="utf-8")
     for name, dataset in stage.params.datasets.items():
+        known = asdict(source(dataset.source))
+        write_json(stage.paths.descriptor(name), {key: known[key] for key in ("name", "images", "files")})
+
+
+def _problems(params: Params) -> list[str]:
+    problems = []
+    for name, dataset in params.datasets.items():
         try:
             uses = source(dataset.source).uses
         except UserError as error:
@@ -25,16 +38,9 @@ def check(stage: Stage) -> None:
             continue
         if dataset.use not in uses:
             problems.append(f"datasets.{name}.use: {dataset.source} may be used for {', '.join(uses)} only")
-    for name, row in stage.params.runs.items():
+    for name, row in params.runs.items():
         problems += [f"runs.{name}: {problem}" for problem in check_options(row.network, row.options)]
-    if problems:
-        raise UserError("\n".join(["the parameter file is refused:", *problems]))
-    for mark in stage.paths.checked_marks:
-        with atomic_path(mark) as temporary:
-            temporary.write_text("The parameter file was valid.\n", encoding="utf-8")
-    for name, dataset in stage.params.datasets.items():
-        known = asdict(source(dataset.source))
-        write_json(stage.paths.descriptor(name), {key: known[key] for key in ("name", "images", "files")})
+    return problems
 
 
 if __name__ == "__main__":

@@ -107,7 +107,9 @@ def test_manga109_is_explained_and_never_overwritten(shell: Shell) -> None:
 
 
 def test_a_folder_of_ones_own_cannot_be_downloaded(shell: Shell) -> None:
-    assert str(shell.run("download", "folder")[0]).startswith("error: folder: ")
+    status, out = shell.run("download", "embedded_test", "folder")
+    assert str(status).startswith("error: folder: ")
+    assert (out, Path("data").exists()) == ("", False)
 
 
 def picture(path: Path, *shape: int) -> None:

@@ -46,9 +46,10 @@ def download(
 
     # All names first: a misspelt last one should not come to light after hours.
     problems = []
-    for chosen in [source(name) for name in sets]:
-        if chosen.kind == "folder":
-            raise UserError("folder: that is a folder of your own, there is nothing to download")
+    wanted = [source(name) for name in sets]
+    if any(chosen.kind == "folder" for chosen in wanted):
+        raise UserError("folder: that is a folder of your own, there is nothing to download")
+    for chosen in wanted:
         if is_complete(chosen, root / chosen.name):
             typer.echo(f"{chosen.name}: complete in {root / chosen.name}")
             continue

@@ -1,5 +1,6 @@
 """A parameter file and a results tree as the stages leave it, with made-up numbers."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,7 +164,7 @@ def make_tree(params: Params) -> Paths:
     for index, name in enumerate(params.runs):
         _write_evaluation(paths.evaluation(name), LEVELS[name], index)
         if params.runs[name].kind == "trained":
-            _write_model(paths.model(name), LEVELS[name])
+            _write_model(paths.model(name), params, name)
     write(
         paths.complexity,
         {
@@ -171,7 +172,7 @@ def make_tree(params: Params) -> Paths:
                 "parameters": 0 if "bicubic" in name else 372_716 if "alkdnet" in name else 331_628,
                 "multi_adds": 0 if "bicubic" in name else 81_756_500_000,
                 "multi_adds_convolutions": 79_456_000_000,
-                "activations": 1,
+                "activations": 423_014_808,
             }
             for name in params.runs
         },
@@ -205,7 +206,8 @@ def _write_evaluation(folder: Path, level: float, index: int) -> None:
     write(folder / "sets.json", {"sets": sets, "missing": {"manga109": "not available"}})
 
 
-def _write_model(folder: Path, level: float) -> None:
+def _write_model(folder: Path, params: Params, name: str) -> None:
+    level, run = LEVELS[name], params.runs[name]
     iterations = np.arange(10, 301, 10)
     history = pd.DataFrame(
         {
@@ -219,10 +221,18 @@ def _write_model(folder: Path, level: float) -> None:
     )
     folder.mkdir(parents=True)
     history.to_csv(folder / "history.csv", index=False)
-    write(
-        folder / "run.json",
-        {"iterations": 300, "parameters": 1, "torch": "2.13.0", "weights_sha256": "0" * 64, "recipe": {}},
-    )
+    record = {
+        "network": run.network,
+        "scale": run.scale,
+        "options": dict(run.options),
+        "seed": run.seed,
+        "iterations": 300,
+        "parameters": 1,
+        "recipe": dataclasses.asdict(params.train),
+        "torch": "2.13.0",
+        "weights_sha256": "0" * 64,
+    }
+    write(folder / "run.json", record)
 
 
 def _write_features(folder: Path) -> None:

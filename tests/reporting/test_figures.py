@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -11,6 +12,7 @@ from alkdnet.reporting.feature_files import read_features
 from alkdnet.reporting.figures.cost import Point, cost_figure
 from alkdnet.reporting.figures.curves import curves_figure, drawable, validation_curve
 from alkdnet.reporting.figures.gains import gains_frame
+from alkdnet.reporting.figures.maps import Field, fields_figure
 from alkdnet.reporting.figures.style import write_figure
 from alkdnet.reporting.pictures import pictures
 from alkdnet.reporting.results import read_results
@@ -31,10 +33,44 @@ def test_without_features_the_other_figures_remain(params: Params, tree: Paths) 
     assert "the stage `features` has not run yet" in missing[-1]
 
 
-def test_damaged_features_are_named(params: Params, tree: Paths) -> None:
-    (tree.features / "maps" / "after_fsrl.npy").unlink()
-    with pytest.raises(UserError, match=r"after_fsrl\.npy.*run the stage `features` again"):
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("maps/after_fsrl.npy", None),
+        ("maps/after_fsrl.npy", b""),
+        ("maps/after_fsrl.npy", b"no array"),
+        ("maps/after_fsrl.npy", 200),
+        ("fields/bsrn_x2.npy", 1000),
+        ("crops/01/original.png", None),
+        ("crops/01/bsrn_x2.png", b"no picture"),
+        ("crops/01/bsrn_x2.png", 600),
+        ("features.json", b'{"maps": nul'),
+        ("features.json", b"[]"),
+        ("features.json", b'{"maps": null, "fields": [], "missing": []}'),
+        ("features.json", b'{"maps": {"files": 3}, "fields": [], "crops": [], "missing": []}'),
+    ],
+)
+def test_damaged_features_are_named(
+    params: Params, tree: Paths, file: str, content: bytes | int | None
+) -> None:
+    path = tree.features / file
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:content] if isinstance(content, int) else content)
+    with pytest.raises(UserError, match=r"run the stage `features` again") as error:
         pictures(params, tree, read_results(params, tree))
+    assert str(error.value).startswith(f"{path}: ")
+
+
+def test_fields_show_both_squares_and_what_is_around_them() -> None:
+    values = np.full((33, 33), 1e-9)
+    values[14:19, 14:19] = 1
+    figure = fields_figure([Field(label="a", values=values, radii={0.9: 2, 0.99: 4})])
+    axes = figure.axes[0]
+    assert axes.get_xlabel() == "90% within 5×5\n99% within 9×9"
+    assert [patch.get_width() for patch in axes.patches] == [5, 9]
+    assert axes.get_xlim() == (-8.5, 8.5)
 
 
 def test_tiles_are_the_methods_of_table_4(params: Params, tree: Paths) -> None:

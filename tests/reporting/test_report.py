@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 import itertools
+import json
 import re
 import shutil
 import subprocess
@@ -14,9 +15,9 @@ from PIL import Image
 
 from alkdnet.config import Params
 from alkdnet.paths import Paths
-from alkdnet.reporting.deviations import evaluation_deviations, training_deviations
+from alkdnet.reporting.deviations import evaluation_deviations, stale_trainings, training_deviations
 from alkdnet.reporting.report import write_report
-from alkdnet.reporting.results import read_results
+from alkdnet.reporting.results import Results, read_results
 from alkdnet.reporting.standing import standing
 
 FIGURES = ("crops.png", "cost.png", "gains_x2.png", "curves.png", "maps.png", "fields.png")
@@ -89,7 +90,8 @@ def test_a_demo_is_never_taken_for_a_reproduction(report: Path) -> None:
     assert "**The trained rows are not a reproduction of the paper's numbers.**" in front
     assert "for 300 iterations instead of 1,000,000" in front
     for page in ("README.md", "ablations.md", "runs.md"):
-        lines = (report / page).read_text(encoding="utf-8").splitlines()
+        scores = (report / page).read_text(encoding="utf-8").partition("## What the networks cost")[0]
+        lines = scores.splitlines()
         trained = [line for line in lines if re.match(r"\| (×\d \| )?(ALKDNet|ALKConv, k = 5|BSRN)\b", line)]
         assert trained, page
         assert all("300 of 1,000,000 iterations" in line for line in trained), page
@@ -140,8 +142,77 @@ def test_the_paper_s_own_recipe_has_no_deviation(params: Params, tree: Paths) ->
     }
     train = dataclasses.replace(params.train, iterations=1_000_000, batch_size=64, patch_size=48)
     paper = dataclasses.replace(params, datasets=datasets, runs=runs, train=train)
-    assert training_deviations(paper) == []
-    assert "Trained by the paper's recipe" in standing(paper, read_results(paper, tree))
+    assert training_deviations(paper, as_if_trained(read_results(paper, tree), paper)) == []
+    text = standing(paper, as_if_trained(read_results(paper, tree), paper))
+    assert "Trained by the paper's recipe" in text
+    assert "as the parameter file states now" not in text
+
+
+def as_if_trained(results: Results, params: Params) -> Results:
+    """Return results whose records say that all was trained as the parameters state."""
+    runs = {
+        name: dataclasses.replace(
+            run,
+            record={
+                **run.record,
+                "options": dict(run.run.options),
+                "iterations": params.train.iterations,
+                "recipe": dataclasses.asdict(params.train),
+            },
+        )
+        for name, run in results.runs.items()
+    }
+    return dataclasses.replace(results, runs=runs)
+
+
+def test_what_was_trained_is_stated_and_not_what_the_parameters_say_now(params: Params, tree: Paths) -> None:
+    paper = dataclasses.replace(
+        params, train=dataclasses.replace(params.train, iterations=1_000_000, batch_size=64, patch_size=48)
+    )
+    write_report(params=paper, paths=tree)
+    front = (tree.report / "README.md").read_text(encoding="utf-8")
+    assert "for 300 iterations instead of 1,000,000" in front
+    assert "Recipe: 300 iterations of 8 patches, 24 LR pixels a side" in front
+    assert "6 of 6 runs were not trained as the parameter file states now" in front
+    assert (
+        "`bsrn_x2` was not trained as the parameter file states now: iterations 300 instead of 1,000,000, "
+        "batch size 8 instead of 64, patch size (LR pixels) 24 instead of 48."
+    ) in front
+
+
+def test_a_run_trained_with_other_options_is_named(params: Params, tree: Paths) -> None:
+    path = tree.model("kernel9_x2") / "run.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["options"]["kernel_size"] = 7
+    record["seed"] = 3
+    record["recipe"]["iterations"] = record["iterations"] = 200
+    path.write_text(json.dumps(record), encoding="utf-8")
+    results = read_results(params, tree)
+    (sentence,) = stale_trainings(params, results)
+    assert "`kernel9_x2`" in sentence
+    assert "iterations 200 instead of 300, seed 3 instead of 0, kernel_size 7 instead of 9." in sentence
+    (iterations,) = (each for each in training_deviations(params, results) if each.what == "iterations")
+    assert iterations.here == "300, 200"
+
+
+def test_a_report_without_some_weights_and_sets_keeps_their_rows(params: Params, tree: Paths) -> None:
+    """As from the committed results of released weights: no folder of models, and one network is absent."""
+    shutil.rmtree(tree.directory / "models")
+    shutil.rmtree(tree.evaluation("imdn_x2"))
+    runs = {
+        name: dataclasses.replace(run, kind="released" if run.kind == "trained" else run.kind)
+        for name, run in params.runs.items()
+    }
+    write_report(params=dataclasses.replace(params, runs=runs), paths=tree)
+    front = (tree.report / "README.md").read_text(encoding="utf-8")
+    assert "Runs: 8, of them trained here: 0, measured: 7" in front
+    assert "1 of 7 released networks are not measured here" in front
+    assert "Not measured here, for the authors' weights were not at hand: `imdn_x2`." in front
+    (row,) = (line for line in front.splitlines() if line.startswith("| ×2 | IMDN"))
+    assert row.endswith("| not measured | not measured | not measured |")
+    comparison = (tree.report / "comparison.md").read_text(encoding="utf-8")
+    assert "| ↳ IMDN | not measured here: authors' weights |" in comparison
+    assert "| ↳ ALKDNet | measured: authors' weights |" in comparison
 
 
 def test_deviations_are_found_by_comparison(params: Params, tree: Paths) -> None:
@@ -150,7 +221,7 @@ def test_deviations_are_found_by_comparison(params: Params, tree: Paths) -> None
         evaluate=dataclasses.replace(params.evaluate, round_luma=True, crop=6, tile=64),
         downscale=dataclasses.replace(params.downscale, border="symmetric"),
     )
-    assert [each.what for each in training_deviations(changed)] == [
+    assert [each.what for each in training_deviations(changed, read_results(params, tree))] == [
         "training images",
         "iterations",
         "batch size",
@@ -170,7 +241,7 @@ def test_deviations_are_found_by_comparison(params: Params, tree: Paths) -> None
 def test_a_pipeline_of_released_weights_says_that_it_trained_nothing(params: Params, tree: Paths) -> None:
     runs = {name: run for name, run in params.runs.items() if run.kind != "trained"}
     released = dataclasses.replace(params, runs=runs)
-    assert training_deviations(released) == []
+    assert training_deviations(released, read_results(released, tree)) == []
     text = standing(released, read_results(released, tree))
     assert "not trained here" in text
     assert "reproduction" not in text

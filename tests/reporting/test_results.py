@@ -1,3 +1,5 @@
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ from alkdnet.errors import UserError
 from alkdnet.paths import Paths
 from alkdnet.reporting.metrics import curves_frame, write_metrics
 from alkdnet.reporting.results import read_results
-from alkdnet.reporting.scores import origin, runs_frame
+from alkdnet.reporting.scores import costs_table, origin, runs_frame
 
 
 def test_everything_is_read(params: Params, tree: Paths) -> None:
@@ -20,10 +22,15 @@ def test_everything_is_read(params: Params, tree: Paths) -> None:
     assert run.missing_sets == {"manga109": "not available"}
     assert run.cost is not None
     assert run.cost.parameters == 372_716
+    assert run.cost.multi_adds_convolutions == 79_456_000_000
+    assert run.cost.activations == 423_014_808
     assert run.history is not None
     assert len(run.history) == 30
     assert results.runs["imdn_x2"].iterations() is None
-    assert results.missing == ("Named by the report's tables or curves, but not in `runs`: `absent_x2`.",)
+    assert results.missing == (
+        "Named by the report's tables or curves, but not in `runs`: `absent_x2`.",
+        "Test set `manga109`, not measured here: not available; its licence forbids to pass it on.",
+    )
 
 
 def test_rows_say_what_they_are(params: Params, tree: Paths) -> None:
@@ -55,17 +62,69 @@ def test_gaps_are_named(params: Params, tree: Paths) -> None:
     assert frame["set5_psnr"].isna()["bsrn_x2"]
 
 
-def test_a_damaged_file_is_named(params: Params, tree: Paths) -> None:
-    (tree.model("bsrn_x2") / "history.csv").write_text("iteration,loss\n1,2\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"history\.csv: no column learning_rate, validation_psnr"):
+def test_weights_and_sets_that_are_not_at_hand_are_named_with_the_reason(params: Params, tree: Paths) -> None:
+    shutil.rmtree(tree.evaluation("imdn_x2"))
+    for name in params.runs:
+        path = tree.evaluation(name) / "sets.json"
+        if path.is_file():
+            content = json.loads(path.read_text(encoding="utf-8"))
+            del content["sets"]["urban100"]
+            path.write_text(json.dumps(content), encoding="utf-8")
+    results = read_results(params, tree)
+    assert results.missing == (
+        "Not measured here, for the authors' weights were not at hand: `imdn_x2`.",
+        "Named by the report's tables or curves, but not in `runs`: `absent_x2`.",
+        "Test set `urban100`, not measured here: its images were not at hand.",
+        "Test set `manga109`, not measured here: not available; its licence forbids to pass it on.",
+    )
+
+
+IMAGES = "set,image,height,width,psnr,ssim\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("models/bsrn_x2/history.csv", "iteration,loss\n1,2\n", "no column learning_rate, validation_psnr"),
+        ("models/bsrn_x2/history.csv", "", "not what its stage writes"),
+        ("models/bsrn_x2/run.json", '{"iterations": 3', "not JSON"),
+        ("models/bsrn_x2/run.json", "[]", "expected keys and values"),
+        ("results/evaluation/bsrn_x2/sets.json", "{}", "no 'missing'"),
+        ("results/evaluation/bsrn_x2/sets.json", '{"missing": [], "sets": {}}', "not what its stage writes"),
+        (
+            "results/evaluation/bsrn_x2/sets.json",
+            '{"missing": {}, "sets": {"set5": {"images": 5, "psnr": "n/a", "ssim": 1}}}',
+            "not what its stage writes",
+        ),
+        (
+            "results/evaluation/bsrn_x2/sets.json",
+            '{"missing": {}, "sets": {"set5": {"images": 5, "psnr": 30}}}',
+            "no 'ssim'",
+        ),
+        ("results/evaluation/bsrn_x2/images.csv", f"{IMAGES}set5,a,1,1,x,1\n", "not what its stage writes"),
+        ("results/evaluation/bsrn_x2/images.csv", f"{IMAGES}set5,a,1,1,1,1\nset5,b", "rows without height"),
+        ("results/complexity.json", '{"bsrn_x2": {"parameters": 3, "multi_adds": 3}}', "no 'multi_adds_conv"),
+        ("results/complexity.json", '{"bsrn_x2": 3}', "not what its stage writes"),
+        ("results/complexity.json", "\x00", "not JSON"),
+    ],
+)
+def test_a_damaged_file_is_named(params: Params, tree: Paths, file: str, content: str, message: str) -> None:
+    (tree.directory / file).write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=message) as error:
+        read_results(params, tree)
+    assert str(error.value).startswith(str(tree.directory / file))
+    assert str(error.value).endswith("; delete the file and run its stage again")
+
+
+def test_bytes_that_are_no_text_are_named(params: Params, tree: Paths) -> None:
+    tree.complexity.write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"complexity\.json: not what its stage writes"):
         read_results(params, tree)
 
 
 def test_metrics_are_nested_by_run_and_set(params: Params, tree: Paths, tmp_path: Path) -> None:
     results = read_results(params, tree)
     write_metrics(tmp_path / "metrics.json", results)
-    import json
-
     content = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
     assert list(content) == list(params.runs)
     assert content["imdn_x2"]["parameters"] == 331_628
@@ -77,3 +136,15 @@ def test_curves_have_all_trained_runs(params: Params, tree: Paths) -> None:
     assert list(frame) == ["run", "iteration", "loss", "learning_rate", "psnr"]
     assert set(frame["run"]) == {name for name, run in params.runs.items() if run.kind == "trained"}
     assert frame["psnr"].notna().sum() == 6 * 6
+
+
+def test_costs_are_shown_by_both_rules_beside_the_published_ones(params: Params, tree: Paths) -> None:
+    results = read_results(params, tree)
+    rows = [[cell.parts[0].text for cell in row] for row in costs_table(params, results).rows]
+    assert ["×2", "ALKDNet", "372,716", "81.757 G", "79.456 G", "423.0 M", "373 K", "83.7 G"] in rows
+    # No row of Table 4.
+    assert ["×2", "kernel9_x2", "331,628", "81.757 G", "79.456 G", "423.0 M", "–", "–"] in rows
+    assert "Bicubic" not in {row[1] for row in rows}
+    frame = runs_frame(params, results).set_index("run")
+    assert frame["multi_adds_convolutions"]["imdn_x2"] == 79_456_000_000
+    assert frame["activations"]["imdn_x2"] == 423_014_808

@@ -101,7 +101,8 @@ def comparison_table(params: Params, results: Results, scale: int) -> Table:
             rows.append((*(text_cell(text) for text in (method, "published", *costs)), *published))
         for index, each in enumerate(measured):
             if each.method == method:
-                texts = (f"↳ {method}", f"measured: {origin(each.run)}", *cost_texts(each.run))
+                standing = "measured" if each.run.scores else "not measured here"
+                texts = (f"↳ {method}", f"{standing}: {origin(each.run)}", *cost_texts(each.run))
                 rows.append(
                     (*(text_cell(text) for text in texts), *(column[index] for column in measured_columns))
                 )

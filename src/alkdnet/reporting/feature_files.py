@@ -14,8 +14,8 @@ from alkdnet.files import read_json
 from alkdnet.reporting.figures.crops import CropRow, ImageHWC, Tile
 from alkdnet.reporting.figures.maps import Field, MapHW
 
-# Of the shares whose squares the stage gives, the one that is drawn.
-FIELD_SHARE = 0.9
+# Of the shares whose squares the stage gives, those that are drawn.
+FIELD_SHARES = (0.9, 0.99)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,18 +42,17 @@ def read_features(
         set_labels: names of the test sets.
 
     Raises:
-        UserError: features.json is not what the stage writes.
+        UserError: features.json or a file that it names is not what the stage writes.
     """
     if not (folder / "features.json").is_file():
         return None
-    content = read_json(folder / "features.json")
     try:
+        content = read_json(folder / "features.json")
         return _features(folder, content, labels, shown, set_labels)
-    except (KeyError, TypeError, FileNotFoundError) as error:
-        raise UserError(
-            f"{folder / 'features.json'} and its files: {error}; delete the folder and run the stage "
-            "`features` again"
-        ) from error
+    except KeyError as error:
+        raise _damaged(folder / "features.json", f"no {error}") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise _damaged(folder / "features.json", error) from error
 
 
 def _features(
@@ -66,7 +65,7 @@ def _features(
     maps = content["maps"]
     fields = [each for each in content["fields"] if each["run"] in labels]
     return FeatureFiles(
-        maps={} if maps is None else {name: np.load(folder / file) for name, file in maps["files"].items()},
+        maps={} if maps is None else {name: _array(folder / file) for name, file in maps["files"].items()},
         maps_of=(
             ""
             if maps is None
@@ -78,9 +77,8 @@ def _features(
         fields=tuple(
             Field(
                 label=labels[each["run"]],
-                values=np.load(folder / each["file"]),
-                radius=each["radii"][str(FIELD_SHARE)],
-                share=FIELD_SHARE,
+                values=_array(folder / each["file"]),
+                radii={share: int(each["radii"][str(share)]) for share in FIELD_SHARES},
             )
             for each in fields
         ),
@@ -110,9 +108,28 @@ def _row(folder: Path, crop: Any, shown: Mapping[str, str], set_labels: Mapping[
     )
 
 
+def _array(path: Path) -> MapHW:
+    try:
+        values: MapHW = np.load(path)
+    except (OSError, EOFError, ValueError) as error:
+        raise _damaged(path, error) from error
+    if values.ndim != 2 or not values.size:
+        raise _damaged(path, f"an array of shape {values.shape}, not of a height and a width")
+    return values
+
+
 def _image(path: Path) -> ImageHWC:
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: object) -> UserError:
+    return UserError(
+        f"{path}: not what its stage writes ({error}); delete the folder and run the stage `features` again"
+    )
 
 
 def _short(image: str) -> str:

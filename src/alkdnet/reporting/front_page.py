@@ -7,6 +7,8 @@ from alkdnet.config import Params
 from alkdnet.reporting.ablations import AblationResult
 from alkdnet.reporting.deviations import (
     evaluation_deviations,
+    recipe_values,
+    stale_trainings,
     training_data,
     training_deviations,
 )
@@ -90,20 +92,28 @@ def _facts(params: Params, results: Results) -> str:
     sets = []
     for name in params.names("test"):
         counts = {run.scores[name].images for run in results.runs.values() if name in run.scores}
-        sets.append(f"{set_label(params, name)} ({f'{max(counts)} images' if counts else 'not available'})")
+        sets.append(f"{set_label(params, name)} ({f'{max(counts)} images' if counts else 'not measured'})")
+    done = [run for run in trained if run.record]
+    evaluated = [run for run in results.runs.values() if run.scores]
     lines = [
-        f"Runs: {len(params.runs)}, of them trained here: {len(trained)}",
+        f"Runs: {len(params.runs)}, of them trained here: {len(done)}, measured: {len(evaluated)}",
         f"Test sets: {', '.join(sets)}",
     ]
     if trained:
-        recipe = params.train
+        iterations, batch, patch, first, last, precision = (
+            " or ".join(recipe_values(params, results, key))
+            for key in (
+                *("iterations", "batch_size", "patch_size", "learning_rate", "final_learning_rate"),
+                "precision",
+            )
+        )
         lines += [
             f"Training images: {training_data(params)}",
             (
-                f"Recipe: {recipe.iterations:,} iterations of {recipe.batch_size} patches of "
-                f"{recipe.patch_size}×{recipe.patch_size} LR pixels, learning rate "
-                f"{recipe.learning_rate:g} to {recipe.final_learning_rate:g}, {recipe.precision}"
+                f"Recipe: {iterations} iterations of {batch} patches, {patch} LR pixels a side, learning "
+                f"rate {first} to {last}, {precision}"
             ),
+            *stale_trainings(params, results),
         ]
     if torch:
         lines.append(f"Trained with torch {', '.join(torch)}")
@@ -114,7 +124,7 @@ def _facts(params: Params, results: Results) -> str:
 
 
 def _deviation_blocks(params: Params, results: Results) -> list[str]:
-    deviations = [*training_deviations(params), *evaluation_deviations(params, results)]
+    deviations = [*training_deviations(params, results), *evaluation_deviations(params, results)]
     if not deviations:
         return ["Training and evaluation are as in the paper."]
     table = Table(

@@ -7,7 +7,7 @@ from alkdnet.config import Params
 from alkdnet.reporting.comparison_table import Measured, comparison_rows, measured_runs
 from alkdnet.reporting.marks import published_mark
 from alkdnet.reporting.pages import scales_of
-from alkdnet.reporting.published import paper_sets, set_label, table4
+from alkdnet.reporting.published import SCALES, SETS, paper_sets, set_label, table4
 from alkdnet.reporting.results import Results
 from alkdnet.reporting.scores import PSNR_DIGITS, SSIM_DIGITS, cost_texts, origin, score_cells
 from alkdnet.reporting.table import Cell, Table, signed, text_row
@@ -71,8 +71,8 @@ def reproduced(params: Params, results: Results) -> list[str]:
             for measure, digits in (("psnr", PSNR_DIGITS), ("ssim", SSIM_DIGITS))
         }
         sentences.append(
-            f"{method}: {equal['psnr']} of {len(cells)} PSNRs and {equal['ssim']} of {len(cells)} SSIMs "
-            "of Table 4 to the last digit; the largest differences are "
+            f"{method}: {len(cells)} of its {len(SCALES) * len(SETS)} cells in Table 4 measured, of them "
+            f"{equal['psnr']} PSNRs and {equal['ssim']} SSIMs to the last digit; the largest differences are "
             f"{cells['psnr_difference'].abs().max():.3f} dB and "
             f"{cells['ssim_difference'].abs().max():.5f}."
         )

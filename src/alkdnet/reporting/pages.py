@@ -10,7 +10,7 @@ from alkdnet.reporting.marks import PUBLISHED_LEGEND, VERDICT_LEGEND
 from alkdnet.reporting.pictures import Picture
 from alkdnet.reporting.published import OURS, paper_sets
 from alkdnet.reporting.results import Results
-from alkdnet.reporting.scores import PARTIAL_LEGEND, runs_table
+from alkdnet.reporting.scores import COSTS_LEGEND, PARTIAL_LEGEND, costs_table, runs_table
 from alkdnet.reporting.table import paragraphs, to_markdown
 
 RANK_LEGEND = "**best**, <ins>second</ins> of a column"
@@ -98,11 +98,16 @@ def runs_page(params: Params, results: Results) -> str:
         "# All runs",
         (
             f"PSNR in dB / SSIM. {RANK_LEGEND}. {PARTIAL_LEGEND}. Multi-Adds for an output of "
-            f"{params.complexity.width}×{params.complexity.height} pixels."
+            f"{params.complexity.width}×{params.complexity.height} pixels, by the paper's rule."
         ),
     ]
     for scale in scales_of(params):
         blocks += [f"## ×{scale}", to_markdown(runs_table(params, results, scale))]
+    costs = costs_table(params, results)
+    if costs.rows:
+        size = f"{params.complexity.width}×{params.complexity.height}"
+        text = f"For an output of {size} pixels. {COSTS_LEGEND}. [The audit](audit.md) compares with Table 4."
+        blocks += ["## What the networks cost", text, to_markdown(costs)]
     return paragraphs([*blocks, "Numbers: [runs.csv](tables/runs.csv)"])
 
 

@@ -155,8 +155,9 @@ def _fields(features: FeatureFiles) -> Picture | str:
         title="Effective receptive fields",
         caption=(
             "How much each LR pixel matters to the centre of the output (Luo et al. 2016): absolute "
-            f"gradients, mean of {features.fields_images} images, logarithmic. The dashed square holds "
-            "the stated share of the whole."
+            f"gradients, mean of {features.fields_images} images, logarithmic. The squares hold 90 % "
+            "(dashed) and 99 % (dotted) of the whole; their sides are in LR pixels. Shown is the part of "
+            "the field around them."
         ),
         draw=lambda: fields_figure(features.fields),
     )

@@ -1,18 +1,26 @@
 """The results tree of a pipeline, read for the report: what is there, and in words what is not."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from alkdnet.config import Params, Run
+from alkdnet.data.sources import source
 from alkdnet.errors import UserError
 from alkdnet.files import read_json
 from alkdnet.paths import Paths
 
 HISTORY_COLUMNS = ["iteration", "loss", "learning_rate", "validation_psnr"]
+IMAGE_COLUMNS = ["set", "image", "height", "width", "psnr", "ssim"]
+TEXTS = ("set", "image")
+OPTIONAL = ("loss", "learning_rate", "validation_psnr")
+AGAIN = "delete the file and run its stage again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +35,16 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Parameters and Multi-Adds (for the output size of the parameter file) of a run's network."""
+    """What a run's network costs for the output size of the parameter file.
+
+    `multi_adds` follows the rule of the paper's own figures, `multi_adds_convolutions` counts convolutions
+    only; `activations` are the elements of their outputs (`alkdnet.models.complexity`).
+    """
 
     parameters: int
     multi_adds: int
+    multi_adds_convolutions: int
+    activations: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +70,10 @@ class RunResults:
         """Return how long it was trained here; None: not here, or not known."""
         value = self.record.get("iterations")
         return value if self.run.kind == "trained" and isinstance(value, int) else None
+
+    def recipe(self) -> Mapping[str, Any]:
+        """Return the recipe that it was trained by, as run.json records it; empty: not here, or not known."""
+        return self.record.get("recipe") or {} if self.run.kind == "trained" else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,19 +101,40 @@ def read_results(params: Params, paths: Paths) -> Results:
 
 def _gaps(params: Params, runs: Mapping[str, RunResults]) -> list[str]:
     named = {name for names in _references(params.report) for name in names}
+    # A folder of results without its folder of weights is whole: results are committed, weights are not.
+    waiting = [name for name, run in runs.items() if run.images is None]
+    no_weights = [name for name in waiting if runs[name].run.kind == "released" and not runs[name].record]
     found = (
         (
             "Not trained yet (no `run.json`)",
             [name for name, run in runs.items() if run.run.kind == "trained" and not run.record],
         ),
-        ("Not evaluated yet", [name for name, run in runs.items() if run.images is None]),
+        ("Not measured here, for the authors' weights were not at hand", no_weights),
+        ("Not evaluated yet", [name for name in waiting if name not in no_weights]),
         (
             "Parameters and Multi-Adds not counted yet",
             [name for name, run in runs.items() if run.cost is None],
         ),
         ("Named by the report's tables or curves, but not in `runs`", sorted(named - set(runs))),
     )
-    return [f"{what}: {', '.join(f'`{name}`' for name in names)}." for what, names in found if names]
+    sentences = [f"{what}: {', '.join(f'`{name}`' for name in names)}." for what, names in found if names]
+    return [*sentences, *_absent_sets(params, runs)]
+
+
+def _absent_sets(params: Params, runs: Mapping[str, RunResults]) -> list[str]:
+    """Say which test sets no run was measured on, and why, as far as the results or the licences tell."""
+    evaluated = [run for run in runs.values() if run.images is not None]
+    sentences = []
+    for name in params.names("test"):
+        if not evaluated or any(name in run.scores for run in evaluated):
+            continue
+        reasons = dict.fromkeys(run.missing_sets[name] for run in evaluated if name in run.missing_sets)
+        why = "; ".join(reasons) or "its images were not at hand"
+        published = source(params.datasets[name].source)
+        if published.kind == "gated":
+            why += "; its licence forbids to pass it on"
+        sentences.append(f"Test set `{name}`, not measured here: {why}.")
+    return sentences
 
 
 def _references(report: Any) -> list[Iterable[str]]:
@@ -129,42 +168,64 @@ def _read_run(name: str, params: Params, paths: Paths, cost: Cost | None) -> Run
 def _read_evaluation(
     folder: Path,
 ) -> tuple[dict[str, Score], dict[str, str], pd.DataFrame | None]:
-    if not (folder / "sets.json").is_file() or not (folder / "images.csv").is_file():
+    path = folder / "sets.json"
+    if not path.is_file() or not (folder / "images.csv").is_file():
         return {}, {}, None
-    content = _mapping(folder / "sets.json")
-    absent = {str(key): str(reason) for key, reason in content["missing"].items()}
-    scores = {
-        str(key): Score(
-            images=int(mean["images"]),
-            psnr=float(mean["psnr"]),
-            ssim=float(mean["ssim"]),
-            complete=key not in absent,
-        )
-        for key, mean in content["sets"].items()
-    }
-    images = _read_csv(folder / "images.csv", ["set", "image", "height", "width", "psnr", "ssim"])
-    return scores, absent, images
+    content = _mapping(path)
+    with _as_its_stage_writes_it(path):
+        absent = {str(key): str(reason) for key, reason in content["missing"].items()}
+        scores = {
+            str(key): Score(
+                images=int(mean["images"]),
+                psnr=float(mean["psnr"]),
+                ssim=float(mean["ssim"]),
+                complete=key not in absent,
+            )
+            for key, mean in content["sets"].items()
+        }
+    return scores, absent, _read_csv(folder / "images.csv", IMAGE_COLUMNS)
 
 
 def _read_costs(path: Path) -> dict[str, Cost]:
     if not path.is_file():
         return {}
-    return {
-        name: Cost(parameters=int(count["parameters"]), multi_adds=int(count["multi_adds"]))
-        for name, count in _mapping(path).items()
-    }
+    content = _mapping(path)
+    with _as_its_stage_writes_it(path):
+        return {
+            name: Cost(**{each.name: int(count[each.name]) for each in fields(Cost)})
+            for name, count in content.items()
+        }
 
 
 def _mapping(path: Path) -> Mapping[str, Any]:
-    content = read_json(path)
+    with _as_its_stage_writes_it(path):
+        content = read_json(path)
     if not isinstance(content, Mapping):
-        raise UserError(f"{path}: expected keys and values; delete the file and run its stage again")
+        raise UserError(f"{path}: expected keys and values; {AGAIN}")
     return content
 
 
 def _read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
-    # Image names like 001 are text, not numbers.
-    frame = pd.read_csv(path, dtype={"set": str, "image": str})
-    if absent := [column for column in columns if column not in frame.columns]:
-        raise UserError(f"{path}: no column {', '.join(absent)}; delete the file and run its stage again")
-    return frame[columns]
+    with _as_its_stage_writes_it(path):
+        # Image names like 001 are text, not numbers.
+        frame = pd.read_csv(path, dtype={"set": str, "image": str})
+        if absent := [column for column in columns if column not in frame.columns]:
+            raise UserError(f"{path}: no column {', '.join(absent)}; {AGAIN}")
+        # A file that was cut off ends within a row.
+        if cut := [name for name in columns if name not in OPTIONAL and frame[name].isna().any()]:
+            raise UserError(f"{path}: rows without {', '.join(cut)}; {AGAIN}")
+        wrong = [name for name in columns if name not in TEXTS and not is_numeric_dtype(frame[name])]
+        return frame[columns].astype(dict.fromkeys(wrong, float))
+
+
+@contextmanager
+def _as_its_stage_writes_it(path: Path) -> Iterator[None]:
+    """Make of whatever a damaged file leads to an error that names the file."""
+    try:
+        yield
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not JSON ({error}); {AGAIN}") from error
+    except KeyError as error:
+        raise UserError(f"{path}: no {error}; {AGAIN}") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not what its stage writes ({error}); {AGAIN}") from error

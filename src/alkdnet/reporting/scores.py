@@ -6,11 +6,17 @@ import pandas as pd
 
 from alkdnet.config import Params
 from alkdnet.reporting.marks import Rank, ranks
-from alkdnet.reporting.published import RECIPE, set_label
+from alkdnet.reporting.published import RECIPE, set_label, table4
 from alkdnet.reporting.results import Results, RunResults
-from alkdnet.reporting.table import Cell, Part, Table, number, text_cell
+from alkdnet.reporting.table import Cell, Part, Table, number, records, text_cell, text_row
 
 PSNR_DIGITS, SSIM_DIGITS = 2, 4
+COSTS = ("parameters", "multi_adds", "multi_adds_convolutions", "activations")
+COSTS_LEGEND = (
+    "Multi-Adds by the rule of the paper's own figures (thop 0.1.1: convolutions, 4 for every normalised "
+    "element, pooling), which is the one in all other tables, and by convolutions only. Activations: the "
+    "elements of the outputs of all convolutions"
+)
 PARTIAL = "†"
 PARTIAL_LEGEND = f"`{PARTIAL}` mean over a part of the set only"
 
@@ -32,8 +38,9 @@ def origin(run: RunResults) -> str:
 def runs_frame(params: Params, results: Results) -> pd.DataFrame:
     """Return all runs, one a row.
 
-    Columns: run, label, kind, scale, seed, iterations, parameters, multi_adds, then for each test set
-    <set>_images, <set>_psnr (dB) and <set>_ssim; NaN where there is nothing.
+    Columns: run, label, kind, scale, seed, iterations, parameters, multi_adds, multi_adds_convolutions,
+    activations, then for each test set <set>_images, <set>_psnr (dB) and <set>_ssim; NaN where there is
+    nothing.
     """
     rows = []
     for run in results.runs.values():
@@ -44,8 +51,7 @@ def runs_frame(params: Params, results: Results) -> pd.DataFrame:
             "scale": run.run.scale,
             "seed": run.run.seed if run.run.kind == "trained" else None,
             "iterations": run.iterations(),
-            "parameters": None if run.cost is None else run.cost.parameters,
-            "multi_adds": None if run.cost is None else run.cost.multi_adds,
+            **{name: None if run.cost is None else getattr(run.cost, name) for name in COSTS},
         }
         for name in params.names("test"):
             score = run.scores.get(name)
@@ -57,8 +63,7 @@ def runs_frame(params: Params, results: Results) -> pd.DataFrame:
     counts = [
         "seed",
         "iterations",
-        "parameters",
-        "multi_adds",
+        *COSTS,
         *(f"{name}_images" for name in params.names("test")),
     ]
     return frame.astype(dict.fromkeys(counts, "Int64"))
@@ -90,6 +95,40 @@ def cost_texts(run: RunResults) -> tuple[str, str]:
     return number(run.cost.parameters / 1e3, 1) + " K", number(run.cost.multi_adds / 1e9, 2) + " G"
 
 
+def costs_table(params: Params, results: Results) -> Table:
+    """Return what every counted network costs, by both rules, beside what Table 4 prints for its method."""
+    printed = {
+        (row["method"], row["scale"]): (f"{row['parameters_k']:.0f} K", f"{row['multi_adds_printed']} G")
+        for row in records(table4().drop_duplicates(["method", "scale"]))
+    }
+    method_of = {run: method for method, runs in params.report.table4.items() for run in runs}
+    rows = []
+    for run in results.runs.values():
+        if run.cost is None or run.cost.parameters == 0:
+            continue
+        published = printed.get((method_of.get(run.name), run.run.scale), ("–", "–"))
+        rows.append(
+            text_row(
+                f"×{run.run.scale}",
+                run.label,
+                f"{run.cost.parameters:,}",
+                number(run.cost.multi_adds / 1e9, 3) + " G",
+                number(run.cost.multi_adds_convolutions / 1e9, 3) + " G",
+                number(run.cost.activations / 1e6, 1) + " M",
+                *published,
+            )
+        )
+    return Table(
+        caption="What the networks cost",
+        header=(
+            *("Scale", "Run", "Parameters", "Multi-Adds, the paper's rule", "Multi-Adds, convolutions only"),
+            *("Activations", "Parameters in Table 4", "Multi-Adds in Table 4"),
+        ),
+        rows=rows,
+        alignment="ll" + "r" * 6,
+    )
+
+
 def score_cells(runs: Sequence[RunResults], name: str) -> list[Cell]:
     """Return the column of one test set; its ranks are among complete means of these runs, as printed."""
     return [
@@ -118,4 +157,4 @@ def _part(value: float | None, digits: int, rank: Rank, *, complete: bool) -> Pa
 
 
 def _absence(run: RunResults, name: str) -> str:
-    return "not available" if name in run.missing_sets else "–"
+    return "not available" if name in run.missing_sets else "not measured"

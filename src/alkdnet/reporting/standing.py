@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from alkdnet.config import Params
-from alkdnet.reporting.deviations import Deviation, training_deviations
+from alkdnet.reporting.deviations import Deviation, stale_trainings, training_deviations
 from alkdnet.reporting.results import Results
 from alkdnet.reporting.scores import origin
 
@@ -13,7 +13,7 @@ def standing(params: Params, results: Results) -> str:
     kinds = [run.kind for run in params.runs.values()]
     lines = []
     if "trained" in kinds:
-        deviations = training_deviations(params)
+        deviations = training_deviations(params, results)
         if deviations:
             lines.append(
                 "**The trained rows are not a reproduction of the paper's numbers.** "
@@ -24,10 +24,21 @@ def standing(params: Params, results: Results) -> str:
         waiting = [run.name for run in results.runs.values() if origin(run) == "not trained yet"]
         if waiting:
             lines.append(f"{len(waiting)} of {kinds.count('trained')} runs are not trained yet.")
+        if stale := stale_trainings(params, results):
+            lines.append(
+                f"**{len(stale)} of {kinds.count('trained')} runs were not trained as the parameter file "
+                "states now:** see below."
+            )
     if "released" in kinds:
         lines.append(
             "Rows marked *authors' weights* were not trained here: they are the weights that the "
             "networks' authors released, evaluated by this project."
+        )
+    unmeasured = [run for run in results.runs.values() if run.run.kind == "released" and not run.scores]
+    if unmeasured:
+        lines.append(
+            f"{len(unmeasured)} of {kinds.count('released')} released networks are not measured here: see "
+            "[what is missing](#what-is-missing)."
         )
     if len(lines) > 1:
         lines = [f"{line}\n>" for line in lines[:-1]] + lines[-1:]

@@ -27,13 +27,13 @@ FIELD_FLOOR = 1e-4
 class Field:
     """The effective receptive field of a network: `values` of shape HW, LR pixels, H and W odd.
 
-    The central square of `2 * radius + 1` pixels a side holds the share `share` of their sum.
+    `radii` says by share of the sum of `values` the radius r of the central square of 2 r + 1 pixels a side
+    that holds it.
     """
 
     label: str
     values: MapHW
-    radius: int
-    share: float
+    radii: Mapping[float, int]
 
 
 def maps_figure(maps: Mapping[str, MapHW]) -> Figure:
@@ -54,28 +54,34 @@ def maps_figure(maps: Mapping[str, MapHW]) -> Figure:
 
 
 def fields_figure(fields: Sequence[Field]) -> Figure:
-    """Draw receptive fields on one logarithmic scale, each with its square."""
+    """Draw receptive fields on one logarithmic scale, each with its squares, as far as they reach."""
     columns = min(len(fields), 3)
     rows = -(-len(fields) // columns)
-    figure = new_figure(2.5 * columns + 0.9, 3.0 * rows)
+    figure = new_figure(2.5 * columns + 0.9, 3.15 * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(fields) :]:
         axes.set_axis_off()
+    # One window for all, so that they can be compared: twice the largest square.
+    reach = 2 * max(radius for each in fields for radius in each.radii.values()) + 0.5
     picture = None
     for axes, each in zip(grid, fields, strict=False):
         height, width = each.values.shape
         relative = np.log10(np.maximum(each.values / each.values.max(), FIELD_FLOOR))
         extent = (-width / 2, width / 2, height / 2, -height / 2)
         picture = axes.imshow(relative, cmap="magma", vmin=np.log10(FIELD_FLOOR), vmax=0, extent=extent)
+        axes.set_xlim(-min(reach, width / 2), min(reach, width / 2))
+        axes.set_ylim(min(reach, height / 2), -min(reach, height / 2))
         image_axes(axes)
-        side = 2 * each.radius + 1
-        axes.add_patch(
-            Rectangle(
-                (-side / 2, -side / 2), side, side, fill=False, edgecolor=PAPER, linewidth=1, linestyle="--"
+        lines = []
+        for style, (share, radius) in zip(("--", ":"), each.radii.items(), strict=False):
+            side = 2 * radius + 1
+            corner = (-side / 2, -side / 2)
+            axes.add_patch(
+                Rectangle(corner, side, side, fill=False, edgecolor=PAPER, linewidth=1, linestyle=style)
             )
-        )
+            lines.append(f"{share:.0%} within {side}×{side}")
         axes.set_title(each.label)
-        axes.set_xlabel(f"{each.share:.0%} within {side}×{side} LR pixels", fontsize=8)
+        axes.set_xlabel("\n".join(lines), fontsize=8)
     assert picture is not None
     bar = figure.colorbar(picture, ax=list(grid), shrink=0.75, pad=0.02, aspect=30)
     bar.set_ticks([-4, -3, -2, -1, 0], labels=["10⁻⁴", "10⁻³", "10⁻²", "10⁻¹", "1"])

@@ -30,10 +30,18 @@ def features(stage: Stage) -> None:
             settings=params.features,
             scales={name: row.scale for name, row in params.runs.items()},
             load=load,
-            upscaler=lambda model: Upscaler(model, device=device),
+            # As in the stage `evaluate`, for the numbers below the details are those of the tables.
+            upscaler=lambda model: Upscaler(
+                model, device=device, self_ensemble=settings.self_ensemble, tile=settings.tile
+            ),
             test_set=lambda name, scale: benchmark_set(params, paths, name, scale),
             unpublishable={name for name, dataset in params.datasets.items() if dataset.source == "manga109"},
-            protocol=Protocol(channel=settings.channel, round_luma=settings.round_luma, crop=settings.crop),
+            protocol=Protocol(
+                channel=settings.channel,
+                round_luma=settings.round_luma,
+                crop=settings.crop,
+                self_ensemble=settings.self_ensemble,
+            ),
         )
 
 

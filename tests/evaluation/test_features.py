@@ -1,15 +1,17 @@
 import dataclasses
+import importlib
 import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from alkdnet.config import Crop, Features
+from alkdnet.config import Crop, Features, load_params
 from alkdnet.data.images import read_rgb
 from alkdnet.data.resize import crop_to_multiple, downscale, upscale
 from alkdnet.evaluation.benchmark import BenchmarkSet
@@ -18,7 +20,9 @@ from alkdnet.evaluation.metrics import ImageHWC, score
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.models.build import build
 from alkdnet.models.features import intermediates
+from alkdnet.paths import Paths
 
+ROOT = Path(__file__).resolve().parents[2]
 MakeSet = Callable[..., BenchmarkSet]
 Photograph = Callable[..., ImageHWC]
 
@@ -190,3 +194,42 @@ def test_a_receptive_field_of_a_run_taken_out_is_a_sentence(tmp_path: Path, sets
     content = run(tmp_path / "out", sets, settings)
     assert content["fields"] == []
     assert "Receptive field of gone: there is no such run." in content["missing"]
+
+
+def test_the_stage_measures_details_as_the_stage_evaluate_measures_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Self-ensemble and tiles change the PSNR, which stands below a detail and in the tables."""
+    # What importing the stages' common module would leave in the environment.
+    for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS"):
+        monkeypatch.setenv(name, "avx2" if name.startswith("ATEN") else "AVX2")
+    monkeypatch.syspath_prepend(ROOT / "pipeline")
+    stages = {name: importlib.import_module(name) for name in ("features", "evaluate")}
+    settings = load_params(ROOT / "params.yaml")
+    settings = dataclasses.replace(
+        settings,
+        evaluate=dataclasses.replace(
+            settings.evaluate, self_ensemble=True, tile=64, crop=3, round_luma=True, channel="rgb"
+        ),
+    )
+    seen: dict[str, list[object]] = {name: [] for name in stages}
+    for name, module in stages.items():
+        monkeypatch.setattr(module, "Upscaler", lambda model, _to=seen[name], **given: _to.append(given))
+        monkeypatch.setattr(module, "load_weights", lambda path, model: None)
+    monkeypatch.setattr(
+        stages["features"],
+        "write_features",
+        lambda folder, *, upscaler, protocol, **_: (upscaler(None), seen["features"].append(protocol)),
+    )
+    result = SimpleNamespace(write=lambda folder: None)
+    monkeypatch.setattr(
+        stages["evaluate"],
+        "measure",
+        lambda upscale, sets, *, protocol, **_: (seen["evaluate"].append(protocol), result)[1],
+    )
+    monkeypatch.setattr(stages["evaluate"], "benchmark_set", lambda *_: None)
+    paths = Paths(Path(settings.dir), settings.name)
+    for name, module in stages.items():
+        getattr(module, name)(SimpleNamespace(params=settings, paths=paths, key="bicubic_x2"))
+    assert len(seen["features"]) == 2
+    assert seen["features"] == seen["evaluate"]

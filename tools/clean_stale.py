@@ -1,6 +1,7 @@
 """Remove what a stopped machine left behind: locks, temporary files, experiments and runs of dead processes.
 
-Nothing of value goes: results, DVC's cache, experiments, checkpoints and MLflow's runs stay.
+Nothing of value goes: results, DVC's cache, experiments, checkpoints and MLflow's runs stay. A process of
+another host cannot be seen: on a shared disk this is for the host that stopped.
 """
 
 import importlib.util
@@ -9,17 +10,24 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from alkdnet.tracking.place import SQLITE, find_place
+from dvc.config import Config
+from dvc.lock import LockError, make_lock
+
+from alkdnet.files import write_json
+from alkdnet.tracking.place import find_place
 from alkdnet.training.interruption import is_alive
 
 # Folders in which nothing is written by this project, or too much lies to look through.
 _SKIPPED = {".git", ".venv", ".dvc", "mlartifacts", "node_modules"}
 # Temporary names of alkdnet.files: .<name>.<process>.tmp
 _TEMPORARY = re.compile(r"^\..+\.(\d+)\.tmp$")
+# No file takes as long from one write to the next: what changed later may be written by another host.
+_QUIET_S = 3600
 
 
 def main() -> int:
@@ -35,15 +43,25 @@ def main() -> int:
 
 def clean_locks(root: Path) -> Iterator[str]:
     """Drop entries of dead processes from DVC's lists of who reads and writes which path."""
+    hardlinks = Config(str(root / ".dvc")).get("core", {}).get("hardlink_lock", False)
     for path in (root / ".dvc/tmp/rwlock", root / ".dvc/tmp/exps/rwlock"):
         if not path.is_file():
             continue
+        name = path.relative_to(root)
         try:
-            locks: dict[str, Any] = json.loads(path.read_text())
-        except json.JSONDecodeError:
-            path.unlink()
-            yield f"{path.relative_to(root)}: torn, removed"
-            continue
+            # DVC's own lock of the list, or a process that starts now would lose its entry.
+            with make_lock(f"{path}.lock", tmp_dir=str(path.parent), hardlink_lock=hardlinks):
+                done = _drop_dead(path)
+        except LockError:
+            done = "DVC is at work, left alone"
+        if done:
+            yield f"{name}: {done}"
+
+
+def _drop_dead(path: Path) -> str:
+    """Rewrite one of the lists and return what was done, empty if there was nothing to do."""
+    try:
+        locks: dict[str, Any] = json.loads(path.read_text())
         kept = {
             "write": {
                 name: owner for name, owner in locks.get("write", {}).items() if is_alive(owner["pid"])
@@ -54,9 +72,14 @@ def clean_locks(root: Path) -> Iterator[str]:
                 if (alive := [owner for owner in owners if is_alive(owner["pid"])])
             },
         }
-        if any(kept[mode] != locks.get(mode, {}) for mode in kept):
-            path.write_text(json.dumps(kept))
-            yield f"{path.relative_to(root)}: dropped the locks of dead processes"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        # DVC writes it in place, and then refuses to work with what a kill left of it.
+        path.unlink()
+        return "torn, removed"
+    if all(kept[mode] == locks.get(mode, {}) for mode in kept):
+        return ""
+    write_json(path, kept)
+    return "dropped the locks of dead processes"
 
 
 def clean_experiments(root: Path) -> Iterator[str]:
@@ -83,13 +106,13 @@ def clean_experiments(root: Path) -> Iterator[str]:
 
 
 def clean_temporary(root: Path) -> Iterator[str]:
-    """Remove half-written files and folders whose writer is dead."""
+    """Remove half-written files and folders whose writer is dead, an hour after their last change."""
     for folder, folders, files in os.walk(root):
         folders[:] = [name for name in folders if name not in _SKIPPED]
         for name in [*folders, *files]:
             match = _TEMPORARY.match(name)
-            if match and not is_alive(int(match[1])):
-                path = Path(folder, name)
+            path = Path(folder, name)
+            if match and not is_alive(int(match[1])) and time.time() - _changed(path) > _QUIET_S:
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
                 else:
@@ -97,18 +120,31 @@ def clean_temporary(root: Path) -> Iterator[str]:
                 yield f"{path.relative_to(root)}: half-written, removed"
 
 
+def _changed(path: Path) -> float:
+    """Return when a file, or the last of a folder's, was written, in seconds since 1970."""
+    try:
+        return max(entry.lstat().st_mtime for entry in (path, *path.rglob("*")))
+    except FileNotFoundError:  # renamed by its writer just now
+        return time.time()
+
+
 def end_dead_runs(root: Path) -> Iterator[str]:
     """Set runs to KILLED that MLflow shows as running although their process is dead."""
-    place = find_place(root)
-    if importlib.util.find_spec("mlflow") is None or (
-        place.artifacts is not None and not Path(place.uri.removeprefix(SQLITE)).exists()
-    ):
+    if importlib.util.find_spec("mlflow") is None:
         return
-    from alkdnet.tracking.store import pipelines
+    try:
+        place = find_place(root)
+        if place.database is not None and not place.database.exists():
+            return
+        from alkdnet.tracking.store import Store, pipelines
 
-    for store in pipelines(place):
-        for run in store.end_dead(store.runs()):
-            yield f"MLflow: {store.pipeline}, {run.data.tags['run']}: its process is dead, set to KILLED"
+        for pipeline in pipelines(place):
+            store = Store(place, pipeline)
+            for run in store.end_dead(store.runs()):
+                yield f"MLflow: {pipeline}, {run.data.tags['run']}: its process is dead, set to KILLED"
+    except Exception as error:  # a server that is down, a moved project: no reason to stop here
+        reason = f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
+        yield f"MLflow: its runs were left alone ({reason})"
 
 
 def _processes() -> list[tuple[Path, list[str]]] | None:

@@ -1,6 +1,7 @@
 """Serve MLflow's page and say where the runs of each pipeline are."""
 
 import argparse
+import contextlib
 import os
 import signal
 import socket
@@ -11,8 +12,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from alkdnet.errors import UserError
 from alkdnet.tracking.place import find_place
-from alkdnet.tracking.store import experiments
+from alkdnet.tracking.store import pipelines
 
 START_S = 180
 
@@ -23,9 +25,11 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=5000, help="port on this host; taken: the next free one")
     port = _free_port(parser.parse_args().port)
     place = find_place(Path.cwd())
-    if place.artifacts is None:
+    if place.database is None:
         _say(f"MLFLOW_TRACKING_URI is a server: open {place.uri}")
         return 0
+    # Before the server would create the database, out of the lock that keeps others from doing it too.
+    known = pipelines(place)
     command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1", "--port", str(port)]
     # Without the job service it takes two processes and 0.5 GB instead of twelve and 1.5 GB.
     environment = {
@@ -39,14 +43,17 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         _wait(server, f"http://127.0.0.1:{port}/health")
-        for name, experiment_id in experiments(place).items():
+        for name, experiment_id in known.items():
             _say(f"{name}: {runs_page(port, experiment_id)}")
+        if not known:
+            _say(f"no runs yet, `make repro` makes some; they will be at http://127.0.0.1:{port}")
         return server.wait()
     except KeyboardInterrupt:
         return 0
     finally:
         # The server has workers, which would outlive it.
-        os.killpg(server.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):  # it has ended, workers and all
+            os.killpg(server.pid, signal.SIGTERM)
         server.wait()
 
 
@@ -81,4 +88,7 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -100,7 +100,8 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from alkdnet.tracking.store import Store
 
     folder = tmp_path_factory.mktemp("mlflow")
-    Store(Place(f"sqlite:///{folder}/mlflow.db", folder / "mlartifacts", folder / "lock"), "unused")
+    database = folder / "mlflow.db"
+    Store(Place(f"sqlite:///{database}", database, folder / "lock"), "unused")
     return folder / "mlflow.db"
 
 

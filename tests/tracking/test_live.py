@@ -3,15 +3,18 @@
 import logging
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from alkdnet.config import Params
+from alkdnet.errors import UserError
 from alkdnet.paths import Paths
 from alkdnet.tracking import live
 from alkdnet.tracking.live import Tracker, open_tracker
 from alkdnet.tracking.record import Point
+from alkdnet.training.interruption import Stopped
 from alkdnet.training.monitor import Monitor, NullMonitor
 
 
@@ -21,7 +24,7 @@ class Store:
     def __init__(self) -> None:
         self.points: list[Point] = []
         self.sessions: list[str] = []
-        self.ends: list[bool] = []
+        self.ends: list[str] = []
         self.failures = 0
         self.gate = threading.Event()
         self.gate.set()
@@ -39,8 +42,8 @@ class Store:
             raise ConnectionError("refused\nand more")
         self.points += points
 
-    def end(self, *, finished: bool) -> None:
-        self.ends.append(finished)
+    def end(self, status: str) -> None:
+        self.ends.append(status)
 
 
 @pytest.fixture
@@ -63,19 +66,38 @@ def train(monitor: Monitor, iterations: int = 5, pause_s: float = 0.01) -> None:
         time.sleep(pause_s)
 
 
+def end_by(monitor: Monitor, error: BaseException) -> None:
+    """Close the monitor as the training loop does when an exception ends it."""
+    with ExitStack() as stack:
+        stack.callback(lambda: monitor.close(finished=False))
+        raise error
+
+
 def test_every_point_is_written_once_and_in_order(tracker: Tracker, store: Store) -> None:
     train(tracker)
     tracker.close(finished=True)
     written = [(point.key, point.iteration) for point in store.points]
     assert written == [(key, i) for i in range(1, 6) for key in ("loss", "learning_rate")]
     assert store.points[2].value == 0.5
-    assert store.ends == [True]
+    assert store.ends == ["FINISHED"]
 
 
-def test_a_stopped_run_is_ended_as_such(tracker: Tracker, store: Store) -> None:
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (Stopped("SIGTERM", 143), "KILLED"),
+        (KeyboardInterrupt(), "KILLED"),
+        (UserError("the loss has exploded"), "FAILED"),
+        (MemoryError(), "FAILED"),
+    ],
+)
+def test_a_run_that_ends_early_is_ended_as_what_ended_it(
+    tracker: Tracker, store: Store, error: BaseException, status: str
+) -> None:
     train(tracker, 1)
-    tracker.close(finished=False)
-    assert store.ends == [False]
+    with pytest.raises(type(error)):
+        end_by(tracker, error)
+    assert store.ends == [status]
 
 
 def test_a_store_that_fails_is_tried_again_and_said_once(
@@ -124,6 +146,28 @@ def test_in_a_dvc_experiment_a_run_is_live_from_the_start(
     train(monitor, 1)
     monitor.close(finished=True)
     assert len(store.sessions) == 1
+
+
+@pytest.mark.parametrize(("group", "ends"), [("", []), ("kernel7", ["FINISHED"])])
+def test_in_a_dvc_experiment_the_end_waits_for_a_slow_store(
+    params: Params,
+    paths: Paths,
+    project: Path,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    group: str,
+    ends: list[str],
+) -> None:
+    monkeypatch.setattr(live, "PATIENCE_S", 0.1)
+    monkeypatch.setenv("DVC_EXP_NAME", group)
+    store.gate.clear()
+    monitor = open_tracker(params, paths, "small", project, delay_s=0.0, interval_s=0.01)
+    train(monitor, 1)
+    opened = threading.Timer(1.0, store.gate.set)
+    opened.start()
+    monitor.close(finished=True)
+    assert store.ends == ends
+    opened.join()
 
 
 def test_a_resumed_training_continues_its_session(

@@ -1,6 +1,7 @@
 """Where runs go, and whether the process of a run is alive."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from alkdnet.errors import UserError
 from alkdnet.tracking import place
 from alkdnet.tracking.place import find_origin, find_place, is_alive
 
@@ -36,6 +38,16 @@ def test_the_environment_chooses_the_store(
     found = find_place(project)
     assert found.uri == expected.format(root=project)
     assert found.artifacts == (Path(artifacts.format(root=project)) if artifacts else None)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["./mlruns", "mlruns", "file:///runs", "file:runs", "postgresql://host/runs", "sqlite://", "sqlite:///"],
+)
+def test_what_holds_no_runs_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(UserError, match=f"MLFLOW_TRACKING_URI is {re.escape(uri)}: give a server"):
+        find_place(project)
 
 
 def test_the_group_is_the_dvc_experiment(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

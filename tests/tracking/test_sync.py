@@ -1,6 +1,9 @@
 """MLflow mirrors the outputs: all of them, once, by content."""
 
 import json
+import multiprocessing
+import os
+import signal
 import sqlite3
 import time
 from collections.abc import Callable
@@ -195,7 +198,7 @@ def test_the_end_of_a_training_takes_no_results_of_earlier_weights(
     evaluate("small", psnr=20.0)
     writer = tracked.writer("small", "session")
     train("small")
-    writer.end(finished=True)
+    writer.end("FINISHED")
     (run,) = tracked.runs("small")
     assert f"{TEST_SET}/psnr" not in run.data.metrics
 
@@ -205,7 +208,7 @@ def test_a_resumed_run_continues_without_doubled_points(tracked: Project, train:
     again = tracked.writer("small", "session")
     again.write(logged(200, 300))
     train("small")
-    again.end(finished=True)
+    again.end("FINISHED")
     (run,) = tracked.runs("small")
     assert tracked.points(run) == POINTS
 
@@ -216,6 +219,17 @@ def test_a_killed_run_does_not_stay_running(tracked: Project) -> None:
     tracked.client.set_tag(run.info.run_id, "process", find_origin().process.rpartition(" ")[0] + " 1@0")
     assert tracked.sync().killed == ("small",)
     assert tracked.runs("small")[0].info.status == "KILLED"
+
+
+def test_a_run_of_somebody_elses_is_left_alone(tracked: Project, train: Write) -> None:
+    train("small")
+    tracked.sync()
+    (run,) = tracked.runs("small")
+    own = tracked.client.create_run(
+        run.info.experiment_id, tags={"mlflow.parentRunId": run.data.tags["mlflow.parentRunId"]}
+    )
+    assert tracked.sync().killed == ()
+    assert tracked.client.get_run(own.info.run_id).info.status == "RUNNING"
 
 
 def test_a_run_that_goes_on_is_left_alone(tracked: Project, train: Write) -> None:
@@ -276,3 +290,33 @@ def test_a_long_history_is_written_in_parts(tracked: Project) -> None:
     writer.write(points)
     (run,) = tracked.runs("small")
     assert len(tracked.client.get_metric_history(run.info.run_id, "loss")) == 2500
+
+
+def _die_while_creating(root: Path) -> None:
+    """Create the project's database, and be killed when half of its tables are there."""
+    from alkdnet.tracking import store
+
+    class Killed:
+        def __init__(self, uri: str, artifacts: str) -> None:
+            with sqlite3.connect(uri.removeprefix("sqlite:///")) as connection:
+                connection.execute("create table alembic_version (version_num varchar(32))")
+                connection.execute("create table experiments (name varchar(32))")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    store.SqlAlchemyStore = Killed
+    store.pipelines(find_place(root))
+
+
+@pytest.mark.slow
+def test_a_database_whose_creation_was_killed_is_created_anew(project: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=_die_while_creating, args=(project,))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert (project / "mlflow.db.new").exists()
+    assert not (project / "mlflow.db").exists()
+    from alkdnet.tracking.store import Store, pipelines
+
+    Store(find_place(project), "demo")
+    assert list(pipelines(find_place(project))) == ["demo"]
+    assert not (project / "mlflow.db.new").exists()

@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import sys
 import threading
 import time
 import uuid
@@ -13,9 +14,15 @@ from alkdnet.config import Params
 from alkdnet.paths import Paths
 from alkdnet.tracking.place import WORKSPACE, find_origin, find_place
 from alkdnet.tracking.record import Point, read_record, settings
+from alkdnet.training.interruption import Stopped
 from alkdnet.training.monitor import Monitor, NullMonitor
 
 logger = logging.getLogger(__name__)
+
+PATIENCE_S = 15.0
+# No sync follows an experiment of one stage (`dvc exp run train@x`), whose outputs may go with its folder;
+# and the workers of a queue wait for each other while one of them creates the store.
+EXPERIMENT_PATIENCE_S = 300.0
 
 
 def open_tracker(
@@ -27,7 +34,7 @@ def open_tracker(
     delay_s: float = 20.0,
     interval_s: float = 5.0,
     retry_s: float = 60.0,
-    patience_s: float = 15.0,
+    patience_s: float | None = None,
 ) -> Monitor:
     """Return a monitor that logs one training run to MLflow; without MLflow, one that does nothing.
 
@@ -43,13 +50,17 @@ def open_tracker(
         delay_s: see above.
         interval_s: seconds between two batches.
         retry_s: seconds until a store that failed is tried again.
-        patience_s: the longest that `close` waits for the rest to be written.
+        patience_s: the longest that `close` waits for the rest to be written; None: 15 s, in a DVC experiment
+            5 minutes.
     """
     if importlib.util.find_spec("mlflow") is None:
         logger.info("MLflow is not installed: the training is not tracked")
         return NullMonitor()
-    if find_origin().group != WORKSPACE:
+    in_experiment = find_origin().group != WORKSPACE
+    if in_experiment:
         delay_s = 0.0
+    if patience_s is None:
+        patience_s = EXPERIMENT_PATIENCE_S if in_experiment else PATIENCE_S
     return Tracker(
         params,
         paths,
@@ -93,7 +104,7 @@ class Tracker:
         self._retry_s = retry_s
         self._patience_s = patience_s
         self._session = uuid.uuid4().hex
-        self._finished = False
+        self._status = "RUNNING"
         self._warned = False
         self._opened_ms = _now_ms()
         self._starts = time.monotonic() + delay_s
@@ -121,7 +132,8 @@ class Tracker:
 
     def close(self, *, finished: bool) -> None:
         """Write the rest, waiting `patience_s` at most."""
-        self._finished = finished
+        # The loop closes its monitor while the exception that ended it, if one did, is on its way out.
+        self._status = "FINISHED" if finished else _status_after(sys.exception())
         self._closing.set()
         if not self._started and time.monotonic() < self._starts:
             return
@@ -151,7 +163,7 @@ class Tracker:
                 writer.write(waiting)
                 waiting = []
                 if closing:
-                    writer.end(finished=self._finished)
+                    writer.end(self._status)
             except Exception as error:  # whatever it is, the training goes on
                 self._warn(f"{type(error).__name__}: {error}")
                 writer = None
@@ -211,17 +223,20 @@ class _Writer:
         self._store.log_points(self._id, list(fresh.values()))
         self._known.update(fresh)
 
-    def end(self, *, finished: bool) -> None:
-        """End the run; a finished one gets all that the outputs hold."""
-        if not finished:
-            self._store.end(self._id, "KILLED")
-            return
-        from alkdnet.tracking.mirror import fill
+    def end(self, status: str) -> None:
+        """End the run; a FINISHED one gets all that the outputs hold."""
+        if status == "FINISHED":
+            from alkdnet.tracking.mirror import fill
 
-        record = read_record(self._params, self._paths, self._run, trained_only=True)
-        if record is not None:
-            fill(self._store, self._store.get(self._id), record)
-        self._store.end(self._id, "FINISHED")
+            record = read_record(self._params, self._paths, self._run, trained_only=True)
+            if record is not None:
+                fill(self._store, self._store.get(self._id), record)
+        self._store.end(self._id, status)
+
+
+def _status_after(error: BaseException | None) -> str:
+    """Return MLflow's status of a run that did not finish: FAILED by an error, KILLED by someone's wish."""
+    return "FAILED" if isinstance(error, Exception) and not isinstance(error, Stopped) else "KILLED"
 
 
 def _now_ms() -> int:

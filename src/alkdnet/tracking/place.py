@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from alkdnet.errors import UserError
+
 SQLITE = "sqlite:///"
 WORKSPACE = "workspace"
+_SERVERS = ("http://", "https://", "databricks")
 
 
 @dataclass(frozen=True)
@@ -19,13 +22,18 @@ class Place:
 
     Attributes:
         uri: MLflow's tracking URI.
-        artifacts: folder for artifacts beside a local database; None where a server decides.
+        database: file of a local store; None for a server.
         lock: file that processes of this repository lock while they create what all of them share.
     """
 
     uri: str
-    artifacts: Path | None
+    database: Path | None
     lock: Path
+
+    @property
+    def artifacts(self) -> Path | None:
+        """The folder for artifacts beside a local database; None where a server decides."""
+        return self.database.with_name("mlartifacts") if self.database else None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -41,14 +49,27 @@ def find_place(root: Path) -> Place:
 
     DVC runs experiments in temporary copies of the repository and names the main one in DVC_ROOT; what must
     outlive the copy, as the store must, hangs on it. Without DVC, `root` is the main repository.
+
+    Raises:
+        UserError: MLFLOW_TRACKING_URI is neither a server nor an SQLite file.
     """
     main = Path(os.environ.get("DVC_ROOT") or root).resolve()
-    lock = main / "mlflow.db.lock"
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
-    if not uri.startswith(SQLITE):
-        return Place(uri=uri, artifacts=None, lock=lock)
-    database = main / uri.removeprefix(SQLITE)
-    return Place(uri=f"{SQLITE}{database}", artifacts=database.parent / "mlartifacts", lock=lock)
+    if uri.startswith(_SERVERS):
+        return Place(uri=uri, database=None, lock=main / "mlflow.db.lock")
+    path = uri.removeprefix(SQLITE)
+    if path in (uri, ""):
+        # MLflow 3 no longer keeps runs in folders, and would put artifacts beside whatever runs.
+        raise UserError(
+            f"MLFLOW_TRACKING_URI is {uri}: give a server (http://host:5000) or an SQLite file"
+            f" ({SQLITE}mlflow.db), or unset it; folders hold no runs, other databases need an MLflow server"
+        )
+    database = main / path
+    return Place(
+        uri=f"{SQLITE}{database}",
+        database=database,
+        lock=database.with_name(f"{database.name}.lock"),
+    )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from alkdnet.tracking.place import WORKSPACE, Origin, Place, is_alive
+from alkdnet.tracking.place import SQLITE, WORKSPACE, Origin, Place, is_alive
 from alkdnet.tracking.record import Point
 
 # Before the import, which reads them; what the user set wins. MLflow's own patience with a server that does
@@ -21,6 +21,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
 from mlflow.entities import Run as StoredRun
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 # A new database is a hundred lines of migrations, and a server that is down one line a try: the one warning
 # that the caller gives says it.
@@ -36,10 +37,30 @@ _PREFIX = "alkdnet-"
 _NOTE = "mlflow.note.content"
 
 
-def experiments(place: Place) -> dict[str, str]:
-    """Return the MLflow experiments of this project's pipelines: id by name."""
+def create_database(place: Place) -> None:
+    """Create the database of a local store that has none; to be called under the lock.
+
+    Under another name until it is complete: MLflow makes it in a hundred migrations, and cannot go on with
+    one that was left in the middle of them.
+    """
+    database, artifacts = place.database, place.artifacts
+    if database is None or artifacts is None or database.exists():
+        return
+    new = database.with_name(f"{database.name}.new")
+    for left in (new, new.with_name(f"{new.name}-journal")):
+        left.unlink(missing_ok=True)
+    SqlAlchemyStore(f"{SQLITE}{new}", artifacts.as_uri()).engine.dispose()  # type: ignore[no-untyped-call]
+    new.replace(database)
+
+
+def pipelines(place: Place) -> dict[str, str]:
+    """Return the pipelines that a store knows: the id of the MLflow experiment by the pipeline's name."""
+    with place.locked():
+        create_database(place)
     found = MlflowClient(tracking_uri=place.uri).search_experiments()
-    return {each.name: each.experiment_id for each in found if each.name.startswith(_PREFIX)}
+    return {
+        each.name.removeprefix(_PREFIX): each.experiment_id for each in found if each.name.startswith(_PREFIX)
+    }
 
 
 class Store:
@@ -58,6 +79,7 @@ class Store:
         self.pipeline = pipeline
         name = f"{_PREFIX}{pipeline}"
         with place.locked():
+            create_database(place)
             self._client = MlflowClient(tracking_uri=place.uri)
             experiment = self._client.get_experiment_by_name(name)
             if experiment is None:
@@ -91,7 +113,7 @@ class Store:
                 self._tags[key] = value
 
     def runs(self) -> list[StoredRun]:
-        """Return all runs but the parents, newest first; deleted ones too, which must not come back."""
+        """Return this project's runs, newest first, without the parents; deleted ones too, which stay so."""
         found: list[StoredRun] = []
         token: str | None = None
         while token is None or token:
@@ -100,7 +122,7 @@ class Store:
             )
             found += page
             token = page.token or ""
-        return [run for run in found if PARENT in run.data.tags]
+        return [run for run in found if "run" in run.data.tags]
 
     def get(self, run_id: str) -> StoredRun:
         """Return the present state of a run."""
@@ -127,7 +149,7 @@ class Store:
         self._client.set_tag(run_id, "process", origin.process)
 
     def end(self, run_id: str, status: str, time_ms: int | None = None) -> None:
-        """Set the final status, FINISHED or KILLED, and the time of the end (now)."""
+        """Set the final status, FINISHED, FAILED or KILLED, and the time of the end (now)."""
         self._client.set_terminated(run_id, status, end_time=time_ms)
 
     def end_dead(self, runs: Iterable[StoredRun]) -> list[StoredRun]:
@@ -211,13 +233,6 @@ class Store:
             "mlflow.source.git.commit": origin.revision.removesuffix("-dirty"),
         }
         return {key: value for key, value in tags.items() if value}
-
-
-def pipelines(place: Place) -> list[Store]:
-    """Return the stores of all pipelines that the MLflow store knows."""
-    client = MlflowClient(tracking_uri=place.uri)
-    names = [experiment.name for experiment in client.search_experiments()]
-    return [Store(place, name.removeprefix(_PREFIX)) for name in names if name.startswith(_PREFIX)]
 
 
 def _parts(items: Iterable[T], size: int) -> Iterator[list[T]]:

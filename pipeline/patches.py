@@ -3,7 +3,7 @@
 from stage import Stage, run
 
 from alkdnet.data.overlap import refuse_overlaps
-from alkdnet.data.patches import TrainingSet, pack
+from alkdnet.data.patches import TrainingSet, pack, require_disk
 
 
 def patches(stage: Stage) -> None:
@@ -15,6 +15,8 @@ def patches(stage: Stage) -> None:
         )
         for name in params.names("train")
     ]
+    # First what is known at once: comparing thousands of images takes minutes.
+    require_disk(sets, paths.patches, params.downscale.scales)
     if sets:
         tests = [paths.raw("test", name) for name in params.names("test")]
         refuse_overlaps([training.hr for training in sets], tests)

@@ -1,6 +1,7 @@
 """Packing: every pixel where it belongs, one HR pack for all scales, nothing half-written."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from alkdnet.data import space
 from alkdnet.data.images import read_rgb, write_png
 from alkdnet.data.lr import downscale_folder
-from alkdnet.data.patches import PackedImages, TrainingSet, pack, required_bytes
+from alkdnet.data.patches import PackedImages, TrainingSet, pack, require_disk, required_bytes
 from alkdnet.errors import UserError
 
 SIZES = {"b/z": (20, 31), "b/y": (17, 16), "a/x": (40, 13)}
@@ -80,6 +81,8 @@ def test_refuses_a_disk_that_is_too_small(
     monkeypatch.setattr(space.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(UserError, match="GB are needed"):
         pack(sets, tmp_path / "patches", [2])
+    with pytest.raises(UserError, match="GB are needed"):
+        require_disk(sets, tmp_path / "patches", [2])
     assert not list(tmp_path.glob("*patches*"))
 
 
@@ -103,6 +106,17 @@ def test_no_training_sets_give_empty_packs(tmp_path: Path) -> None:
     pack([], tmp_path / "patches", [2])
     with pytest.raises(UserError, match="there are no training images"):
         PackedImages.open(tmp_path / "patches", 2)
+
+
+def test_says_how_much_it_will_write_without_the_lr_images(
+    sets: list[TrainingSet], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.rmtree(tmp_path / "lr")
+    with caplog.at_level("INFO"):
+        needed = require_disk(sets, tmp_path / "patches", [2, 4])
+    assert needed == required_bytes(list(SIZES.values()), [2, 4])
+    assert caplog.messages == [f"{tmp_path / 'patches'}: 3 images, 0.000 GB when packed"]
+    assert not (tmp_path / "patches").exists()
 
 
 def test_states_the_size_of_the_packs() -> None:

@@ -10,6 +10,7 @@ being read no further, so that one HR pack serves all scales.
 """
 
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from alkdnet.data.space import require_space
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_directory, read_json, write_json
 
+logger = logging.getLogger(__name__)
 _CHANNELS = 3
 
 
@@ -54,6 +56,19 @@ def required_bytes(sizes: Sequence[tuple[int, int]], scales: Sequence[int]) -> i
         height * width + sum((height // scale) * (width // scale) for scale in scales)
         for height, width in sizes
     )
+
+
+def require_disk(sets: Sequence[TrainingSet], target: Path, scales: Sequence[int]) -> int:
+    """Log and return how many bytes `pack` would write to `target`, from the headers of the images alone.
+
+    Raises:
+        UserError: images cannot be read (all such at once), or the disk cannot hold the packs.
+    """
+    images = _measured(sets)
+    needed = required_bytes([image.size for image in images], scales)
+    logger.info("%s: %d images, %.3f GB when packed", target, len(images), needed / 1e9)
+    require_space([(target, needed)])
+    return needed
 
 
 def pack(sets: Sequence[TrainingSet], target: Path, scales: Sequence[int]) -> None:

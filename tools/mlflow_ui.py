@@ -29,7 +29,14 @@ def main() -> int:
         _say(f"MLFLOW_TRACKING_URI is a server: open {place.uri}")
         return 0
     # Before the server would create the database, out of the lock that keeps others from doing it too.
-    known = pipelines(place)
+    try:
+        known = pipelines(place)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
+        sys.exit(
+            f"error: the store {place.uri} cannot be opened ({reason});"
+            " remove it, and `make mlflow-sync` writes it anew"
+        )
     command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1", "--port", str(port)]
     # Without the job service it takes two processes and 0.5 GB instead of twelve and 1.5 GB.
     environment = {

@@ -8,15 +8,16 @@ import time
 from pathlib import Path
 
 import pytest
+from dvc.lock import make_lock
 
 from tests.experiments.repositories import Repository
 
 DEAD = 2**22 + 1  # above the largest process number of Linux
 
 
-def clean(toy: Repository, repository: Path) -> str:
+def clean(toy: Repository, repository: Path, **env: str) -> str:
     tool = str(repository / "tools" / "clean_stale.py")
-    return toy.run(sys.executable, tool, env={"PYTHONPATH": str(repository / "src")})
+    return toy.run(sys.executable, tool, env={"PYTHONPATH": str(repository / "src"), **env})
 
 
 @pytest.fixture
@@ -38,13 +39,22 @@ def test_half_written_outputs_of_dead_processes_go(bare: Repository, repository:
         f".own.json.{os.getpid()}.tmp",
         "weights.safetensors",
         ".notes.tmp",
+        # Of a process that this host does not know and another may: it was written just now.
+        f".other.json.{DEAD}.tmp",
     ):
         (folder / name).write_text("x")
-    (folder / f".small.{DEAD}.tmp").mkdir()
-    (folder / f".small.{DEAD}.tmp" / "weights.safetensors").write_text("x")
+    for run in ("small", "other"):
+        (folder / f".{run}.{DEAD}.tmp").mkdir()
+        (folder / f".{run}.{DEAD}.tmp" / "weights.safetensors").write_text("x")
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if "other" not in str(path):
+            os.utime(path, (0, 0))
+    os.utime(folder / f".other.{DEAD}.tmp", (0, 0))
     output = clean(bare, repository)
     assert sorted(path.name for path in folder.iterdir()) == [
         ".notes.tmp",
+        f".other.{DEAD}.tmp",
+        f".other.json.{DEAD}.tmp",
         f".own.json.{os.getpid()}.tmp",
         "weights.safetensors",
     ]
@@ -58,6 +68,32 @@ def test_locks_of_dead_processes_go(bare: Repository, repository: Path) -> None:
     assert "dropped" in clean(bare, repository)
     assert json.loads(path.read_text()) == {"write": {"b": alive}, "read": {"c": [alive]}}
     assert clean(bare, repository) == "nothing stale\n"
+
+
+@pytest.mark.parametrize("content", ['{"write": {"a"', '{"write": {"a": {}}}', "[]"])
+def test_a_torn_list_of_locks_goes(bare: Repository, repository: Path, content: str) -> None:
+    path = bare.root / ".dvc/tmp/rwlock"
+    path.write_text(content)
+    assert "torn, removed" in clean(bare, repository)
+    assert not path.exists()
+
+
+def test_the_list_of_locks_is_left_to_a_dvc_that_writes_it(bare: Repository, repository: Path) -> None:
+    path = bare.root / ".dvc/tmp/rwlock"
+    content = json.dumps({"write": {"a": {"pid": DEAD, "cmd": "dvc repro"}}, "read": {}})
+    path.write_text(content)
+    with make_lock(f"{path}.lock", tmp_dir=str(path.parent)):
+        assert "DVC is at work" in clean(bare, repository)
+    assert path.read_text() == content
+    assert "dropped" in clean(bare, repository)
+
+
+@pytest.mark.slow
+def test_a_store_that_fails_is_no_reason_to_stop(bare: Repository, repository: Path) -> None:
+    for uri, reason in (("http://127.0.0.1:9", "Max retries"), ("mlruns", "give a server")):
+        output = clean(bare, repository, MLFLOW_TRACKING_URI=uri)
+        assert output.startswith("MLflow: its runs were left alone"), output
+        assert reason in output
 
 
 @pytest.mark.slow

@@ -12,8 +12,11 @@ from alkdnet.evaluation.statistics import (
     Comparison,
     bootstrap_interval,
     compare,
+    compare_pairs,
     frame,
     holm,
+    pooled_seeds,
+    seed_margin,
     seed_spread,
     signed_rank_p,
 )
@@ -181,3 +184,42 @@ def test_seed_spread() -> None:
     assert (spread.iloc[1]["set"], spread.iloc[1]["runs"]) == ("B", 1)
     assert np.isnan(spread.iloc[1]["psnr_std"])
     assert seed_spread(table, ["none"]).empty
+
+
+def test_pairs_with_several_baselines_are_one_family() -> None:
+    base = list(np.linspace(30, 35, 6))
+    runs = {
+        "base": {"A": base},
+        "v": {"A": [value + 0.1 + 0.01 * index for index, value in enumerate(base)]},
+        "w": {"A": [value + 0.3 + 0.02 * index for index, value in enumerate(base)]},
+    }
+    found = compare_pairs(images(runs), [("v", "base"), ("w", "base"), ("v", "w")])
+    psnr = [c for c in found if c.metric == "psnr"]
+    assert [(c.variant, c.baseline) for c in psnr] == [("v", "base"), ("w", "base"), ("v", "w")]
+    assert psnr[2].difference == pytest.approx(psnr[0].difference - psnr[1].difference)
+    # 2 / 2^6 is the least p of six images; Holm takes it three times.
+    assert [c.adjusted_p for c in psnr] == pytest.approx([3 * 0.03125] * 3)
+
+
+def test_two_trainings_may_differ_by_more_than_the_seeds_of_one_span() -> None:
+    table = images({"a0": {"A": [30.0]}, "a1": {"A": [30.2]}, "b0": {"A": [31.0]}, "b1": {"A": [31.1]}})
+    table = pd.concat([table, images({"b2": {"A": [31.2]}, "c0": {"A": [1.0], "B": [1.0]}})])
+    groups = [["a0", "a1"], ["b0", "b1", "b2"], ["c0"]]
+    # Variances 0.02 with 1 degree of freedom and 0.01 with 2; c has one seed and says nothing, nor does B.
+    assert pooled_seeds(table, groups) == {"A": (pytest.approx(np.sqrt(0.04 / 3)), 3)}
+    # Student's t for 95 % and 3 degrees of freedom is 3.18245; a difference has twice the variance.
+    assert seed_margin(table, groups) == {"A": pytest.approx(3.18245 * np.sqrt(2 * 0.04 / 3), rel=1e-5)}
+    assert seed_margin(table, [["a0", "a1"]])["A"] > 0.2
+    assert seed_margin(table, [["c0"]]) == {}
+
+
+def test_the_margin_of_seeds_holds_in_19_of_20_cases() -> None:
+    random = np.random.default_rng(0)
+    held = []
+    for _ in range(400):
+        means = random.normal(30, 0.05, 5)
+        table = images({f"r{index}": {"A": [value]} for index, value in enumerate(means)})
+        margin = seed_margin(table, [["r0", "r1", "r2"]])["A"]
+        # Two further trainings with nothing but other seeds.
+        held.append(abs(means[3] - means[4]) <= margin)
+    assert 0.92 < np.mean(held) < 0.98

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from alkdnet.evaluation.statistics import Comparison
-from alkdnet.evaluation.wording import sentence
+from alkdnet.evaluation.wording import nothing_to_say, sentence
 
 GAIN = Comparison(
     variant="k9",
@@ -34,11 +34,11 @@ def test_the_sentence_of_the_report() -> None:
 def test_every_kind_of_verdict() -> None:
     assert sentence([FEW, LOSS, SAME, GAIN], label="v") == (
         "v gains 0.07 dB on Urban100 [0.05, 0.09] and loses 0.05 dB on Set14 [0.02, 0.08]; "
-        "on BSD100 (-0.01 dB [-0.03, 0.01]) it cannot be told from the baseline; on Set5 (5 images) "
+        "on BSD100 (−0.01 dB [−0.03, 0.01]) it cannot be told from the baseline; on Set5 (5 images) "
         "nothing can be said."
     )
     assert sentence([SAME], label="v") == (
-        "v: on BSD100 (-0.01 dB [-0.03, 0.01]) it cannot be told from the baseline."
+        "v: on BSD100 (−0.01 dB [−0.03, 0.01]) it cannot be told from the baseline."
     )
     assert sentence([dataclasses.replace(FEW, images=1)], label="v") == (
         "v: on Set5 (1 image) nothing can be said."
@@ -54,10 +54,36 @@ def test_lists_read_as_lists() -> None:
 
 
 def test_a_gain_within_the_seeds_is_said_to_be_so() -> None:
-    assert sentence([GAIN], label="v", seed_range={"Urban100": 0.08}) == (
-        "v gains 0.07 dB on Urban100 [0.05, 0.09] (no more than seeds differ: 0.08 dB)."
+    assert sentence([GAIN], label="v", seed_margin={"Urban100": 0.08}) == (
+        "v gains 0.07 dB on Urban100 [0.05, 0.09] (two seeds may differ by as much: up to 0.08 dB)."
     )
-    assert "seeds" not in sentence([GAIN], label="v", seed_range={"Urban100": 0.07, "Set5": 1.0})
+    assert "seeds" not in sentence([GAIN], label="v", seed_margin={"Urban100": 0.07, "Set5": 1.0})
+
+
+def test_another_baseline_goes_by_its_name() -> None:
+    assert sentence([SAME], label="v against w", baseline="w") == (
+        "v against w: on BSD100 (−0.01 dB [−0.03, 0.01]) it cannot be told from w."
+    )
+
+
+def test_what_rounds_to_nothing_has_no_minus() -> None:
+    nothing = dataclasses.replace(SAME, difference=-1e-9, low=-1e-7, high=1e-7)
+    assert sentence([nothing], label="v") == (
+        "v: on BSD100 (+0.000 dB [0.000, 0.000]) it cannot be told from the baseline."
+    )
+
+
+def test_one_sentence_for_all_variants_of_which_nothing_can_be_said() -> None:
+    other = dataclasses.replace(FEW, variant="k5")
+    assert nothing_to_say([FEW, other]) == (
+        "Nothing can be said of any of the 2 variants: Set5 (5 images) has too few images to tell a "
+        "difference from chance."
+    )
+    more = [dataclasses.replace(each, set="A", images=3) for each in (FEW, other)]
+    assert "Set5 (5 images) and A (3 images) have too few" in str(nothing_to_say([FEW, other, *more]))
+    assert nothing_to_say([FEW, other, GAIN]) is None
+    assert nothing_to_say([FEW]) is None
+    assert nothing_to_say([]) is None
 
 
 def test_small_differences_keep_a_digit_that_shows() -> None:

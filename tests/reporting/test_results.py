@@ -9,7 +9,7 @@ from alkdnet.errors import UserError
 from alkdnet.paths import Paths
 from alkdnet.reporting.metrics import curves_frame, write_metrics
 from alkdnet.reporting.results import read_results
-from alkdnet.reporting.scores import costs_table, origin, runs_frame
+from alkdnet.reporting.scores import costs_table, origin, runs_frame, score_cells
 
 
 def test_everything_is_read(params: Params, tree: Paths) -> None:
@@ -148,3 +148,38 @@ def test_costs_are_shown_by_both_rules_beside_the_published_ones(params: Params,
     frame = runs_frame(params, results).set_index("run")
     assert frame["multi_adds_convolutions"]["imdn_x2"] == 79_456_000_000
     assert frame["activations"]["imdn_x2"] == 423_014_808
+
+
+def test_ranks_of_a_column_with_ties_gaps_and_parts(params: Params, tree: Paths) -> None:
+    changes = {
+        # Equal after rounding to the printed digits: they share the first place, and there is no second.
+        "bsrn_x2": {"psnr": 35.001, "ssim": 0.95},
+        "kernel5_x2": {"psnr": 34.999, "ssim": 0.94},
+        "kernel9_x2": {"psnr": 34.5, "ssim": 0.94},
+        # Over a part of the set: shown, but in no place.
+        "alkdnet_x2": {"psnr": 39.0, "ssim": 0.99},
+    }
+    for name, score in changes.items():
+        path = tree.evaluation(name) / "sets.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["sets"]["urban100"] |= score
+        if name == "alkdnet_x2":
+            content["missing"]["urban100"] = "img_012: cannot be read"
+        path.write_text(json.dumps(content), encoding="utf-8")
+    shutil.rmtree(tree.evaluation("imdn_x2"))
+    runs = read_results(params, tree).of([*changes, "imdn_x2"])
+    cells = score_cells(runs, "urban100")
+    assert [[part.text for part in cell.parts] for cell in cells] == [
+        ["35.00", "0.9500"],
+        ["35.00", "0.9400"],
+        ["34.50", "0.9400"],
+        ["39.00†", "0.9900†"],
+        ["not measured"],
+    ]
+    assert [[part.rank for part in cell.parts] for cell in cells] == [
+        ["best", "best"],
+        ["best", "second"],
+        ["", "second"],
+        ["", ""],
+        [""],
+    ]

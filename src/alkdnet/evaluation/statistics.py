@@ -60,29 +60,33 @@ class Comparison:
 
 
 def compare(images: pd.DataFrame, *, variants: Sequence[str], baseline: str) -> list[Comparison]:
-    """Compare variants with a baseline, set by set, in PSNR and SSIM.
+    """Compare variants with one baseline: `compare_pairs` of each with it."""
+    return compare_pairs(images, [(variant, baseline) for variant in variants])
 
-    All that is compared in one call is corrected together by Holm's method: pass all variants of a table.
+
+def compare_pairs(images: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> list[Comparison]:
+    """Compare pairs of runs, set by set, in PSNR and SSIM.
+
+    All that is compared in one call is corrected together by Holm's method: pass all pairs of a table.
 
     Args:
         images: one row per run and image, with columns run, set, image, psnr, ssim.
-        variants: runs in `images`.
-        baseline: a run in `images`.
+        pairs: (variant, baseline), runs in `images`.
 
     Returns:
-        For every variant in the given order, every set that both have in the order of `images`, every metric.
+        For every pair in the given order, every set that both have in the order of `images`, every metric.
 
     Raises:
         UserError: a named run is not in `images`.
     """
     known = [str(run) for run in dict.fromkeys(images["run"])]
-    if absent := [run for run in (*variants, baseline) if run not in known]:
+    if absent := [run for run in dict.fromkeys(run for pair in pairs for run in pair) if run not in known]:
         raise UserError(
             f"no images of {', '.join(absent)} to compare; there are: {', '.join(map(str, known))}"
         )
     by_run = {run: rows.set_index(["set", "image"])[list(METRICS)] for run, rows in images.groupby("run")}
     found: list[Comparison] = []
-    for variant in variants:
+    for variant, baseline in pairs:
         # Aligned by set and image; sorted, so that the resamples do not hang on the order of the rows.
         differences = (by_run[variant] - by_run[baseline]).dropna().sort_index()
         present = set(differences.index.get_level_values("set"))
@@ -163,6 +167,45 @@ def seed_spread(images: pd.DataFrame, runs: Sequence[str]) -> pd.DataFrame:
         *(f"{metric}_{kind}" for metric in METRICS for kind in ("mean", "std", "range")),
     ]
     return pd.DataFrame(rows, columns=columns)
+
+
+def pooled_seeds(images: pd.DataFrame, groups: Sequence[Sequence[str]]) -> dict[str, tuple[float, int]]:
+    """Return by set how a mean PSNR varies with the seed: (standard deviation in dB, degrees of freedom).
+
+    Args:
+        images: as for `compare`.
+        groups: runs that differ in their seed only, a sequence for each training; their variances are pooled.
+            Sets on which no training has two seeds are left out.
+    """
+    parts = [seed_spread(images, group) for group in groups]
+    found: dict[str, tuple[float, int]] = {}
+    for name in dict.fromkeys(str(name) for part in parts for name in part["set"]):
+        rows = [part[(part["set"] == name) & (part["runs"] > 1)] for part in parts]
+        freedom = sum(int(row["runs"].iloc[0]) - 1 for row in rows if len(row))
+        squares = sum(
+            float(row["psnr_std"].iloc[0]) ** 2 * (int(row["runs"].iloc[0]) - 1) for row in rows if len(row)
+        )
+        if freedom:
+            found[name] = (float(np.sqrt(squares / freedom)), freedom)
+    return found
+
+
+def seed_margin(images: pd.DataFrame, groups: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Return by set how far the mean PSNRs (dB) of two trainings may lie apart by their seeds alone.
+
+    With a standard deviation s over the seeds, the difference of two trainings has sqrt(2) s; 95 % of such
+    differences are below t sqrt(2) s, t being Student's for the degrees of freedom that s was estimated with.
+    Takes the arguments of `pooled_seeds`.
+    """
+    return {
+        name: half_width(deviation, freedom, 1, 1)
+        for name, (deviation, freedom) in pooled_seeds(images, groups).items()
+    }
+
+
+def half_width(deviation: float, freedom: int, first: int, second: int) -> float:
+    """Return half of the 95 % interval of a difference of two means over so many seeds, by Student's t."""
+    return float(stats.t.ppf(1 - LEVEL / 2, freedom) * deviation * np.sqrt(1 / first + 1 / second))
 
 
 def _comparison(

@@ -1,6 +1,6 @@
 """Tables 1 to 3: each variant beside its baseline, and beside what the paper's text states."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,9 +9,9 @@ import pandas as pd
 from alkdnet.config import Ablation, Params
 from alkdnet.evaluation.statistics import Comparison
 from alkdnet.evaluation.statistics import frame as comparison_frame
-from alkdnet.reporting.comparisons import compare_runs, difference_text, find, sentences
+from alkdnet.reporting.comparisons import compare_run_pairs, difference_text, find, sentences
 from alkdnet.reporting.marks import VERDICTS
-from alkdnet.reporting.published import Stated, set_label, stated_difference
+from alkdnet.reporting.published import Stated, is_variant, paper_sets, set_label, stated_difference
 from alkdnet.reporting.results import Results, RunResults
 from alkdnet.reporting.scores import cost_texts, origin, score_cells
 from alkdnet.reporting.table import Cell, Table, signed, text_cell
@@ -23,7 +23,8 @@ class AblationResult:
 
     `frame` has a row for each variant with the columns run, label, parameters, multi_adds,
     mean_psnr_difference, mean_ssim_difference (over the sets that are complete for variant and baseline),
-    stated_psnr, stated_ssim; `comparisons` are per set; `sentences` say what the differences support.
+    stated_psnr, stated_ssim; `comparisons` with the baseline are per set, and `others` with another row that
+    the paper compares a variant with; `sentences` say what the differences support.
     """
 
     number: int
@@ -32,12 +33,13 @@ class AblationResult:
     table: Table
     frame: pd.DataFrame
     comparisons: tuple[Comparison, ...]
+    others: tuple[Comparison, ...]
     sentences: tuple[str, ...]
     missing: tuple[str, ...]
 
     def comparison_frame(self) -> pd.DataFrame:
         """Return the comparisons as a table."""
-        return comparison_frame(self.comparisons)
+        return comparison_frame([*self.comparisons, *self.others])
 
 
 def ablation(params: Params, results: Results, table: int) -> AblationResult | None:
@@ -48,16 +50,20 @@ def ablation(params: Params, results: Results, table: int) -> AblationResult | N
         return None
     baseline = results.runs.get(plan.baseline)
     variants = [run for run in runs if run.name != plan.baseline]
-    comparisons = compare_runs(variants, baseline) if baseline is not None else []
+    pairs = [(run, baseline) for run in variants] if baseline is not None else []
+    found = compare_run_pairs([*pairs, *_other_pairs(table, variants)])
+    comparisons = [each for each in found if each.baseline == plan.baseline]
+    others = [each for each in found if each.baseline != plan.baseline]
     frame = pd.DataFrame([_record(table, run, baseline) for run in variants], columns=_COLUMNS)
     return AblationResult(
         number=table,
         title=plan.title,
         baseline_label=plan.baseline if baseline is None else baseline.label,
-        table=_table(params, table, plan, runs, baseline, comparisons),
+        table=_table(params, results, table, plan, runs, found),
         frame=frame,
         comparisons=tuple(comparisons),
-        sentences=tuple(sentences(params, results, comparisons)),
+        others=tuple(others),
+        sentences=tuple(sentences(params, results, found, baseline=plan.baseline)),
         missing=tuple(name for name in plan.rows if name not in results.runs),
     )
 
@@ -77,11 +83,22 @@ def mean_difference(variant: RunResults, baseline: RunResults | None, measure: s
     return float(np.mean(both)) if both else None
 
 
-def agreement(stated: Stated | None, comparisons: Sequence[Comparison]) -> str:
-    """Say whether the PSNRs of one variant go the way that the paper states, as far as can be told."""
-    verdicts = {each.verdict for each in comparisons if each.metric == "psnr"}
-    if stated is None or not verdicts:
+def agreement(
+    stated: Stated | None, comparisons: Sequence[Comparison], column_of: Mapping[str, str] | None = None
+) -> str:
+    """Say whether the PSNRs of one variant go the way that the paper states, as far as can be told.
+
+    Args:
+        stated: what it states.
+        comparisons: of the variant with one other run.
+        column_of: by test set, the column of Table 4 that it is; a statement about some columns is judged by
+            them alone.
+    """
+    columns = column_of or {}
+    found = [each for each in comparisons if each.metric == "psnr"]
+    if stated is None or not found:
         return "–"
+    verdicts = {each.verdict for each in found if stated.is_about(columns.get(each.set))}
     if not verdicts & {"gain", "loss"}:
         return "cannot be told"
     if {"gain", "loss"} <= verdicts:
@@ -133,21 +150,34 @@ def _record(table: int, run: RunResults, baseline: RunResults | None) -> list[ob
     ]
 
 
+def _other_pairs(table: int, variants: Sequence[RunResults]) -> list[tuple[RunResults, RunResults]]:
+    """Return the variants with the second row that the text compares them with."""
+    pairs = []
+    for run in variants:
+        stated = stated_difference(table, run.run)
+        if stated is not None and stated.also_against is not None:
+            pairs += [(run, other) for other in variants if is_variant(other.run, stated.also_against)]
+    return pairs
+
+
 def _table(
     params: Params,
+    results: Results,
     table: int,
     plan: Ablation,
     runs: Sequence[RunResults],
-    baseline: RunResults | None,
     comparisons: Sequence[Comparison],
 ) -> Table:
     sets = params.names("test")
     columns = {name: score_cells(runs, name) for name in sets}
+    baseline = results.runs.get(plan.baseline)
+    with_baseline = [each for each in comparisons if each.baseline == plan.baseline]
     rows = []
     for index, run in enumerate(runs):
         is_baseline = run.name == plan.baseline
         stated = stated_difference(table, run.run)
-        cells = [_with_difference(columns[name][index], comparisons, run.name, name) for name in sets]
+        cells = [_with_difference(columns[name][index], with_baseline, run.name, name) for name in sets]
+        own = [each for each in comparisons if each.variant == run.name]
         rows.append(
             (
                 text_cell(f"{run.label} (baseline)" if is_baseline else run.label),
@@ -155,7 +185,7 @@ def _table(
                 *cells,
                 text_cell("–" if is_baseline else _mean_text(run, baseline)),
                 text_cell("–" if is_baseline else stated_text(stated)),
-                text_cell(agreement(stated, [each for each in comparisons if each.variant == run.name])),
+                text_cell(_agreement_text(params, results, stated, own)),
             )
         )
     return Table(
@@ -168,6 +198,23 @@ def _table(
         rows=rows,
         alignment="ll" + "r" * (3 + len(sets)) + "pl",
     )
+
+
+def _agreement_text(
+    params: Params, results: Results, stated: Stated | None, comparisons: Sequence[Comparison]
+) -> str:
+    """Return `agreement` with every run that the variant is compared with; one word where all are alike."""
+    columns = paper_sets(params)
+    found = {
+        baseline: agreement(stated, [each for each in comparisons if each.baseline == baseline], columns)
+        for baseline in dict.fromkeys(each.baseline for each in comparisons)
+    }
+    if stated is not None and stated.also_against is not None and len(found) == 1:
+        (baseline,) = found
+        return f"{found[baseline]} (against {results.runs[baseline].label} only)"
+    if len(set(found.values())) <= 1:
+        return next(iter(found.values()), "–")
+    return "; ".join(f"{word} against {results.runs[name].label}" for name, word in found.items())
 
 
 def _with_difference(cell: Cell, comparisons: Sequence[Comparison], run: str, name: str) -> Cell:

@@ -119,6 +119,7 @@ class AgainstOurs:
     """The other measured methods of one scale, and their differences to ALKDNet on every test set."""
 
     scale: int
+    ours: RunResults
     others: tuple[RunResults, ...]
     comparisons: tuple[Comparison, ...]
 
@@ -131,7 +132,9 @@ def against_ours(params: Params, results: Results) -> list[AgainstOurs]:
         ours = [each.run for each in measured if each.method == OURS]
         others = tuple(each.run for each in measured if each.method != OURS)
         if ours and (comparisons := compare_runs(others, ours[0])):
-            found.append(AgainstOurs(scale=scale, others=others, comparisons=tuple(comparisons)))
+            found.append(
+                AgainstOurs(scale=scale, ours=ours[0], others=others, comparisons=tuple(comparisons))
+            )
     return found
 
 

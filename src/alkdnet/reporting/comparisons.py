@@ -6,8 +6,8 @@ from dataclasses import replace
 import pandas as pd
 
 from alkdnet.config import Params
-from alkdnet.evaluation.statistics import Comparison, Metric, compare, seed_spread
-from alkdnet.evaluation.wording import sentence
+from alkdnet.evaluation.statistics import Comparison, Metric, compare_pairs, seed_margin
+from alkdnet.evaluation.wording import nothing_to_say, sentence
 from alkdnet.reporting.published import set_label
 from alkdnet.reporting.results import Results, RunResults
 from alkdnet.reporting.table import number, signed
@@ -22,46 +22,58 @@ def images_of(runs: Sequence[RunResults]) -> pd.DataFrame:
 
 def compare_runs(variants: Sequence[RunResults], baseline: RunResults) -> list[Comparison]:
     """Compare all evaluated variants with the baseline, as one family; nothing if that was not evaluated."""
-    images = images_of([*variants, baseline])
+    return compare_run_pairs([(variant, baseline) for variant in variants])
+
+
+def compare_run_pairs(pairs: Sequence[tuple[RunResults, RunResults]]) -> list[Comparison]:
+    """Compare the pairs (variant, baseline) of which both were evaluated, as one family."""
+    images = images_of(list({run.name: run for pair in pairs for run in pair}.values()))
     known = set(images["run"])
-    names = [run.name for run in variants if run.name in known]
-    if baseline.name not in known or not names:
-        return []
-    return compare(images, variants=names, baseline=baseline.name)
+    names = [(variant.name, baseline.name) for variant, baseline in pairs]
+    names = [pair for pair in names if known.issuperset(pair)]
+    return compare_pairs(images, names) if names else []
 
 
-def seed_ranges(params: Params, results: Results, names: Sequence[str]) -> dict[str, float]:
-    """Return by set how far the mean PSNR (dB) of one training moved with its seed.
+def seed_group(params: Params, results: Results, name: str) -> list[str]:
+    """Return the runs that are one training with several seeds, the named one first; empty if it has one."""
+    group = results.of([name, *params.report.seeds.get(name, ())])
+    return [run.name for run in group] if len(group) > 1 else []
 
-    Of the named runs that were trained with several seeds, the widest; empty if none was.
+
+def seed_margins(params: Params, results: Results, names: Sequence[str]) -> dict[str, float]:
+    """Return by set how far two trainings may lie apart in mean PSNR (dB) by their seeds alone.
+
+    Estimated from those of the named runs that were trained with several seeds; empty if none was.
     """
-    widest: dict[str, float] = {}
-    for name in names:
-        runs = results.of([name, *params.report.seeds.get(name, ())])
-        spread = seed_spread(images_of(runs), [run.name for run in runs])
-        for record in spread[spread["runs"] > 1].to_dict("records"):
-            value = float(record["psnr_range"])
-            widest[str(record["set"])] = max(value, widest.get(str(record["set"]), 0.0))
-    return widest
+    groups = [group for name in names if (group := seed_group(params, results, name))]
+    runs = results.of(dict.fromkeys(name for group in groups for name in group))
+    return seed_margin(images_of(runs), groups)
 
 
-def sentences(params: Params, results: Results, comparisons: Sequence[Comparison]) -> list[str]:
-    """Return what each variant's PSNR supports, a sentence each, in the order of the comparisons."""
-    compared = list(dict.fromkeys(comparison.variant for comparison in comparisons))
-    baselines = list(dict.fromkeys(comparison.baseline for comparison in comparisons))
-    ranges = seed_ranges(params, results, [*compared, *baselines])
-    return [
-        sentence(
-            [
-                replace(each, set=set_label(params, each.set))
-                for each in comparisons
-                if each.variant == variant and each.metric == "psnr"
-            ],
-            label=results.runs[variant].label,
-            seed_range={set_label(params, name): value for name, value in ranges.items()},
+def sentences(
+    params: Params, results: Results, comparisons: Sequence[Comparison], *, baseline: str
+) -> list[str]:
+    """Return what each pair's PSNR supports, a sentence each, in the order of the comparisons.
+
+    The run `baseline` is called so; another one that a variant is compared with goes by its name.
+    """
+    shown = [replace(each, set=set_label(params, each.set)) for each in comparisons if each.metric == "psnr"]
+    if (sentence_for_all := nothing_to_say(shown)) is not None:
+        return [sentence_for_all]
+    found = []
+    for variant, other in dict.fromkeys((each.variant, each.baseline) for each in shown):
+        label, other_label = results.runs[variant].label, results.runs[other].label
+        usual = other == baseline
+        margins = seed_margins(params, results, [variant, other])
+        found.append(
+            sentence(
+                [each for each in shown if (each.variant, each.baseline) == (variant, other)],
+                label=label if usual else f"{label} against {other_label}",
+                baseline="the baseline" if usual else other_label,
+                seed_margin={set_label(params, name): value for name, value in margins.items()},
+            )
         )
-        for variant in compared
-    ]
+    return found
 
 
 def find(comparisons: Sequence[Comparison], variant: str, name: str, metric: Metric) -> Comparison | None:

@@ -11,6 +11,7 @@ from alkdnet.reporting.pictures import Picture
 from alkdnet.reporting.published import OURS, paper_sets
 from alkdnet.reporting.results import Results
 from alkdnet.reporting.scores import COSTS_LEGEND, PARTIAL_LEGEND, costs_table, runs_table
+from alkdnet.reporting.seeds import SEEDS_TEXT, seeds_table
 from alkdnet.reporting.table import paragraphs, to_markdown
 
 RANK_LEGEND = "**best**, <ins>second</ins> of a column"
@@ -21,8 +22,8 @@ def scales_of(params: Params) -> list[int]:
     return sorted({run.scale for run in params.runs.values()})
 
 
-def ablations_page(params: Params, ablations: Sequence[AblationResult]) -> str:
-    """Return Tables 1 to 3, what each supports in sentences, and all runs."""
+def ablations_page(params: Params, results: Results, ablations: Sequence[AblationResult]) -> str:
+    """Return Tables 1 to 3, what each supports in sentences, and how far the seeds move the means."""
     blocks = [
         "# Ablations (Tables 1 to 3)",
         (
@@ -30,7 +31,7 @@ def ablations_page(params: Params, ablations: Sequence[AblationResult]) -> str:
             f"{VERDICT_LEGEND}. The p-values of a table are corrected for their number by Holm's method. The "
             "mean difference is over the test sets, each with the same weight, as in the paper. Intervals "
             "and marks speak about images, for these very weights: what another seed would change they do "
-            "not know."
+            "not know. *Agrees* judges the sets that the statement is about."
         ),
     ]
     for each in ablations:
@@ -47,8 +48,18 @@ def ablations_page(params: Params, ablations: Sequence[AblationResult]) -> str:
         ]
     if not ablations:
         blocks.append("This pipeline has no run of Tables 1 to 3.")
-    if params.report.seeds:
-        blocks.append("How far a mean moves with the seed of the training: [seeds.csv](tables/seeds.csv).")
+    if (seeds := seeds_table(params, results)) is not None:
+        blocks += [
+            "## How far a mean moves with the seed of the training",
+            SEEDS_TEXT,
+            to_markdown(seeds),
+            "Numbers, also of SSIM: [seeds.csv](tables/seeds.csv)",
+        ]
+    elif ablations:
+        blocks.append(
+            "No run of this pipeline was trained and evaluated with several seeds, so how far the means move "
+            "with the seed is not known."
+        )
     return paragraphs(blocks)
 
 
@@ -85,7 +96,10 @@ def comparison_page(params: Params, results: Results, against: Sequence[AgainstO
         blocks += [
             f"### ×{each.scale}",
             to_markdown(against_ours_table(params, each)),
-            "".join(f"- {sentence}\n" for sentence in sentences(params, results, each.comparisons)),
+            "".join(
+                f"- {sentence}\n"
+                for sentence in sentences(params, results, each.comparisons, baseline=each.ours.name)
+            ),
         ]
     if against:
         blocks.append("Numbers: [against_alkdnet.csv](tables/against_alkdnet.csv)")

@@ -60,7 +60,9 @@ class Stated:
 
     `table` is 1, 2 or 3; `options` identify the variant among the rows of that table; `direction` is 1 if
     it is said to be better and -1 if worse; `psnr` (dB) and `ssim` are the mean over the five sets,
-    `urban100_*` on that set; None: not stated in numbers.
+    `urban100_*` on that set; None: not stated in numbers. `only` and `but` are the columns of Table 4 that
+    the statement is about, or not about; `also_against` are the options of a second row that the variant is
+    said to be better or worse than.
     """
 
     table: int
@@ -72,6 +74,13 @@ class Stated:
     ssim: float | None = None
     urban100_psnr: float | None = None
     urban100_ssim: float | None = None
+    only: tuple[str, ...] = ()
+    but: tuple[str, ...] = ()
+    also_against: Mapping[str, Option] | None = None
+
+    def is_about(self, column: str | None) -> bool:
+        """Return whether the statement covers this column of Table 4; None: a test set that is none."""
+        return column in self.only if self.only else column not in self.but
 
 
 STATED = (
@@ -82,6 +91,7 @@ STATED = (
         words="better on all sets except Set5 and BSD100",
         psnr=0.04,
         ssim=0.0002,
+        but=("Set5", "BSD100"),
     ),
     Stated(
         table=1,
@@ -105,6 +115,7 @@ STATED = (
         section="4.3.2",
         words="worse than either alone",
         direction=-1,
+        also_against={"convolution": "bsconv", "residual": "abrl"},
     ),
     Stated(
         table=2,
@@ -115,6 +126,7 @@ STATED = (
         ssim=0.0006,
         urban100_psnr=0.25,
         urban100_ssim=0.0026,
+        but=("Set5", "Set14"),
     ),
     Stated(
         table=3,
@@ -123,6 +135,7 @@ STATED = (
         words="little on the whole",
         urban100_psnr=0.05,
         urban100_ssim=0.0004,
+        only=("Urban100",),
     ),
 )
 
@@ -207,13 +220,16 @@ def set_label(params: Params, name: str) -> str:
 
 def stated_difference(table: int, run: Run) -> Stated | None:
     """Return what the text states for the variant that this run is of Table 1, 2 or 3; None: nothing."""
-    if run.network != "alkdnet":
-        return None
-    options = {**ALKDNET_DEFAULTS, **run.options}
     for stated in STATED:
-        if stated.table == table and all(options[key] == value for key, value in stated.options.items()):
+        if stated.table == table and is_variant(run, stated.options):
             return stated
     return None
+
+
+def is_variant(run: Run, options: Mapping[str, Option]) -> bool:
+    """Return whether a run is an ALKDNet with these options."""
+    has = {**ALKDNET_DEFAULTS, **run.options}
+    return run.network == "alkdnet" and all(has[key] == value for key, value in options.items())
 
 
 def _packaged_csv(name: str) -> pd.DataFrame:

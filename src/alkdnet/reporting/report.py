@@ -7,13 +7,11 @@ import pandas as pd
 
 from alkdnet.config import Params
 from alkdnet.evaluation.statistics import frame as comparison_frame
-from alkdnet.evaluation.statistics import seed_spread
 from alkdnet.files import atomic_directory
 from alkdnet.paths import Paths
 from alkdnet.reporting.ablations import AblationResult, ablation
 from alkdnet.reporting.audit import audit, audit_page
 from alkdnet.reporting.comparison_table import AgainstOurs, against_ours, comparison_rows, comparison_table
-from alkdnet.reporting.comparisons import images_of
 from alkdnet.reporting.figures.style import write_figure
 from alkdnet.reporting.front_page import front_page
 from alkdnet.reporting.metrics import write_curves, write_metrics
@@ -22,6 +20,7 @@ from alkdnet.reporting.pictures import pictures
 from alkdnet.reporting.published import SCALES
 from alkdnet.reporting.results import Results, read_results
 from alkdnet.reporting.scores import runs_frame
+from alkdnet.reporting.seeds import seeds_frame
 from alkdnet.reporting.table import to_latex
 
 
@@ -51,25 +50,13 @@ def write_report(*, params: Params, paths: Paths) -> None:
         missing = [*results.missing, *undrawn]
         for name, page in (
             ("README.md", front_page(params, results, ablations, drawn, missing)),
-            ("ablations.md", ablations_page(params, ablations)),
+            ("ablations.md", ablations_page(params, results, ablations)),
             ("comparison.md", comparison_page(params, results, against)),
             ("runs.md", runs_page(params, results)),
             ("figures.md", figures_page(drawn, undrawn)),
             ("audit.md", audit_page(findings)),
         ):
             (folder / name).write_text(page, encoding="utf-8")
-
-
-def seeds_frame(params: Params, results: Results) -> pd.DataFrame:
-    """Return how far every training with several seeds moved: the columns of `seed_spread` after `run`."""
-    parts = []
-    for name, others in params.report.seeds.items():
-        runs = results.of([name, *others])
-        spread = seed_spread(images_of(runs), [run.name for run in runs])
-        spread.insert(0, "run", name)
-        parts.append(spread)
-    parts = [part for part in parts if len(part)]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["run", "set", "runs"])
 
 
 def _write_tables(

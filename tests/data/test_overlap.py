@@ -132,6 +132,21 @@ def test_the_known_test_images_are_the_published_ones(shared_dir: Path) -> None:
 
 
 @pytest.mark.data
+def test_a_folder_with_published_test_images_is_refused(shared_dir: Path, tmp_path: Path) -> None:
+    published = published_test_images(shared_dir)
+    baby = Image.open(published["set5/img_001_SRF_2_HR.png"])
+    baby.save(tmp_path / "equal.bmp")
+    baby.crop((0, 0, baby.width // 4 * 4, baby.height // 4 * 4)).save(tmp_path / "x4.jpg", quality=50)
+    Image.open(published["bsd100/img_100_SRF_3_HR.png"]).convert("L").save(tmp_path / "gray.png")
+    with pytest.raises(UserError) as caught:
+        refuse_overlaps([tmp_path], [])
+    equal, gray, jpeg, _ = str(caught.value).splitlines()
+    assert equal == f"{tmp_path}/equal.bmp: is test image set5/img_001_SRF_2_HR.png, pixel for pixel"
+    assert "gray.png: shows the same picture as test image bsd100/img_100_SRF_3_HR.png (" in gray
+    assert "x4.jpg: shows the same picture as test image set5/img_001_SRF_2_HR.png (" in jpeg
+
+
+@pytest.mark.data
 def test_no_false_alarm_over_450_photographs(shared_dir: Path) -> None:
     published = list(published_test_images(shared_dir).values())
     photographs = list_images(shared_dir / "photos")

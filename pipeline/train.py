@@ -9,10 +9,13 @@ from stage import Stage, run
 from alkdnet.data.pairs import read_pairs
 from alkdnet.data.patches import PackedImages
 from alkdnet.tracking import open_tracker
-from alkdnet.training.distributed import torchrun_command
+from alkdnet.training.distributed import TORCHRUN_ENVIRONMENT, torchrun_command
 from alkdnet.training.interruption import Stopped, caller
 from alkdnet.training.loop import train as train_network
 from alkdnet.training.takeover import take_over
+
+# Names the process that waits for the outputs to those that torchrun starts, and starts again.
+STARTER = "ALKDNET_STARTER"
 
 
 def train(stage: Stage) -> None:
@@ -22,9 +25,13 @@ def train(stage: Stage) -> None:
     if row.kind != "trained":
         take_over(row, paths.directory / row.inputs, output)
         return
+    if "DVC_STAGE" in os.environ:
+        # DVC waits for this process; when it is gone, nobody takes the outputs. Asked for before torchrun is
+        # between the two: a worker that it starts again would find no DVC any more, and train for nobody.
+        os.environ.setdefault(STARTER, str(caller()))
     if recipe.processes > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         command = torchrun_command(recipe.processes, sys.argv)
-        os.execv(command[0], command)
+        os.execve(command[0], command, {**os.environ, **TORCHRUN_ENVIRONMENT})
     name = recipe.validation_set
     alpha = params.datasets[name].alpha
     try:
@@ -38,8 +45,7 @@ def train(stage: Stage) -> None:
             output=output,
             checkpoints=stage.root / ".checkpoints",
             monitor=open_tracker(params, paths, stage.key, stage.root),
-            # DVC waits for this process; when it is gone, nobody takes the outputs.
-            starter=caller() if "DVC_STAGE" in os.environ else None,
+            starter=int(os.environ[STARTER]) if STARTER in os.environ else None,
         )
     except Stopped as stopped:
         logging.warning("%s: stopped by %s; the next start continues", stage.key, stopped)

@@ -1,12 +1,15 @@
 """Several processes on one batch give the losses of one process."""
 
 import csv
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from torch.distributed.run import get_args_parser
 
 from alkdnet.training.distributed import torchrun_command
 from tests.training.trainer import train_small
@@ -56,8 +59,32 @@ def test_stopped_together_and_continued_by_fewer(
     assert _losses(tmp_path / "2" / "run")[:5] == pytest.approx(_losses(tmp_path / "1" / "run")[:5], rel=2e-5)
 
 
-def test_torchrun_restarts_from_the_checkpoint() -> None:
+@pytest.mark.slow
+def test_killed_worker_is_restarted_from_the_checkpoint(
+    start_trainer: Starter, patches: Path, tmp_path: Path
+) -> None:
+    """The outputs are those of an undisturbed run by two processes, byte for byte."""
+    torchrun = tuple(torchrun_command(2, [])[1:])
+    whole = start_trainer(tmp_path / "whole", "--iterations", "200", prefix=torchrun)
+    killed = start_trainer(tmp_path / "killed", "--iterations", "200", prefix=torchrun)
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    while not any(checkpoints.glob("*.ckpt")):
+        assert killed.poll() is None, killed.communicate()[0]
+        time.sleep(0.01)
+    (lock,) = checkpoints.glob("*.lock")
+    os.kill(int(lock.read_text()), signal.SIGKILL)
+    messages = [trainer.communicate(timeout=300)[0] for trainer in (whole, killed)]
+    assert [whole.returncode, killed.returncode] == [0, 0], messages
+    assert "continued after iteration" in messages[1]
+    for name in ("weights.safetensors", "history.csv", "run.json"):
+        first, second = ((tmp_path / folder / "run" / name).read_bytes() for folder in ("whole", "killed"))
+        assert first == second, name
+
+
+def test_torchrun_takes_no_option_of_the_script_for_its_own() -> None:
     command = torchrun_command(4, ["pipeline/train.py", "--run", "x"])
     assert command[1:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4"]
-    assert command[-3:] == ["pipeline/train.py", "--run", "x"]
     assert "--max-restarts=3" in command
+    parsed = get_args_parser().parse_args(command[3:])
+    assert parsed.training_script == "pipeline/train.py"
+    assert parsed.training_script_args == ["--run", "x"]

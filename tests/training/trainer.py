@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 
 from alkdnet.config import Option, Run, Train
 from alkdnet.data.images import write_png
@@ -19,6 +20,7 @@ from alkdnet.training.interruption import Stopped
 from alkdnet.training.loop import train
 from alkdnet.training.monitor import Monitor, NullMonitor
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 SMALL: Mapping[str, Option] = {"blocks": 1, "channels": 8}
 RUN = Run(kind="trained", network="alkdnet", scale=2, inputs="patches/x2", seed=3, options=SMALL)
 RECIPE = Train(
@@ -52,7 +54,7 @@ def make_patches(folder: Path) -> Path:
     """Write four training images and pack them; return the packs' folder."""
     for number in range(4):
         image_HWC = photograph(number, 48)
-        (folder / "hr").mkdir(exist_ok=True)
+        (folder / "hr").mkdir(parents=True, exist_ok=True)
         (folder / "lr" / "x2").mkdir(parents=True, exist_ok=True)
         write_png(folder / "hr" / f"{number}.png", image_HWC)
         write_png(folder / "lr" / "x2" / f"{number}.png", downscale(image_HWC, 2))
@@ -64,6 +66,26 @@ def validation_pair() -> tuple[np.ndarray, np.ndarray]:
     """Return one image to follow PSNR on (LR, HR)."""
     hr_HWC = photograph(9, 48)
     return downscale(hr_HWC, 2), hr_HWC
+
+
+def make_pipeline(folder: Path, **recipe: object) -> list[str]:
+    """Write what the stage `train` needs into a folder; return the stage's command, to be run in there.
+
+    The parameters are those of study/, with small networks and the recipe above; `recipe` changes it.
+    """
+    params = yaml.safe_load((ROOT / "study" / "params.yaml").read_text())
+    params["dir"] = "study"
+    params["train"] = {**dataclasses.asdict(RECIPE), "validation_set": "set5", **recipe}
+    for run in params["runs"].values():
+        if run["kind"] == "trained":
+            run |= SMALL
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    make_patches(folder / "study")
+    lr_HWC, hr_HWC = validation_pair()
+    for path, image_HWC in (("raw/test/set5/0.png", hr_HWC), ("lr/test/set5/x2/0.png", lr_HWC)):
+        (folder / "study" / path).parent.mkdir(parents=True)
+        write_png(folder / "study" / path, image_HWC)
+    return [str(ROOT / "pipeline" / "train.py"), "--params", "params.yaml", "--run", "alkdnet_x2"]
 
 
 def train_small(

@@ -15,6 +15,9 @@ T = TypeVar("T")
 
 # A crashed worker (a lost GPU, a broken connection) restarts all of them from the checkpoint, so many times.
 RESTARTS = 3
+# To be set for torchrun: every restart then meets in a store of its own. By default they share one, and new
+# workers may find the addresses of their predecessors there: seen to fail or hang with torch 2.13.
+TORCHRUN_ENVIRONMENT = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 # Iterations between two agreements on whether to stop: one small message each.
 AGREEMENT_INTERVAL = 10
 
@@ -82,9 +85,10 @@ def process_group(device_type: str) -> Iterator[Group]:
 def torchrun_command(processes: int, script: Sequence[str]) -> list[str]:
     """Return the command that runs a Python script with its arguments in `processes` processes on this host.
 
-    Several hosts are started by hand with `torchrun --nnodes M --rdzv-endpoint HOST:PORT ...` on each.
+    It wants TORCHRUN_ENVIRONMENT. Several hosts are started by hand, as docs/training.md has it.
     """
     return [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-        *(f"--nproc-per-node={processes}", f"--max-restarts={RESTARTS}", *script),
+        # Without the dashes torchrun takes the script's `--run` for the beginning of an option of its own.
+        *(f"--nproc-per-node={processes}", f"--max-restarts={RESTARTS}", "--", *script),
     ]

@@ -75,8 +75,8 @@ def is_alive(process: int) -> bool:
 def caller() -> int:
     """Return the id of the process that waits for this one: its parent, past those that only pass on work.
 
-    These are shells that run one command (`sh -c`, by which DVC starts a stage) and torchrun; they live on
-    when the program that called them is gone.
+    These are shells that run one command (`sh -c`, by which DVC starts a stage); they live on when the program
+    that called them is gone.
     """
     process = os.getppid()
     while process > 1:
@@ -85,7 +85,7 @@ def caller() -> int:
             status = Path(f"/proc/{process}/stat").read_text()
         except OSError:  # no /proc on this system: the parent must do
             break
-        if not (words[1:2] == ["-c"] or {"-c", "--norc"} <= set(words) or "torch.distributed.run" in words):
+        if not (words[1:2] == ["-c"] or {"-c", "--norc"} <= set(words)):
             break
         process = int(status.rpartition(")")[2].split()[1])
     return process

@@ -1,15 +1,20 @@
+import dataclasses
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
 
 from alkdnet.config import Params
 from alkdnet.errors import UserError
 from alkdnet.paths import Paths
+from alkdnet.reporting.cost_points import cost_panel
 from alkdnet.reporting.feature_files import read_features
-from alkdnet.reporting.figures.cost import Point, cost_figure
+from alkdnet.reporting.figures.cost import Point, cost_figure, legend_sizes
 from alkdnet.reporting.figures.curves import curves_figure, drawable, validation_curve
 from alkdnet.reporting.figures.gains import gains_frame
 from alkdnet.reporting.figures.maps import Field, fields_figure
@@ -63,13 +68,13 @@ def test_damaged_features_are_named(
     assert str(error.value).startswith(f"{path}: ")
 
 
-def test_fields_show_both_squares_and_what_is_around_them() -> None:
+def test_fields_show_all_squares_and_what_is_around_them() -> None:
     values = np.full((33, 33), 1e-9)
     values[14:19, 14:19] = 1
-    figure = fields_figure([Field(label="a", values=values, radii={0.9: 2, 0.99: 4})])
+    figure = fields_figure([Field(label="a", values=values, radii={0.5: 1, 0.9: 2, 0.99: 4})])
     axes = figure.axes[0]
-    assert axes.get_xlabel() == "90% within 5×5\n99% within 9×9"
-    assert [patch.get_width() for patch in axes.patches] == [5, 9]
+    assert axes.get_xlabel() == "50% within 3×3\n90% within 5×5\n99% within 9×9"
+    assert [patch.get_width() for patch in axes.patches] == [3, 5, 9]
     assert axes.get_xlim() == (-8.5, 8.5)
 
 
@@ -128,3 +133,63 @@ def test_each_network_is_named_once_where_published_and_measured_meet() -> None:
     apart = [point(38.00, measured=False), point(31.00, measured=True), far]
     assert sorted(_texts(lambda: cost_figure([("near", near)], output="1280×720"))) == ["A", "B"]
     assert sorted(_texts(lambda: cost_figure([("apart", apart)], output="1280×720"))) == ["A", "A", "B"]
+
+
+def _drawn(points: list[Point]) -> Axes:
+    figure = cost_figure([("panel", points)], output="1280×720")
+    figure.draw_without_rendering()
+    return figure.axes[0]
+
+
+def _crowd(count: int) -> list[Point]:
+    """Networks of one cost, 0.02 dB apart, which do not leave room for all names beside their points."""
+    return [
+        Point(
+            label=f"Network {index}",
+            multi_adds_g=80 + 2 * (index % 2),
+            psnr=32 + 0.02 * index,
+            parameters_k=300,
+            measured=False,
+            ours=False,
+        )
+        for index in range(count)
+    ] + [Point(label="far", multi_adds_g=20, psnr=31.5, parameters_k=300, measured=False, ours=True)]
+
+
+def test_names_do_not_cover_each_other_and_a_line_leads_from_those_that_stand_away() -> None:
+    axes = _drawn(_crowd(6))
+    inch = axes.figure.dpi / 72
+    names = [text for text in axes.texts if isinstance(text, Annotation)]
+    assert len(names) == 7
+    boxes = {name: Text.get_window_extent(name) for name in names}
+    for first, second in itertools.combinations(boxes.values(), 2):
+        assert not first.overlaps(second)
+    away = 0
+    for name, box in boxes.items():
+        point = axes.transData.transform(name.xy)
+        gap = np.hypot(*np.maximum(0, np.maximum(box.min - point, point - box.max))) / inch
+        # The radius is near 9 points.
+        assert (name.arrow_patch is not None) == (gap > 16)
+        away += name.arrow_patch is not None
+    assert away
+
+
+def test_areas_fit_the_networks_of_the_figure() -> None:
+    small = [dataclasses.replace(point, parameters_k=point.parameters_k / 50) for point in _crowd(2)]
+    large = [dataclasses.replace(point, parameters_k=700) for point in _crowd(2)]
+    areas = [max(each.get_sizes()[0] for each in _drawn(points).collections) for points in (small, large)]
+    assert areas[0] == pytest.approx(areas[1])
+    assert legend_sizes([5.6, 7.0, 12.3]) == [5, 10]
+    assert legend_sizes([227, 372, 769]) == [200, 700]
+    assert legend_sizes([310, 340]) == [300]
+
+
+def test_old_methods_do_not_press_the_others_together(params: Params, tree: Paths) -> None:
+    panel = cost_panel(params, read_results(params, tree), 2)
+    assert panel is not None
+    title, points = panel
+    assert title == "Urban100 ×2"
+    published = {point.label for point in points if not point.measured}
+    # Of 5.83 dB over bicubic, FSRCNN gains 3.00 and BSRN 5.46; DRRN has 6796.9 G Multi-Adds.
+    assert not published & {"Bicubic", "SRCNN", "FSRCNN", "VDSR", "DRRN"}
+    assert {"BSRN", "HSNet", "MLRN", "ALKDNet"} <= published

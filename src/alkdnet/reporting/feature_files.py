@@ -14,8 +14,8 @@ from alkdnet.files import read_json
 from alkdnet.reporting.figures.crops import CropRow, ImageHWC, Tile
 from alkdnet.reporting.figures.maps import Field, MapHW
 
-# Of the shares whose squares the stage gives, those that are drawn.
-FIELD_SHARES = (0.9, 0.99)
+# The shares whose squares the stage gives.
+FIELD_SHARES = (0.5, 0.9, 0.99)
 
 
 @dataclass(frozen=True, kw_only=True)

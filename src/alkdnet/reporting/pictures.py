@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from alkdnet.config import Params
 from alkdnet.paths import Paths
 from alkdnet.reporting.comparison_table import measured_runs
-from alkdnet.reporting.cost_points import COST_FACTOR, NEAR_BEST_DB, cost_panel
+from alkdnet.reporting.cost_points import COST_FACTOR, NEAR_BEST, cost_panel
 from alkdnet.reporting.feature_files import FeatureFiles, read_features
 from alkdnet.reporting.figures.cost import cost_figure
 from alkdnet.reporting.figures.crops import crops_figure
@@ -81,9 +81,9 @@ def _cost(params: Params, results: Results) -> Picture | str:
         caption=(
             f"PSNR against Multi-Adds for an output of {size} pixels; the area of a point stands for the "
             "parameters. Hollow: as published (published costs follow several conventions, see the "
-            f"[audit](audit.md)); filled: measured here. Published methods more than {NEAR_BEST_DB:.0f} "
-            f"dB below the best or {COST_FACTOR:.0f} times as costly as ALKDNet are left out, and HSNet's "
-            "misprinted 33.22 is drawn at 32.22."
+            f"[audit](audit.md)); filled: measured here. Published methods with less than {NEAR_BEST:.0%} "
+            f"of the best one's gain over bicubic or {COST_FACTOR:.0f} times as costly as ALKDNet are left "
+            "out, and HSNet's misprinted 33.22 is drawn at 32.22."
         ),
         draw=lambda: cost_figure(panels, output=size),
     )
@@ -155,9 +155,9 @@ def _fields(features: FeatureFiles) -> Picture | str:
         title="Effective receptive fields",
         caption=(
             "How much each LR pixel matters to the centre of the output (Luo et al. 2016): absolute "
-            f"gradients, mean of {features.fields_images} images, logarithmic. The squares hold 90 % "
-            "(dashed) and 99 % (dotted) of the whole; their sides are in LR pixels. Shown is the part of "
-            "the field around them."
+            f"gradients, mean of {features.fields_images} images, logarithmic. The squares hold 50 %, "
+            "90 % (dashed) and 99 % (dotted) of what lies within the window of `features.field_size` LR "
+            "pixels; a field whose squares fill the window reaches beyond it."
         ),
         draw=lambda: fields_figure(features.fields),
     )

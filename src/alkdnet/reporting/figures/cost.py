@@ -13,17 +13,19 @@ from matplotlib.transforms import Bbox
 
 from alkdnet.reporting.figures.style import ACCENT, INK, MUTED, PAPER, new_figure
 
-# Area in square points of a network with a thousand parameters.
-AREA_PER_K = 0.35
+# Areas in square points of the largest network of a figure, and of the smallest that can be seen.
+LARGEST_AREA, LEAST_AREA = 250.0, 14.0
 # A published and a measured point of one network that are nearer than this, in points, share a label.
 SAME_PLACE_PT = 24.0
-# Offsets of a label in points, nearest first, with how the text is anchored.
-_PLACES = (
-    *((9, 0, "left", "center"), (-9, 0, "right", "center"), (0, 10, "center", "bottom")),
-    *((0, -10, "center", "top"), (9, 9, "left", "bottom"), (9, -9, "left", "top")),
-    *((-9, 9, "right", "bottom"), (-9, -9, "right", "top"), (18, 18, "left", "bottom")),
-    *((18, -18, "left", "top"), (-18, 18, "right", "bottom"), (-18, -18, "right", "top")),
-)
+# Where a label may stand: distances from the edge of its point in points, and directions in degrees, those
+# first that read best.
+_DISTANCES = (3, 9, 16, 25, 36, 48)
+_DIRECTIONS = (0, 180, 90, 270, 45, 315, 135, 225, 22, 338, 158, 202, 67, 293, 113, 247)
+# From this distance on a line leads from the label to its point.
+_LEADER_PT = 8
+# What counts beside the area that a label covers, in square pixels at 72 dpi: a point of distance, a label
+# that stands nearer to another point, a line that crosses another point.
+_DISTANCE_COST, _AMBIGUITY_COST, _CROSSING_COST = 3.0, 150.0, 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +46,15 @@ def cost_figure(panels: Sequence[tuple[str, Sequence[Point]]], *, output: str) -
     `output` is the size in pixels of the image for which Multi-Adds are counted.
     """
     figure = new_figure(min(12.0, 1.0 + 4.6 * len(panels)), 4.3)
+    everything = [point for _, points in panels for point in points]
+    per_k = LARGEST_AREA / max(point.parameters_k for point in everything)
     axes_of = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (title, points) in zip(axes_of, panels, strict=True):
-        _draw(axes, points)
+        _draw(axes, points, per_k)
         axes.set_title(title)
         axes.set_xlabel(f"Multi-Adds for {output} pixels, 10⁹ (log)")
     axes_of[0].set_ylabel("PSNR, dB")
-    measured = {point.measured for _, points in panels for point in points}
+    measured = {point.measured for point in everything}
     handles = [
         Line2D(
             [],
@@ -71,21 +75,37 @@ def cost_figure(panels: Sequence[tuple[str, Sequence[Point]]], *, output: str) -
             [],
             marker="o",
             linestyle="",
-            markersize=float(np.sqrt(AREA_PER_K * thousands)),
+            markersize=float(np.sqrt(max(LEAST_AREA, per_k * thousands))),
             markeredgecolor=MUTED,
             markerfacecolor=PAPER,
-            label=f"{thousands} K parameters",
+            label=f"{thousands:g} K parameters",
         )
-        for thousands in (200, 700)
+        for thousands in legend_sizes([point.parameters_k for point in everything])
     ]
     figure.legend(handles=[*handles, *sizes], loc="outside lower center", ncols=2 if len(panels) == 1 else 4)
     figure.draw_without_rendering()
     for axes, (_, points) in zip(axes_of, panels, strict=True):
-        _label(axes, points)
+        _label(axes, points, per_k)
     return figure
 
 
-def _draw(axes: Axes, points: Sequence[Point]) -> None:
+def legend_sizes(parameters_k: Sequence[float]) -> list[float]:
+    """Return one or two round numbers of parameters, in thousands, that span those of the points."""
+    return sorted({_round_number(min(parameters_k)), _round_number(max(parameters_k))})
+
+
+def _round_number(value: float) -> float:
+    """Return the nearest of 1, 2, 3, 5, 7 times a power of 10."""
+    power = 10.0 ** np.floor(np.log10(value))
+    return float(min((digit * power for digit in (1, 2, 3, 5, 7, 10)), key=lambda each: abs(each - value)))
+
+
+def _radius(point: Point, per_k: float) -> float:
+    """Return the radius of a point's circle in points."""
+    return float(np.sqrt(max(LEAST_AREA, per_k * point.parameters_k)) / 2)
+
+
+def _draw(axes: Axes, points: Sequence[Point], per_k: float) -> None:
     axes.set_xscale("log")
     for point in points:
         colour = ACCENT if point.ours else INK
@@ -96,7 +116,7 @@ def _draw(axes: Axes, points: Sequence[Point]) -> None:
         axes.scatter(
             point.multi_adds_g,
             point.psnr,
-            s=max(14.0, AREA_PER_K * point.parameters_k),
+            s=(2 * _radius(point, per_k)) ** 2,
             facecolors=colour if point.measured else PAPER,
             edgecolors=colour,
             alpha=0.8 if point.measured else 1.0,
@@ -111,14 +131,11 @@ def _draw(axes: Axes, points: Sequence[Point]) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _label(axes: Axes, points: Sequence[Point]) -> None:
-    """Write each name where it covers no other name and no point, if there is such a place."""
+def _label(axes: Axes, points: Sequence[Point], per_k: float) -> None:
+    """Write each name where it covers least, near its point, with a line to it where it is not beside it."""
     inch = axes.figure.dpi / 72
     centres = {point: axes.transData.transform((point.multi_adds_g, point.psnr)) for point in points}
-    taken = [
-        _around(centres[point], 0.5 * np.sqrt(max(14.0, AREA_PER_K * point.parameters_k)) * inch)
-        for point in points
-    ]
+    taken = [_around(centres[point], _radius(point, per_k) * inch) for point in points]
     named: list[Point] = []
     inside = axes.get_window_extent()
     for point in sorted(points, key=lambda each: (not each.ours, -each.psnr)):
@@ -136,35 +153,85 @@ def _label(axes: Axes, points: Sequence[Point]) -> None:
         sample = axes.text(0, 0, point.label, transform=None, **style)
         size = sample.get_window_extent()
         sample.remove()
-        places = [_placed(centres[point], size, place, inch) for place in _PLACES]
-        covered = [_covered(box, taken, inside) for box in places]
-        best = covered.index(min(covered))
-        right, up, horizontal, vertical = _PLACES[best]
+        radius = _radius(point, per_k)
+        others = [centres[each] for each in points if each.label != point.label]
+        best = min(
+            (
+                _place(centres[point], size, radius, distance, angle, inch)
+                for distance in _DISTANCES
+                for angle in _DIRECTIONS
+            ),
+            key=lambda place: _cost(place, centres[point], taken, others, inside, inch),
+        )
         axes.annotate(
             point.label,
             (point.multi_adds_g, point.psnr),
-            xytext=(right, up),
+            xytext=((best.box.x0 - centres[point][0]) / inch, (best.box.y0 - centres[point][1]) / inch),
             textcoords="offset points",
-            ha=horizontal,
-            va=vertical,
+            ha="left",
+            va="bottom",
             zorder=5,
+            arrowprops=(
+                {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "shrinkA": 0, "shrinkB": radius}
+                if best.distance >= _LEADER_PT
+                else None
+            ),
             **style,
         )
-        taken.append(places[best])
+        taken.append(best.box)
 
 
-def _placed(centre: np.ndarray, size: Bbox, place: tuple[int, int, str, str], inch: float) -> Bbox:
-    """Return where a label of this size lies at one of the places around a point, in pixels."""
-    right, up, horizontal, vertical = place
-    left = centre[0] + right * inch - {"left": 0.0, "center": 0.5, "right": 1.0}[horizontal] * size.width
-    bottom = centre[1] + up * inch - {"bottom": 0.0, "center": 0.5, "top": 1.0}[vertical] * size.height
-    return Bbox.from_bounds(left, bottom, size.width, size.height)
+@dataclass(frozen=True)
+class _Place:
+    """Where a label may stand, in pixels, and how far from the edge of its point, in points."""
+
+    box: Bbox
+    distance: float
 
 
-def _covered(box: Bbox, taken: Sequence[Bbox], inside: Bbox) -> float:
-    """Return the area that a label shares with what is there already; all of it beyond the axes."""
-    beyond = 0.0 if _inside(box, inside) else float(box.width * box.height)
-    return beyond + sum(_overlap(box, other) for other in taken)
+def _place(
+    centre: np.ndarray, size: Bbox, radius: float, distance: float, angle: float, inch: float
+) -> _Place:
+    """Return the place of a label of this size in one direction from a point."""
+    right, up = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    x, y = centre + (radius + distance) * inch * np.array([right, up])
+    # The side of the label that looks to its point touches the end of the distance.
+    left = x - size.width * (1 - np.clip(right / 0.7, -1, 1)) / 2
+    bottom = y - size.height * (1 - np.clip(up / 0.7, -1, 1)) / 2
+    return _Place(Bbox.from_bounds(left, bottom, size.width, size.height), distance)
+
+
+def _cost(
+    place: _Place,
+    centre: np.ndarray,
+    taken: Sequence[Bbox],
+    others: Sequence[np.ndarray],
+    inside: Bbox,
+    inch: float,
+) -> float:
+    """Return what speaks against a place, in square pixels."""
+    box = place.box
+    cost = sum(_overlap(box, other) for other in taken)
+    if not _inside(box, inside):
+        cost += 100 * float(box.width * box.height)
+    weights = _DISTANCE_COST * place.distance
+    own = _gap(box, centre)
+    if place.distance < _LEADER_PT:
+        weights += _AMBIGUITY_COST * any(_gap(box, other) < own + 4 * inch for other in others)
+    middle = np.array([(box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2])
+    weights += _CROSSING_COST * sum(_distance_to_line(other, centre, middle) < 6 * inch for other in others)
+    return float(cost + weights * inch**2)
+
+
+def _gap(box: Bbox, point: np.ndarray) -> float:
+    """Return the distance in pixels from a point to a box; 0 inside."""
+    return float(np.hypot(*np.maximum(0, np.maximum(box.min - point, point - box.max))))
+
+
+def _distance_to_line(point: np.ndarray, start: np.ndarray, end: np.ndarray) -> float:
+    along = end - start
+    share = np.clip(np.dot(point - start, along) / max(float(np.dot(along, along)), 1e-9), 0, 1)
+    return float(np.hypot(*(start + share * along - point)))
 
 
 def _around(centre: np.ndarray, radius: float) -> Bbox:

@@ -57,7 +57,7 @@ def fields_figure(fields: Sequence[Field]) -> Figure:
     """Draw receptive fields on one logarithmic scale, each with its squares, as far as they reach."""
     columns = min(len(fields), 3)
     rows = -(-len(fields) // columns)
-    figure = new_figure(2.5 * columns + 0.9, 3.15 * rows)
+    figure = new_figure(2.5 * columns + 0.9, 3.3 * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(fields) :]:
         axes.set_axis_off()
@@ -73,7 +73,7 @@ def fields_figure(fields: Sequence[Field]) -> Figure:
         axes.set_ylim(min(reach, height / 2), -min(reach, height / 2))
         image_axes(axes)
         lines = []
-        for style, (share, radius) in zip(("--", ":"), each.radii.items(), strict=False):
+        for style, (share, radius) in zip(("-", "--", ":"), each.radii.items(), strict=False):
             side = 2 * radius + 1
             corner = (-side / 2, -side / 2)
             axes.add_patch(

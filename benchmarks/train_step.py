@@ -31,6 +31,7 @@ from alkdnet.data.lr import downscale_folder
 from alkdnet.data.patches import PackedImages, TrainingSet, pack
 from alkdnet.models.build import build
 from alkdnet.models.complexity import count
+from alkdnet.training.device import arithmetic
 from alkdnet.training.loop import train
 from alkdnet.training.monitor import NullMonitor
 from benchmarks.plain import PlainALKDNet
@@ -91,8 +92,8 @@ def matrix_rate(device: torch.device, precision: Precision) -> float:
     size = 8192 if device.type == "cuda" else 1536
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     a = torch.randn(size, size, device=device).to(dtype)
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    return 2 * size**3 / _seconds(lambda: a @ a, device)
+    with arithmetic(device, precision, threads=torch.get_num_threads()):
+        return 2 * size**3 / _seconds(lambda: a @ a, device)
 
 
 def _seconds(call: Callable[[], object], device: torch.device) -> float:
@@ -227,15 +228,15 @@ def time_variant(name: str, folder: Path, arguments: argparse.Namespace) -> tupl
     # Logging waits for the device, so a row has many steps where a step is short.
     row = 1 if device.type == "cpu" else 25
     if name == "plain":
-        torch.set_num_threads(arguments.threads)
-        return time_plain(folder, device, arguments.batch, arguments.steps + WARM_UP)
-    precision, _, compiled = name.partition(" ")
+        # PyTorch's default lets convolutions use TF32 on CUDA, and the table calls this row float32.
+        with arithmetic(device, "float32", threads=arguments.threads):
+            return time_plain(folder, device, arguments.batch, arguments.steps + WARM_UP)
     recipe = recipe_of(
         device=arguments.device,
         batch=arguments.batch,
         threads=arguments.threads,
-        precision=precision,  # type: ignore[arg-type]
-        compiled=bool(compiled),
+        precision=precision_of(name),
+        compiled=name.endswith("compiled"),
         iterations=(arguments.steps + WARM_UP) * row,
         row=row,
     )
@@ -243,29 +244,26 @@ def time_variant(name: str, folder: Path, arguments: argparse.Namespace) -> tupl
 
 
 def table(folder: Path, arguments: argparse.Namespace) -> str:
-    """Time all variants in turn and return the Markdown table."""
+    """Time all variants in turn and return the Markdown table; what fails or finds no time has no numbers."""
     device = torch.device(arguments.device)
     torch.set_num_threads(arguments.threads)
+    deadline = time.monotonic() + arguments.seconds
     flop, traffic = step_cost(arguments.batch)
     names = variants(arguments.device)
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for _ in range(arguments.rounds):
         for name in names:
-            command = [sys.executable, "-m", "benchmarks.train_step", *sys.argv[1:]]
-            child = subprocess.run(
-                [*command, "--variant", name, "--folder", str(folder)],
-                check=True,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            seconds[name].append(tuple(json.loads(child.stdout.splitlines()[-1])))
-    wall = {name: median(pair[0] for pair in pairs) for name, pairs in seconds.items()}
-    processor = {name: median(pair[1] for pair in pairs) for name, pairs in seconds.items()}
+            if (times := time_child(name, folder, deadline)) is not None:
+                seconds[name].append(times)
+    wall = {name: median(pair[0] for pair in pairs) for name, pairs in seconds.items() if pairs}
+    processor = {name: median(pair[1] for pair in pairs) for name, pairs in seconds.items() if pairs}
     bandwidth = copy_bandwidth(device)
+    precisions = {name: precision_of(name) for name in names}
+    rates = {each: matrix_rate(device, each) for each in dict.fromkeys(precisions.values())}
     device_line = (
         f"torch {torch.__version__.partition('+')[0]}, {device_name(device)}, {arguments.threads} thread(s), "
         f"batch {arguments.batch}, {PATCH}x{PATCH}, x{SCALE}: {flop / 1e9:.1f} GFLOP and "
-        f"{traffic / 1e9:.2f} GB a step; copies run at {bandwidth / 1e9:.0f} GB/s."
+        f"{traffic / 1e9:.2f} GB a step; {rates_in_words(bandwidth, rates)}."
     )
     lines = [
         device_line,
@@ -273,17 +271,50 @@ def table(folder: Path, arguments: argparse.Namespace) -> str:
         "| variant | s per step | iterations/s | of plain | CPU s | of plain | floor, s | reached |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    precisions = {name: "float32" if name == "plain" else name.partition(" ")[0] for name in names}
-    rates = {each: matrix_rate(device, each) for each in set(precisions.values())}  # type: ignore[arg-type]
     for name, precision in precisions.items():
         share = 0.5 if precision == "bfloat16" else 1.0
         floor = max(flop / rates[precision], share * traffic / bandwidth)
+        if name not in wall:
+            lines.append(f"| {name} | not timed | | | | | {floor:.4f} | |")
+            continue
+        of_plain = [
+            f"{times[name] / times['plain']:.2f}" if "plain" in times else "" for times in (wall, processor)
+        ]
         lines.append(
-            f"| {name} | {wall[name]:.4f} | {1 / wall[name]:.2f} | {wall[name] / wall['plain']:.2f} | "
-            f"{processor[name]:.3f} | {processor[name] / processor['plain']:.2f} | {floor:.4f} | "
-            f"{floor / wall[name]:.0%} |"
+            f"| {name} | {wall[name]:.4f} | {1 / wall[name]:.2f} | {of_plain[0]} | {processor[name]:.3f} | "
+            f"{of_plain[1]} | {floor:.4f} | {floor / wall[name]:.0%} |"
         )
     return "\n".join(lines)
+
+
+def time_child(name: str, folder: Path, deadline: float) -> tuple[float, float] | None:
+    """Time one variant in a process of its own, until the deadline at most; None if that gave no numbers."""
+    command = [sys.executable, "-m", "benchmarks.train_step", *sys.argv[1:]]
+    try:
+        child = subprocess.run(
+            [*command, "--variant", name, "--folder", str(folder)],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=max(deadline - time.monotonic(), 0),
+        )
+        wall, processor = json.loads(child.stdout.splitlines()[-1])
+    except (subprocess.SubprocessError, ValueError, IndexError) as error:
+        # Its traceback, out of memory or out of the compiler, is on stderr already.
+        sys.stderr.write(f"{name}: {error}\n")
+        return None
+    return wall, processor
+
+
+def precision_of(variant: str) -> Precision:
+    """Return the precision that a variant computes in."""
+    return "float32" if variant == "plain" else variant.partition(" ")[0]  # type: ignore[return-value]
+
+
+def rates_in_words(bandwidth: float, rates: Mapping[Precision, float]) -> str:
+    """Return the measured limits of the device: bytes per second of copies, FLOP per second of products."""
+    products = ", ".join(f"{precision} {rate / 1e12:.3g}" for precision, rate in rates.items())
+    return f"copies run at {bandwidth / 1e9:.0f} GB/s, matrix products at (TFLOP/s) {products}"
 
 
 def device_name(device: torch.device) -> str:
@@ -301,6 +332,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="64 is the paper's")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5, help="timed steps (rows of 25 on CUDA) in a round")
+    parser.add_argument(
+        "--seconds", type=float, default=3600.0, help="for all; what finds no time is left out"
+    )
     parser.add_argument("--variant", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -154,7 +154,7 @@ def turn(x_BHWC: torch.Tensor, augmentation: npt.NDArray[np.int64]) -> torch.Ten
     batch, size = x_BHWC.shape[:2]
     start = np.arange(batch, dtype=np.int64) * size * size * 3
     walk = _walk(start, np.full(batch, 3 * size), augmentation, size=size)
-    return gather(x_BHWC.reshape(-1), torch.from_numpy(walk).to(x_BHWC.device), size=size)
+    return gather(x_BHWC.reshape(-1), _sent(walk, x_BHWC.device), size=size)
 
 
 class PatchSampler:
@@ -220,7 +220,7 @@ class PatchSampler:
                 steps(self._packed.hr, drawn, patch_size=size, scale=scale),
             )
         )
-        lr_steps, hr_steps = torch.from_numpy(walks).to(self._device)
+        lr_steps, hr_steps = _sent(walks, self._device)
         return gather(self._flat[0], lr_steps, size=size), gather(self._flat[1], hr_steps, size=size * scale)
 
     def _travelling(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -248,6 +248,15 @@ class PatchSampler:
         plain = replace(drawn, augmentation=np.zeros_like(drawn.augmentation))
         lr_BHWC, hr_BHWC = self._cut(plain)
         return lr_BHWC.pin_memory(), hr_BHWC.pin_memory()
+
+
+def _sent(numbers: npt.NDArray[np.int64], device: torch.device) -> torch.Tensor:
+    """Return numbers on a device, without waiting for the work that it has still to do."""
+    tensor = torch.from_numpy(numbers)
+    if device.type != "cuda":
+        return tensor.to(device)
+    # The allocator of pinned memory keeps the buffer from reuse until the copy has been made.
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _to_float(x_BHWC: torch.Tensor) -> torch.Tensor:

@@ -75,8 +75,8 @@ def is_alive(process: int) -> bool:
 def caller() -> int:
     """Return the id of the process that waits for this one: its parent, past those that only pass on work.
 
-    These are shells that run one command (`sh -c`, by which DVC starts a stage); they live on when the program
-    that called them is gone.
+    These are shells that run one command (`sh -c`, by which DVC starts a stage); they live on when the
+    program that called them is gone.
     """
     process = os.getppid()
     while process > 1:

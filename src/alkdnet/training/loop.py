@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from alkdnet.config import Run, Train
 from alkdnet.data.patches import PackedImages
@@ -196,8 +197,9 @@ def _batch_loss(
 
 def _refuse_explosion(loss: float, iteration: int, file: CheckpointFile, model: nn.Module) -> None:
     """Stop before a state that cannot recover gets into a checkpoint."""
-    healthy = math.isfinite(loss) and loss < EXPLODED
-    if healthy and all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+    # One norm over all parameters: on a GPU every number that is looked at waits for the device.
+    size = get_total_norm([parameter.detach() for parameter in model.parameters()]).item()
+    if math.isfinite(loss) and loss < EXPLODED and math.isfinite(size):
         return
     good = f"the last good checkpoint is {file.path}" if file.path.exists() else "there is no checkpoint yet"
     raise UserError(

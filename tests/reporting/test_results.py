@@ -40,6 +40,19 @@ def test_rows_say_what_they_are(params: Params, tree: Paths) -> None:
     assert origin(runs["bicubic_x2"]) == "interpolation"
 
 
+def test_a_training_whose_folder_is_not_at_hand_is_shown_as_stated(params: Params, tree: Paths) -> None:
+    """Results are committed, models are not: a report can be made of what is committed."""
+    shutil.rmtree(tree.directory / "models")
+    results = read_results(params, tree)
+    assert origin(results.runs["alkdnet_x2"]) == "300 of 1,000,000 iterations, as stated"
+    assert "Measured, but the record of the training is not at hand" in results.missing[0]
+    assert not any("Not trained yet" in sentence for sentence in results.missing)
+    shutil.rmtree(tree.evaluation("alkdnet_x2"))
+    results = read_results(params, tree)
+    assert origin(results.runs["alkdnet_x2"]) == "not trained yet"
+    assert results.missing[0] == "Not trained yet (no `run.json`): `alkdnet_x2`."
+
+
 def test_removed_runs_are_ignored(params: Params, tree: Paths) -> None:
     stale = tree.evaluation("removed_x2")
     stale.mkdir()

@@ -93,7 +93,7 @@ def _facts(params: Params, results: Results) -> str:
     for name in params.names("test"):
         counts = {run.scores[name].images for run in results.runs.values() if name in run.scores}
         sets.append(f"{set_label(params, name)} ({f'{max(counts)} images' if counts else 'not measured'})")
-    done = [run for run in trained if run.record]
+    done = [run for run in trained if run.standing != "waiting"]
     evaluated = [run for run in results.runs.values() if run.scores]
     lines = [
         f"Runs: {len(params.runs)}, of them trained here: {len(done)}, measured: {len(evaluated)}",

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
@@ -53,7 +53,8 @@ class RunResults:
 
     `label` is its name in tables. `images` has the columns set, image, height, width, psnr, ssim, one row
     per image. `missing_sets` says by test set what could not be scored. `history` has HISTORY_COLUMNS.
-    `record` is run.json. What a stage did not leave is empty or None.
+    `record` is run.json. What a stage did not leave is empty or None. `stated_iterations` is for how long the
+    parameter file says that it is trained.
     """
 
     name: str
@@ -65,6 +66,12 @@ class RunResults:
     cost: Cost | None = None
     history: pd.DataFrame | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
+    stated_iterations: int | None = None
+
+    @property
+    def standing(self) -> Literal["done", "unrecorded", "waiting"]:
+        """Return how far a training is: `unrecorded` if it was evaluated, but its folder is not at hand."""
+        return "done" if self.record else "unrecorded" if self.scores else "waiting"
 
     def iterations(self) -> int | None:
         """Return how long it was trained here; None: not here, or not known."""
@@ -102,12 +109,14 @@ def read_results(params: Params, paths: Paths) -> Results:
 def _gaps(params: Params, runs: Mapping[str, RunResults]) -> list[str]:
     named = {name for names in _references(params.report) for name in names}
     # A folder of results without its folder of weights is whole: results are committed, weights are not.
+    trained = [run for run in runs.values() if run.run.kind == "trained"]
     waiting = [name for name, run in runs.items() if run.images is None]
     no_weights = [name for name in waiting if runs[name].run.kind == "released" and not runs[name].record]
     found = (
+        ("Not trained yet (no `run.json`)", [run.name for run in trained if run.standing == "waiting"]),
         (
-            "Not trained yet (no `run.json`)",
-            [name for name, run in runs.items() if run.run.kind == "trained" and not run.record],
+            "Measured, but the record of the training is not at hand: shown as the parameters state it",
+            [run.name for run in trained if run.standing == "unrecorded"],
         ),
         ("Not measured here, for the authors' weights were not at hand", no_weights),
         ("Not evaluated yet", [name for name in waiting if name not in no_weights]),
@@ -162,6 +171,7 @@ def _read_run(name: str, params: Params, paths: Paths, cost: Cost | None) -> Run
         cost=cost,
         history=history,
         record=record,
+        stated_iterations=params.train.iterations if run.kind == "trained" else None,
     )
 
 

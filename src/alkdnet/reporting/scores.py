@@ -27,12 +27,11 @@ def origin(run: RunResults) -> str:
         return "authors' weights"
     if run.run.kind == "interpolation":
         return "interpolation"
-    iterations = run.iterations()
-    if iterations is None:
+    if run.standing == "waiting":
         return "not trained yet"
-    if iterations == RECIPE.iterations:
-        return f"{iterations:,} iterations"
-    return f"{iterations:,} of {RECIPE.iterations:,} iterations"
+    iterations = run.iterations() or run.stated_iterations or 0
+    of = "" if iterations == RECIPE.iterations else f" of {RECIPE.iterations:,}"
+    return f"{iterations:,}{of} iterations{'' if run.record else ', as stated'}"
 
 
 def runs_frame(params: Params, results: Results) -> pd.DataFrame:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from alkdnet.config import Params
 from alkdnet.reporting.deviations import Deviation, stale_trainings, training_deviations
 from alkdnet.reporting.results import Results
-from alkdnet.reporting.scores import origin
 
 
 def standing(params: Params, results: Results) -> str:
@@ -21,7 +20,8 @@ def standing(params: Params, results: Results) -> str:
             )
         else:
             lines.append("Trained by the paper's recipe, on its images, for its number of iterations.")
-        waiting = [run.name for run in results.runs.values() if origin(run) == "not trained yet"]
+        trained = [run for run in results.runs.values() if run.run.kind == "trained"]
+        waiting = [run.name for run in trained if run.standing == "waiting"]
         if waiting:
             lines.append(f"{len(waiting)} of {kinds.count('trained')} runs are not trained yet.")
         if stale := stale_trainings(params, results):

@@ -15,6 +15,7 @@ from alkdnet.errors import UserError
 from alkdnet.evaluation.metrics import score
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.models.build import build
+from alkdnet.models.inference import Upscaler
 from alkdnet.models.released import import_released, read_released
 from benchmarks.plain import PlainALKDNet
 
@@ -216,6 +217,32 @@ IMAGES = {
 }
 
 
+def released_network(shared_dir: Path, name: str, scale: int) -> nn.Module:
+    network = "imdn" if name == "imdn" else "alkdnet"
+    model = build(network, scale, BSRN if name == "bsrn" else {})
+    (weights,) = (shared_dir / "mirror").rglob(FILES[name].format(scale))
+    import_released(weights, model, network=network)
+    return model
+
+
+def check_calibration(
+    shared_dir: Path, name: str, scale: int, test_set: str, upscale: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    """Compare the means over a test set with CALIBRATION, to 0.0005 dB and 0.00001."""
+    count, pattern = IMAGES[test_set]
+    scores = []
+    for path in sorted((shared_dir / "mirror").rglob(pattern)):
+        with Image.open(path) as image:
+            hr_HWC = crop_to_multiple(np.array(image.convert("RGB")), scale)
+        sr_HWC = upscale(downscale(hr_HWC, scale))
+        scores.append(score(sr_HWC, hr_HWC, scale=scale, protocol=Protocol()))
+    assert len(scores) == count
+    psnr, ssim = np.mean(scores, axis=0)
+    expected_psnr, expected_ssim = CALIBRATION[name, scale][test_set]
+    assert psnr == pytest.approx(expected_psnr, abs=0.0005)
+    assert ssim == pytest.approx(expected_ssim, abs=0.00001)
+
+
 @pytest.mark.data
 @pytest.mark.parametrize(
     "test_set",
@@ -227,23 +254,29 @@ IMAGES = {
 )
 @pytest.mark.parametrize(("name", "scale"), CALIBRATION)
 def test_released_weights_give_the_published_figures(shared_dir, name, scale, test_set):
-    mirror = shared_dir / "mirror"
-    network = "imdn" if name == "imdn" else "alkdnet"
-    model = build(network, scale, BSRN if name == "bsrn" else {}).to(memory_format=torch.channels_last)
-    (weights,) = mirror.rglob(FILES[name].format(scale))
-    import_released(weights, model, network=network)
-    count, pattern = IMAGES[test_set]
-    scores = []
-    for path in sorted(mirror.rglob(pattern)):
-        with Image.open(path) as image:
-            hr_HWC = crop_to_multiple(np.array(image.convert("RGB")), scale)
-        x_BCHW = torch.from_numpy(downscale(hr_HWC, scale)).permute(2, 0, 1)[None] / 255
+    """By the network's own forward pass."""
+    model = released_network(shared_dir, name, scale).to(memory_format=torch.channels_last)
+
+    def upscale(lr_HWC):
+        x_BCHW = torch.from_numpy(lr_HWC).permute(2, 0, 1)[None] / 255
         with torch.inference_mode():
             y_BCHW = (model(x_BCHW).clamp(0, 1) * 255).round().byte()
-        sr_HWC = y_BCHW[0].permute(1, 2, 0).numpy()
-        scores.append(score(sr_HWC, hr_HWC, scale=scale, protocol=Protocol()))
-    assert len(scores) == count
-    psnr, ssim = np.mean(scores, axis=0)
-    expected_psnr, expected_ssim = CALIBRATION[name, scale][test_set]
-    assert psnr == pytest.approx(expected_psnr, abs=0.0005)
-    assert ssim == pytest.approx(expected_ssim, abs=0.00001)
+        return y_BCHW[0].permute(1, 2, 0).numpy()
+
+    check_calibration(shared_dir, name, scale, test_set, upscale)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    "test_set",
+    [
+        "Set5",
+        pytest.param("Set14", marks=pytest.mark.slow),
+        pytest.param("BSD100", marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize(("name", "scale"), [("alkdnet", 2), ("alkdnet", 4), ("bsrn", 2), ("imdn", 4)])
+def test_the_default_inference_gives_the_published_figures(shared_dir, name, scale, test_set):
+    """By `Upscaler`, through which evaluation and every other inference go: FastALKDNet on a CPU."""
+    upscale = Upscaler(released_network(shared_dir, name, scale))
+    check_calibration(shared_dir, name, scale, test_set, upscale)

@@ -62,13 +62,14 @@ class FastALKDNet:
         x_1CHW = pad_to_minimum(x_1CHW, self._model.minimum_size)
         grid = Grid(x_1CHW.shape[2], x_1CHW.shape[3], pixels=self._strip_pixels, halo=self._halo)
         shallow = [y_PC for _, y_PC in self._shallow(grid.split(grid.strip(x_1CHW)), grid)]
-        sums = grid.filled(self._fusion_bias)
+        sums = _Sums(self._fusion_bias)
         strips: Iterable[Tensor] = shallow
         for block, weight_CC in zip(self._blocks, self._fusion_weights, strict=True):
-            strips = _summed(block(strips, grid), sums, weight_CC)
+            strips = sums.summed(block(strips, grid), weight_CC)
         for _ in strips:  # the last layer pulls the strips through all
             pass
-        fused = (y_PC for _, y_PC in self._fusion_refine((F.gelu(sum_PC) for sum_PC in sums), grid))
+        activated = (F.gelu(sum_PC) for sum_PC in _released(sums.strips))
+        fused = (y_PC for _, y_PC in self._fusion_refine(activated, grid))
         if self._model.has_fsrl:
             fused = (y_PC.add_(shallow_PC) for y_PC, shallow_PC in zip(fused, shallow, strict=True))
         return self._upscaled(fused, x_1CHW, grid)[:, :, :height, :width]
@@ -148,20 +149,20 @@ class _Block:
 
     def __call__(self, strips: Iterable[Tensor], grid: Grid) -> Iterator[Tensor]:
         inputs: list[Tensor] = []
-        sums = grid.filled(self._condense_bias)
+        sums = _Sums(self._condense_bias)
         *weights, last_weight_DC = self._condense_weights
         refined = _kept(strips, inputs)
         for distill, refine, weight_DC in zip(self._distill, self._refine, weights, strict=True):
-            refined = _distilled(refined, distill, sums, weight_DC)
+            refined = sums.distilled(refined, distill, weight_DC)
             refined = (F.gelu(y_PC.add_(x_PC)) for x_PC, y_PC in refine(refined, grid))
         last = (F.gelu(y_PD) for _, y_PD in self._distill_last(refined, grid))
-        for _ in _summed(last, sums, last_weight_DC):
+        for _ in sums.summed(last, last_weight_DC):
             pass
-        enhanced = self._esa(sums, grid)
+        enhanced = self._esa(sums.strips, grid)
         std_C, mean_C = moments(enhanced)
         weight_C = self._cca.excite((std_C + mean_C)[None, :, None, None]).flatten()
-        for x_PC in inputs:
-            y_PC = enhanced.pop(0).mul_(weight_C)
+        for x_PC, y_PC in zip(_released(inputs), _released(enhanced), strict=True):
+            y_PC *= weight_C
             yield (_normalised(self._norm, y_PC) if isinstance(self._norm, PixelNorm) else y_PC).add_(x_PC)
 
 
@@ -190,26 +191,50 @@ class _ESA:
         return strips
 
 
+class _Sums:
+    """The strips of a 1x1 convolution of a concatenation: a sum of products, a summand for each part.
+
+    A strip appears with its first summand, which must run ahead of the others.
+
+    Args:
+        bias_C: of the convolution.
+    """
+
+    def __init__(self, bias_C: Tensor) -> None:
+        self.strips: list[Tensor] = []
+        self._bias_C = bias_C
+
+    def summed(self, parts: Iterable[Tensor], weight_DC: Tensor) -> Iterator[Tensor]:
+        """Pass the strips PD of a part on; add their products with its weight."""
+        for index, part_PD in enumerate(parts):
+            self._add(index, part_PD, weight_DC)
+            yield part_PD
+
+    def distilled(
+        self, strips: Iterable[Tensor], distill: FusedLinear, weight_DC: Tensor
+    ) -> Iterator[Tensor]:
+        """Pass strips PC on; add the products of what is distilled from them."""
+        for index, strip_PC in enumerate(strips):
+            self._add(index, distill(strip_PC), weight_DC)
+            yield strip_PC
+
+    def _add(self, index: int, part_PD: Tensor, weight_DC: Tensor) -> None:
+        if index == len(self.strips):
+            self.strips.append(torch.addmm(self._bias_C, part_PD, weight_DC))
+        else:
+            self.strips[index].addmm_(part_PD, weight_DC)
+
+
+def _released(strips: list[Tensor]) -> Iterator[Tensor]:
+    """Yield strips from the first to the last without holding on to those that were yielded."""
+    while strips:
+        yield strips.pop(0)
+
+
 def _kept(strips: Iterable[Tensor], kept: list[Tensor]) -> Iterator[Tensor]:
     for strip_PC in strips:
         kept.append(strip_PC)
         yield strip_PC
-
-
-def _distilled(
-    strips: Iterable[Tensor], distill: FusedLinear, sums: list[Tensor], weight_DC: Tensor
-) -> Iterator[Tensor]:
-    """Pass strips on; add what is distilled from them, times its part of the condensing weight, to `sums`."""
-    for strip_PC, sum_PC in zip(strips, sums, strict=True):
-        sum_PC.addmm_(distill(strip_PC), weight_DC)
-        yield strip_PC
-
-
-def _summed(strips: Iterable[Tensor], sums: list[Tensor], weight_DC: Tensor) -> Iterator[Tensor]:
-    """Pass strips on; add their product with `weight_DC` to `sums`."""
-    for strip_PD, sum_PC in zip(strips, sums, strict=True):
-        sum_PC.addmm_(strip_PD, weight_DC)
-        yield strip_PD
 
 
 def _normalised(norm: PixelNorm, x_PC: Tensor) -> Tensor:

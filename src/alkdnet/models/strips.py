@@ -30,10 +30,6 @@ class Grid:
         """Return the strips of an image as views."""
         return [image_PC[start * self.width : end * self.width] for start, end in self.rows]
 
-    def filled(self, value_C: Tensor) -> list[Tensor]:
-        """Return new strips of which every pixel is `value_C`."""
-        return [value_C.repeat((end - start) * self.width, 1) for start, end in self.rows]
-
     def features(self, strip_PC: Tensor) -> Tensor:
         """Return a view of a strip (or of any rows of the image) as x_1CHW, channels-last."""
         return strip_PC.view(1, -1, self.width, strip_PC.shape[1]).permute(0, 3, 1, 2)

@@ -72,6 +72,18 @@ def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
         ({"train.precision": "half"}, "train.precision: 'half' (str) is none of float32, tf32, bfloat16"),
         ({"train.validation_set": "set6"}, "train.validation_set: set6 is no data set with `use: test`"),
         ({"downscale.scales": [2, 5]}, "downscale.scales[1]: 5 is above the greatest value 4"),
+        (
+            {"downscale.scales": [2, 2]},
+            "downscale.scales: [2, 2] must hold at least one scale, and each once",
+        ),
+        ({"downscale.scales": []}, "downscale.scales: [] must hold at least one scale"),
+        (
+            {"downscale.scales": [2, 4]},
+            "runs.bicubic_x3.scale: 3 is not among downscale.scales; there are: 2, 4",
+        ),
+        ({"train.beta2": 1.0}, "train.beta2: 1.0 must be below 1"),
+        ({"train.processes": 3}, "train.batch_size: 8 patches cannot be shared evenly by 3 processes"),
+        ({"train.precision": "tf32", "train.device": "cpu"}, "train.precision: tf32 needs a CUDA device"),
         ({"runs.alkdnet_x2.scale": 5}, "runs.alkdnet_x2.scale: 5 is above the greatest value 4"),
         ({"runs.alkdnet_x2.inputs": "patches/x3"}, "runs.alkdnet_x2.inputs: a trained run of scale 2"),
         ({"runs.alkdnet_x2.kind": "released"}, "runs.alkdnet_x2.inputs: patches/x2 names no weights"),
@@ -83,7 +95,10 @@ def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
         ),
         ({"datasets.embedded_train.source": "folder"}, "datasets.embedded_train.path: missing"),
         ({"features.field_size": 64}, "features.field_size: 64 is even"),
-        ({"features.maps_run": "alkdnet_x9"}, "features.maps_run: alkdnet_x9 is no run"),
+        (
+            {"features.maps_run": "alkdnet_x9"},
+            "features.maps_run: alkdnet_x9 is no run; there are: bicubic_x2",
+        ),
         ({"report.table1.baseline": "imdn_x2"}, "report.table1.baseline: imdn_x2 is not among its rows"),
     ],
 )

@@ -63,7 +63,12 @@ def _escaped(text: str) -> str:
 def _limits(known: Setting) -> str:
     limits = [
         f"{sign} {value:g}"
-        for sign, value in (("≥", known.minimum), (">", known.above), ("≤", known.maximum))
+        for sign, value in (
+            ("≥", known.minimum),
+            (">", known.above),
+            ("<", known.below),
+            ("≤", known.maximum),
+        )
         if value is not None
     ]
     return f" ({', '.join(limits)})" if limits else ""

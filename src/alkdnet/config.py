@@ -3,14 +3,14 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import yaml
 
 from alkdnet.errors import UserError
 from alkdnet.schema import parse, setting
 
-Option = int | float | bool | str | None
+Option: TypeAlias = int | float | bool | str | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,8 @@ class Train:
     )
     learning_rate: float = setting("Adam's step size at iteration 0", above=0)
     final_learning_rate: float = setting("its value at the end of the one cosine period", minimum=0)
-    beta1: float = setting("Adam's decay of the mean gradient", minimum=0, maximum=1)
-    beta2: float = setting("Adam's decay of the mean squared gradient", minimum=0, maximum=1)
+    beta1: float = setting("Adam's decay of the mean gradient", minimum=0, below=1)
+    beta2: float = setting("Adam's decay of the mean squared gradient", minimum=0, below=1)
     validation_set: str = setting("test set on which PSNR is followed during the training")
     validation_interval: int = setting("iterations from one validation to the next", minimum=1)
     log_interval: int = setting("iterations from one logged loss to the next", minimum=1)
@@ -225,6 +225,8 @@ def _contradictions(params: Params) -> list[str]:
     """Return what is impossible although every single value is of the right kind."""
     return [
         *_dataset_problems(params),
+        *_scale_problems(params.downscale.scales),
+        *_recipe_problems(params.train),
         *(problem for name, run in params.runs.items() for problem in _run_problems(params, name, run)),
         *_reference_problems(params),
     ]
@@ -240,8 +242,32 @@ def _dataset_problems(params: Params) -> list[str]:
     return problems
 
 
+def _scale_problems(scales: tuple[int, ...]) -> list[str]:
+    if not scales or len(set(scales)) < len(scales):
+        return [f"downscale.scales: {list(scales)} must hold at least one scale, and each once"]
+    return []
+
+
+def _recipe_problems(train: Train) -> list[str]:
+    problems = []
+    if train.batch_size % train.processes:
+        problems.append(
+            f"train.batch_size: {train.batch_size} patches cannot be shared evenly by "
+            f"{train.processes} processes (train.processes)"
+        )
+    if train.device == "cpu" and train.precision != "float32":
+        problems.append(f"train.precision: {train.precision} needs a CUDA device; with device cpu: float32")
+    return problems
+
+
 def _run_problems(params: Params, name: str, run: Run) -> list[str]:
     where = f"runs.{name}"
+    problems = []
+    if run.scale not in params.downscale.scales:
+        problems.append(
+            f"{where}.scale: {run.scale} is not among downscale.scales; there are: "
+            f"{', '.join(map(str, params.downscale.scales))}"
+        )
     if run.kind == "interpolation":
         expected = "checked/ok"
     elif run.kind == "trained":
@@ -251,16 +277,14 @@ def _run_problems(params: Params, name: str, run: Run) -> list[str]:
         stored = run.inputs.removeprefix("raw/weights/")
         if run.inputs == stored or stored not in weights:
             choices = ", ".join(f"raw/weights/{weight}" for weight in weights) or "none: add one to datasets"
-            return [f"{where}.inputs: {run.inputs} names no weights in datasets; there are: {choices}"]
-        return []
-    problems = []
+            problems.append(
+                f"{where}.inputs: {run.inputs} names no weights in datasets; there are: {choices}"
+            )
+        return problems
     if run.inputs != expected:
         problems.append(f"{where}.inputs: a {run.kind} run of scale {run.scale} is made from {expected}")
-    if run.kind == "trained":
-        if run.scale not in params.downscale.scales:
-            problems.append(f"{where}.scale: {run.scale} is not among downscale.scales")
-        if not params.names("train"):
-            problems.append(f"{where}: nothing to train on; add a data set with `use: train` to datasets")
+    if run.kind == "trained" and not params.names("train"):
+        problems.append(f"{where}: nothing to train on; add a data set with `use: train` to datasets")
     return problems
 
 
@@ -283,7 +307,9 @@ def _reference_problems(params: Params) -> list[str]:
             f"features.field_size: {params.features.field_size} is even; a centre needs an odd one"
         )
     if params.features.maps_run not in params.runs:
-        problems.append(f"features.maps_run: {params.features.maps_run} is no run")
+        problems.append(
+            f"features.maps_run: {params.features.maps_run} is no run; there are: {', '.join(params.runs)}"
+        )
     report = params.report
     for where, ablation in (
         ("report.table1", report.table1),

@@ -23,6 +23,7 @@ class Setting:
     doc: str
     minimum: float | None = None
     above: float | None = None
+    below: float | None = None
     maximum: float | None = None
 
 
@@ -32,10 +33,11 @@ def setting(
     default: Any = dataclasses.MISSING,
     minimum: float | None = None,
     above: float | None = None,
+    below: float | None = None,
     maximum: float | None = None,
 ) -> Any:
     """Declare a field: what it means, its default, and for numbers the values it may take."""
-    known = Setting(doc=doc, minimum=minimum, above=above, maximum=maximum)
+    known = Setting(doc=doc, minimum=minimum, above=above, below=below, maximum=maximum)
     return dataclasses.field(default=default, metadata={"setting": known})
 
 
@@ -124,6 +126,8 @@ def _within(value: float, where: str, problems: list[str], limits: Setting) -> f
         problems.append(f"{where}: {value} is below the least value {limits.minimum:g}")
     if limits.above is not None and value <= limits.above:
         problems.append(f"{where}: {value} must be above {limits.above:g}")
+    if limits.below is not None and value >= limits.below:
+        problems.append(f"{where}: {value} must be below {limits.below:g}")
     if limits.maximum is not None and value > limits.maximum:
         problems.append(f"{where}: {value} is above the greatest value {limits.maximum:g}")
     return value

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError
@@ -15,10 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import alkdnet.networks
+from alkdnet.config import Option
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path
-
-Option: TypeAlias = int | float | bool | str | None
 
 
 def network_names() -> list[str]:

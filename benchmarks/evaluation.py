@@ -1,6 +1,6 @@
 """Evaluation against a plain loop (forward pass, then SSIM, image by image), in one run.
 
-    PYTHONPATH=src python benchmarks/evaluation.py [--images FOLDER] [--scale 4] [--threads 2] [--rounds 3]
+    PYTHONPATH=src python -m benchmarks.evaluation [--images FOLDER] [--scale 4] [--threads 2] [--rounds 3]
 
 prints a Markdown table for docs/protocol.md. FOLDER holds original images (Set14, say); by default,
 photographs that come with scikit-image. The variants are run in turn and medians are taken, so that a busy

@@ -1,6 +1,6 @@
 """The forward pass on a CPU: the plain network, the module and the default of every inference, in one run.
 
-    PYTHONPATH=src python benchmarks/inference.py [--threads 2] [--rounds 5] [--profile]
+    PYTHONPATH=src python -m benchmarks.inference [--threads 2] [--rounds 5] [--profile]
 
 prints Markdown tables for docs/inference.md. Every variant has a process of its own, since what one does to
 the memory of the C library helps the next; they take turns, and medians are taken. A measurement during which

@@ -1,5 +1,9 @@
 import dataclasses
 import json
+import os
+import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +20,7 @@ from alkdnet.evaluation.benchmark import BenchmarkSet, Evaluation, evaluate
 from alkdnet.evaluation.metrics import ImageHWC, score
 from alkdnet.evaluation.protocol import Protocol
 
+ROOT = Path(__file__).resolve().parents[2]
 SCALE = 2
 MakeSet = Callable[..., BenchmarkSet]
 Photograph = Callable[..., ImageHWC]
@@ -179,3 +184,19 @@ def test_transparent_originals_are_laid_on_the_set_s_background(
     lr = downscale(crop_to_multiple(photograph(0), SCALE), SCALE)
     expected = score(bicubic(lr), crop_to_multiple(hr, SCALE), scale=SCALE, protocol=Protocol())
     assert tuple(run(white).images.loc[0, ["psnr", "ssim"]]) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["evaluation", "inference"])
+def test_a_measurement_starts_as_its_file_says(name: str) -> None:
+    text = (ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8")
+    found = re.search(r"^    PYTHONPATH=(\S+) python (.+?) \[", text, re.MULTILINE)
+    assert found is not None
+    path, arguments = found.groups()
+    subprocess.run(
+        [sys.executable, *arguments.split(), "--help"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path},
+        check=True,
+        capture_output=True,
+    )

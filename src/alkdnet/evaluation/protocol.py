@@ -8,7 +8,7 @@ from typing import Literal
 class Protocol:
     """How a super-resolved image is compared with its original.
 
-    The defaults give the paper's Table 4 to its last digit (docs/protocol.md has the measurements).
+    The defaults give ALKDNet's cells of Table 4 to their last digit (docs/protocol.md has the measurements).
 
     Attributes:
         channel: `y`: luma of BT.601 in studio range (16 to 235); `rgb`: the three colours together.

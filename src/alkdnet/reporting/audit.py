@@ -16,7 +16,7 @@ _INTRODUCTION = """\
 What follows does not hang on any training: it is computed from the numbers that the paper prints, by
 `alkdnet.reporting.audit`, and from counts of published code and weights where that is said. None of it
 contradicts the paper's conclusion that ALKDNet is the best of the compared networks at its size; the
-authors' released weights reproduce the ALKDNet row of Table 4 to its last digit.
+authors' released weights give ALKDNet's cells of Table 4 to their last digit wherever they were measured.
 """
 
 _UNCOMPUTED = """\

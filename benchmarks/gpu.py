@@ -1,164 +1,336 @@
 r"""Everything to do on a borrowed GPU, in one command, on a host that has only what the trainer needs.
 
-    PYTHONPATH=src python benchmarks/gpu.py --params study/params.yaml --runs alkdnet_x2,bsrn_x2 \
-        --photos photos --tests tests_hr --resume earlier --out out --minutes 9
+    PYTHONPATH=src python -m benchmarks.gpu --params study/params.yaml --runs alkdnet_x2,bsrn_x2 \
+        --photos .gpu/photos --tests .gpu/tests --resume .gpu/earlier --out out --minutes 9
 
-It names the device and times training steps against plain ones (benchmarks/train_step.py), makes and packs
-the LR images of the photographs, trains the runs in the given order, most worth first, until the time is
-over, and measures PSNR on the test sets. A run that the time cuts short leaves a checkpoint, which `--resume`
-of the next call continues; finished ones among the resumed are not trained again.
+It names the device, measures its copy bandwidth and matrix rates, times training steps against plain ones
+(benchmarks/train_step.py), makes and packs the LR images that the runs need, trains the runs in the given
+order, most worth first, until the time is over, and evaluates the finished ones. A run that the time cuts
+short leaves a checkpoint, which `--resume` of the next call continues; finished ones among the resumed are
+not trained again. What fails is logged and costs the others nothing.
 
-`--tests`: a folder with a folder of HR images for each test set, named as in the parameters; those that are
-not there are left out, but for the validation set. `--out` receives summary.md and at most 7 archives of at
-most 15 MiB: models (finished runs) and checkpoints, in the order of the runs; what no longer fits is named in
-the summary. `models/<run>` of an archive comes into the pipeline's folder, and then `dvc commit`.
+benchmarks/gpu_pack.py makes the folder that travels. `--tests`: a folder with a folder of HR images for each
+test set, named as in the parameters; those that are not there are left out, but for the validation set.
+`--out` receives at most 6 files of at most 15 MiB:
+
+    summary.md      device, rates, benchmark, what became of every run, mean PSNR and SSIM
+    results.tar     results/evaluation/<run>: PSNR and SSIM per image (with pandas and scikit-image)
+    runs-<n>.tar    models/<run> of finished runs and checkpoints, in the order of the runs; what no longer
+                    fits is named in the summary
+
+`models/<run>` comes into the pipeline's folder, and then `dvc commit`.
 """
 
 import argparse
 import dataclasses
+import importlib.util
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from alkdnet.config import Params, load_params
+from alkdnet.data.images import list_images
 from alkdnet.data.lr import downscale_folder
-from alkdnet.data.pairs import ImageHWC, read_pairs
+from alkdnet.data.pairs import read_pairs
 from alkdnet.data.patches import PackedImages, TrainingSet, pack
 from alkdnet.errors import UserError
+from alkdnet.evaluation.protocol import Protocol
+from alkdnet.files import read_json
 from alkdnet.models.build import build, load_weights
+from alkdnet.models.inference import Upscaler
+from alkdnet.training.device import arithmetic
 from alkdnet.training.interruption import Stopped
 from alkdnet.training.loop import train
 from alkdnet.training.monitor import NullMonitor
 from alkdnet.training.validation import validation_psnr
+from benchmarks.train_step import (
+    copy_bandwidth,
+    device_name,
+    matrix_rate,
+    precision_of,
+    rates_in_words,
+    variants,
+)
 
 logger = logging.getLogger("gpu")
 
-ARCHIVES, ARCHIVE_BYTES = 7, 15 * 2**20
+ARCHIVES, ARCHIVE_BYTES = 4, 15 * 2**20
 # What is left of the time when training must stop: evaluating and packing what there is.
 RESERVE_S = 45.0
-Pairs = list[tuple[ImageHWC, ImageHWC]]
+# The compiler's time before the first step on CUDA, generously.
+COMPILATION_S = 90.0
 
 
-def prepare(params: Params, photos: Path, tests: Path, work: Path) -> dict[tuple[str, int], Pairs]:
-    """Make LR images and packs of the photographs in `work`; return the test pairs by set and scale."""
-    scales, border = params.downscale.scales, params.downscale.border
+@dataclass
+class Visit:
+    """One call: what it works on, and what became of it."""
+
+    params: Params
+    runs: list[str]
+    photos: Path
+    tests: Path
+    work: Path
+    device: torch.device
+    deadline: float
+    """Of the training, by time.monotonic()."""
+    least_s: float
+    """Seconds of training that are worth a start."""
+    outcome: dict[str, str] = field(default_factory=dict)
+    """What became of each run, in words."""
+
+    def is_finished(self, run: str) -> bool:
+        """Return whether a run is trained, here or in an earlier visit."""
+        return (self.work / "models" / run / "run.json").is_file()
+
+    def is_unmeasured(self, run: str) -> bool:
+        """Return whether a run's weights are here and its results are not."""
+        return (self.work / "models" / run / "weights.safetensors").is_file() and not self.results(
+            run
+        ).is_dir()
+
+    def results(self, run: str) -> Path:
+        """Return the folder of a run's results."""
+        return self.work / "results" / "evaluation" / run
+
+    def test_sets(self) -> list[str]:
+        """Return the test sets that have travelled."""
+        return [name for name in self.params.names("test") if (self.tests / name).is_dir()]
+
+
+def prepare(visit: Visit) -> str:
+    """Make the LR images and packs of the scales that the runs still need; return the data in words."""
+    params, work = visit.params, visit.work
+    due = [run for run in visit.runs if not visit.is_finished(run) or visit.is_unmeasured(run)]
+    scales = sorted({params.runs[run].scale for run in due})
+    if not scales:
+        return "All runs were finished before."
+    if params.train.validation_set not in visit.test_sets():
+        raise UserError(f"{visit.tests / params.train.validation_set}: the validation set must travel")
+    border = params.downscale.border
+    for name in visit.test_sets():
+        alpha = params.datasets[name].alpha
+        downscale_folder(visit.tests / name, work / "lr" / name, scales, border=border, alpha=alpha)
     (name,) = params.names("train")
-    downscale_folder(photos, work / "lr" / name, scales, border=border)
-    pack([TrainingSet(name, photos, work / "lr" / name)], work / "patches", scales)
-    pairs = {}
-    for test in params.names("test"):
-        if (tests / test).is_dir():
-            downscale_folder(tests / test, work / "lr" / test, scales, border=border)
-            for scale in scales:
-                lr = work / "lr" / test / f"x{scale}"
-                pairs[test, scale] = read_pairs(tests / test, lr, scale=scale)
-    if params.train.validation_set not in {test for test, _ in pairs}:
-        raise UserError(f"{tests / params.train.validation_set}: the validation set must travel")
-    return pairs
+    alpha = params.datasets[name].alpha
+    downscale_folder(visit.photos, work / "lr" / name, scales, border=border, alpha=alpha)
+    pack([TrainingSet(name, visit.photos, work / "lr" / name, alpha)], work / "patches", scales)
+    digest = read_json(work / "patches" / "hr" / "index.json")["digest"]
+    return (
+        f"{params.train.iterations} iterations on {len(list_images(visit.photos))} photographs "
+        f"(digest {digest[:16]}: the same in all visits, or runs are not continued)."
+    )
 
 
-def train_until(
-    deadline: float, runs: list[str], params: Params, pairs: dict[tuple[str, int], Pairs], work: Path
-) -> dict[str, str]:
-    """Train the runs in order; return for each what became of it."""
-    outcome = {}
+def train_all(visit: Visit) -> None:
+    """Train the runs in order until the deadline, and note for each what became of it."""
     # The alarm may come just after the loop has given back its handler: it must not end this program.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    for name in runs:
-        if (work / "models" / name / "run.json").is_file():
-            outcome[name] = "finished before"
-            continue
-        left = deadline - time.monotonic()
-        if left <= 0:
-            outcome[name] = "not started"
-            continue
-        run = params.runs[name]
-        alarm = threading.Timer(left, os.kill, (os.getpid(), signal.SIGTERM))
-        started = time.monotonic()
-        alarm.start()
+    compiled = visit.params.train.compile and visit.device.type == "cuda"
+    needed_s = visit.least_s + (COMPILATION_S if compiled else 0.0)
+    for name in visit.runs:
+        left_s = visit.deadline - time.monotonic()
+        if visit.is_finished(name):
+            visit.outcome[name] = "finished before"
+        elif left_s < needed_s:
+            visit.outcome[name] = "not started"
+        else:
+            visit.outcome[name] = train_one(visit, name, left_s)
+        logger.info("%s: %s", name, visit.outcome[name])
+
+
+def train_one(visit: Visit, name: str, left_s: float) -> str:
+    """Train one run for `left_s` seconds at most; return what became of it."""
+    run, recipe, work = visit.params.runs[name], visit.params.train, visit.work
+    alarm = threading.Timer(left_s, os.kill, (os.getpid(), signal.SIGTERM))
+    started = time.monotonic()
+    alarm.start()
+    try:
+        train(
+            run=run,
+            recipe=recipe,
+            packed=PackedImages.open(work / "patches", run.scale),
+            validation=read_pairs(
+                visit.tests / recipe.validation_set,
+                work / "lr" / recipe.validation_set / f"x{run.scale}",
+                scale=run.scale,
+                alpha=visit.params.datasets[recipe.validation_set].alpha,
+            ),
+            output=work / "models" / name,
+            checkpoints=work / "checkpoints",
+            monitor=NullMonitor(),
+        )
+    except Stopped:
+        return f"stopped after {time.monotonic() - started:.0f} s, checkpoint left"
+    except Exception as error:  # out of memory, a compiler's error: the other runs are worth their time still
+        logger.exception("%s failed", name)
+        return f"failed: {_in_a_line(error)}"
+    finally:
+        alarm.cancel()
+        # The compiler takes the next run's step for another shape of this one, and gives up at the eighth.
+        torch.compiler.reset()
+        if visit.device.type == "cuda":
+            torch.cuda.empty_cache()
+    return f"finished in {time.monotonic() - started:.0f} s"
+
+
+def evaluate_all(visit: Visit, deadline: float) -> list[str]:
+    """Evaluate finished runs until the deadline; return the table of runs: outcome, mean PSNR and SSIM."""
+    tests = visit.test_sets()
+    lines = [f"| run | outcome | {' | '.join(tests)} |", "|" + "---|" * (2 + len(tests))]
+    for name in visit.runs:
+        means = dict.fromkeys(tests, "")
         try:
-            train(
-                run=run,
-                recipe=params.train,
-                packed=PackedImages.open(work / "patches", run.scale),
-                validation=pairs[params.train.validation_set, run.scale],
-                output=work / "models" / name,
-                checkpoints=work / "checkpoints",
-                monitor=NullMonitor(),
-            )
-            outcome[name] = f"finished in {time.monotonic() - started:.0f} s"
-        except Stopped:
-            outcome[name] = f"stopped after {time.monotonic() - started:.0f} s, checkpoint left"
-        except UserError as error:  # the other runs are worth their time still
-            outcome[name] = f"failed: {error}"
-        finally:
-            alarm.cancel()
-        logger.info("%s: %s", name, outcome[name])
-    return outcome
-
-
-def results(
-    outcome: dict[str, str],
-    params: Params,
-    pairs: dict[tuple[str, int], Pairs],
-    work: Path,
-    device: torch.device,
-) -> list[str]:
-    """Return the table of runs: what became of each, and the PSNR of the finished ones."""
-    tests = sorted({test for test, _ in pairs})
-    header = f"| run | outcome | {' | '.join(f'{test}, dB' for test in tests)} |"
-    lines = [header, "|" + "---|" * (2 + len(tests))]
-    for name, words in outcome.items():
-        run = params.runs[name]
-        values = [""] * len(tests)
-        weights = work / "models" / name / "weights.safetensors"
-        if weights.is_file():
-            model = build(run.network, run.scale, run.options)
-            load_weights(weights, model)
-            model.to(device).eval()
-            values = [
-                f"{validation_psnr(model, pairs[test, run.scale], scale=run.scale, device=device):.4f}"
-                for test in tests
-            ]
-        lines.append(f"| {name} | {words} | {' | '.join(values)} |")
+            if visit.is_unmeasured(name) and time.monotonic() < deadline:
+                means |= evaluate_one(visit, name)
+            elif visit.results(name).is_dir():
+                means |= _means(visit, name)
+        except Exception:
+            logger.exception("%s could not be evaluated", name)
+        lines.append(f"| {name} | {visit.outcome.get(name, '')} | {' | '.join(means.values())} |")
     return lines
 
 
-def pack_up(runs: list[str], work: Path, out: Path) -> list[str]:
+def evaluate_one(visit: Visit, name: str) -> dict[str, str]:
+    """Evaluate a run as the stage `evaluate` does; return the means by test set, in words."""
+    run, settings = visit.params.runs[name], visit.params.evaluate
+    model = build(run.network, run.scale, run.options)
+    load_weights(visit.work / "models" / name / "weights.safetensors", model)
+    with arithmetic(visit.device, "float32", threads=1):
+        if not all(importlib.util.find_spec(package) for package in ("pandas", "skimage")):
+            model.to(visit.device).eval()
+            means = {}
+            for test in visit.test_sets():
+                lr = visit.work / "lr" / test / f"x{run.scale}"
+                pairs = read_pairs(
+                    visit.tests / test, lr, scale=run.scale, alpha=visit.params.datasets[test].alpha
+                )
+                psnr = validation_psnr(model, pairs, scale=run.scale, device=visit.device)
+                means[test] = f"{psnr:.4f} dB"
+            return means
+        from alkdnet.evaluation.benchmark import BenchmarkSet, evaluate
+
+        result = evaluate(
+            Upscaler(model, device=visit.device, self_ensemble=settings.self_ensemble, tile=settings.tile),
+            [
+                BenchmarkSet(
+                    name=test,
+                    hr_folder=visit.tests / test,
+                    lr_folder=visit.work / "lr" / test / f"x{run.scale}",
+                    alpha=visit.params.datasets[test].alpha,
+                )
+                for test in visit.test_sets()
+            ],
+            scale=run.scale,
+            protocol=Protocol(
+                channel=settings.channel,
+                round_luma=settings.round_luma,
+                crop=settings.crop,
+                self_ensemble=settings.self_ensemble,
+            ),
+            workers=settings.threads if visit.device.type == "cpu" else 1,
+            description=name,
+        )
+    result.write(visit.results(name))
+    return _means(visit, name)
+
+
+def _means(visit: Visit, name: str) -> dict[str, str]:
+    sets = read_json(visit.results(name) / "sets.json")["sets"]
+    return {test: f"{means['psnr']:.4f} dB / {means['ssim']:.5f}" for test, means in sets.items()}
+
+
+def pack_up(runs: Sequence[str], work: Path, out: Path) -> list[str]:
     """Put models and checkpoints into archives in `out`, most worth first; return what did not fit."""
-    files = [path for run in runs for path in sorted((work / "models" / run).glob("*"))]
-    files += [path for run in runs for path in sorted((work / "checkpoints").glob(f"{run}-*.ckpt"))]
     groups: list[list[Path]] = [[]]
     left_out = []
-    for path in files:
-        if sum(each.stat().st_size for each in [*groups[-1], path]) > ARCHIVE_BYTES and groups[-1]:
-            if len(groups) == ARCHIVES:
-                left_out.append(str(path.relative_to(work)))
-                continue
-            groups.append([])
-        groups[-1].append(path)
+    for run in runs:
+        files = sorted((work / "models" / run).glob("*"))
+        for path in [*files, *sorted((work / "checkpoints").glob(f"{run}-*.ckpt"))]:
+            if sum(each.stat().st_size for each in [*groups[-1], path]) > ARCHIVE_BYTES and groups[-1]:
+                if len(groups) == ARCHIVES:
+                    left_out.append(str(path.relative_to(work)))
+                    continue
+                groups.append([])
+            groups[-1].append(path)
     for number, group in enumerate(groups):
-        with tarfile.open(out / f"runs-{number}.tar", "w") as archive:
-            for path in group:
-                archive.add(path, path.relative_to(work))
+        _archive(out / f"runs-{number}.tar", group, work)
     return left_out
 
 
-def step_table(device: torch.device, threads: int, arguments: argparse.Namespace) -> str:
-    """Return the table of benchmarks/train_step.py, run in a process of its own."""
+def _archive(target: Path, files: Sequence[Path], work: Path) -> None:
+    with tarfile.open(target, "w") as archive:
+        for path in files:
+            archive.add(path, path.relative_to(work))
+
+
+def step_table(device: torch.device, threads: int, seconds: float, arguments: argparse.Namespace) -> str:
+    """Return the table of benchmarks/train_step.py, run in processes of its own for so many seconds."""
     command = [sys.executable, "-m", "benchmarks.train_step", "--device", device.type, "--rounds", "1"]
     options = ["--threads", str(threads), "--batch", str(arguments.batch), "--steps", str(arguments.steps)]
-    finished = subprocess.run([*command, *options], stdout=subprocess.PIPE, text=True)
-    return finished.stdout if finished.returncode == 0 else "The benchmark failed; see the log.\n"
+    with subprocess.Popen(
+        [*command, *options, "--seconds", f"{seconds:.0f}"],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            # It keeps to its seconds itself, but for what it measures of the device.
+            shown, _ = process.communicate(timeout=seconds + 20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return "The benchmark took too long."
+    return shown if process.returncode == 0 else "The benchmark failed; see the log."
+
+
+def device_rates(device: torch.device) -> str:
+    """Return the device's measured limits in words."""
+    precisions = dict.fromkeys(precision_of(variant) for variant in variants(device.type))
+    rates = {precision: matrix_rate(device, precision) for precision in precisions}
+    return f"{rates_in_words(copy_bandwidth(device), rates)}."
+
+
+def _in_a_line(error: Exception) -> str:
+    """Return the error's kind and the beginning of its first line, fit for a cell of a table."""
+    first = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first[:200]}".replace("|", "/")
+
+
+class Summary:
+    """The lines of summary.md, on disk after every addition: a visit may end at any moment."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: list[str] = []
+
+    def add(self, *lines: str) -> None:
+        """Add lines, and an empty one behind them."""
+        self.lines += [*lines, ""]
+        self.path.write_text("\n".join(self.lines))
+
+
+def work_through(visit: Visit, summary: Summary, arguments: argparse.Namespace) -> None:
+    """Do all that the visit is for, but evaluating and packing up."""
+    summary.add(device_rates(visit.device))
+    for archive in sorted(arguments.resume.glob("*.tar")) if arguments.resume else []:
+        with tarfile.open(archive) as tar:
+            tar.extractall(visit.work, filter="data")
+    left_s = visit.deadline - time.monotonic()
+    if not arguments.no_benchmark and left_s > 0:
+        # Training keeps the larger half of the time.
+        summary.add(step_table(visit.device, visit.params.train.threads, left_s / 2 - 20, arguments))
+    summary.add(prepare(visit))
+    train_all(visit)
 
 
 def main() -> None:
@@ -170,15 +342,23 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True, help="folder of training photographs")
     parser.add_argument("--tests", type=Path, required=True, help="folder of folders of HR test images")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--resume", type=Path, help="the --out of an earlier call")
+    parser.add_argument(
+        "--resume", type=Path, help="the --out of an earlier call, or what gpu_pack made of it"
+    )
     parser.add_argument("--minutes", type=float, default=9.0, help="wall time for all of it")
+    parser.add_argument(
+        "--least", type=float, default=20.0, help="seconds of training that are worth a start"
+    )
     parser.add_argument("--iterations", type=int, help="another length of the schedule than the parameters'")
     parser.add_argument("--no-benchmark", action="store_true", help="training only")
     parser.add_argument("--batch", type=int, default=64, help="of the benchmark")
     parser.add_argument("--steps", type=int, default=5, help="of the benchmark")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    params = load_params(arguments.params)
+    try:
+        params = load_params(arguments.params)
+    except UserError as error:
+        sys.exit(f"error: {error}")
     if arguments.iterations is not None:
         recipe = dataclasses.replace(params.train, iterations=arguments.iterations)
         params = dataclasses.replace(params, train=recipe)
@@ -187,29 +367,41 @@ def main() -> None:
         sys.exit(f"error: {arguments.params} trains no {', '.join(unknown)}")
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "no GPU: a rehearsal on the CPU"
-    out, work = arguments.out, arguments.out / "work"
-    work.mkdir(parents=True, exist_ok=True)
-    summary = [f"# {name}", "", f"torch {torch.__version__}, {time.strftime('%Y-%m-%d', time.gmtime())}", ""]
-    if not arguments.no_benchmark:
-        summary += [step_table(device, params.train.threads, arguments), ""]
-        (out / "summary.md").write_text("\n".join(summary))
-    for archive in sorted(arguments.resume.glob("runs-*.tar")) if arguments.resume else []:
-        with tarfile.open(archive) as tar:
-            tar.extractall(work, filter="data")
-    try:
-        pairs = prepare(params, arguments.photos, arguments.tests, work)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    deadline = started + 60 * arguments.minutes - min(RESERVE_S, 6 * arguments.minutes)
-    outcome = train_until(deadline, runs, params, pairs, work)
-    summary += [f"{params.train.iterations} iterations, {len(list(arguments.photos.iterdir()))} files.", ""]
-    summary += results(outcome, params, pairs, work, device)
-    if left_out := pack_up(runs, work, out):
-        summary += ["", f"Did not fit: {', '.join(left_out)}"]
-    (out / "summary.md").write_text("\n".join(summary) + "\n")
-    shutil.rmtree(work)
-    print((out / "summary.md").read_text())
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    summary = Summary(arguments.out / "summary.md")
+    rehearsal = "" if device.type == "cuda" else ": a rehearsal without a GPU"
+    summary.add(f"# {device_name(device)}{rehearsal}")
+    summary.add(f"torch {torch.__version__}, {time.strftime('%Y-%m-%d', time.gmtime())}")
+    end = started + 60 * arguments.minutes
+    # Outside of --out, so that a visit that is killed carries no half work back.
+    with tempfile.TemporaryDirectory(prefix="gpu-") as work:
+        visit = Visit(
+            params=params,
+            runs=runs,
+            photos=arguments.photos,
+            tests=arguments.tests,
+            work=Path(work),
+            device=device,
+            deadline=end - min(RESERVE_S, 6 * arguments.minutes),
+            least_s=arguments.least,
+        )
+        broken = None
+        try:
+            work_through(visit, summary, arguments)
+        except Exception as error:
+            logger.exception("the visit broke off; what there is comes back")
+            broken = _in_a_line(error)
+            summary.add(f"Broken off: {broken}")
+        finally:
+            # First what cannot be had again: weights and checkpoints.
+            if left_out := pack_up(runs, visit.work, arguments.out):
+                summary.add(f"Did not fit: {', '.join(left_out)}")
+        summary.add(*evaluate_all(visit, end))
+        results = sorted(path for path in (visit.work / "results").rglob("*") if path.is_file())
+        _archive(arguments.out / "results.tar", results, visit.work)
+    print(summary.path.read_text())
+    if broken:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

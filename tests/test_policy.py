@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,31 @@ def test_importing_the_configuration_is_light() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "src"
     )
     assert shown.stdout.strip() == "set()"
+
+
+def test_the_readme_draws_the_stages_as_dvc_does() -> None:
+    dag = subprocess.run(
+        [sys.executable, "-m", "dvc", "dag", "--dot", "dvc.yaml"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    ).stdout
+    arrows = set(re.findall(r'"(\w+)(?:@\w+)?" -> "(\w+)(?:@\w+)?"', dag))
+    reached: dict[str, set[str]] = {}
+
+    def below(stage: str) -> set[str]:
+        if stage not in reached:
+            nearest = {target for source, target in arrows if source == stage}
+            reached[stage] = nearest.union(*map(below, nearest))
+        return reached[stage]
+
+    implied = {(a, b) for a, b in arrows for c in DVC if (a, c) in arrows and b in below(c)}
+    (drawing,) = re.findall(
+        r"```mermaid\nflowchart LR\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    )
+    chains = [line.strip().split(" --> ") for line in drawing.splitlines()]
+    assert {pair for chain in chains for pair in pairwise(chain)} == arrows - implied
 
 
 def test_every_command_in_the_readme_exists() -> None:

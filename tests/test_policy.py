@@ -214,9 +214,8 @@ def test_the_readme_draws_the_stages_as_dvc_does() -> None:
         return reached[stage]
 
     implied = {(a, b) for a, b in arrows for c in DVC if (a, c) in arrows and b in below(c)}
-    (drawing,) = re.findall(
-        r"```mermaid\nflowchart LR\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
-    )
+    readme = (ROOT / "README.md").read_text()
+    (drawing,) = re.findall(r"```mermaid\nflowchart LR\n(.*?)```", readme, re.DOTALL)
     chains = [line.strip().split(" --> ") for line in drawing.splitlines()]
     assert {pair for chain in chains for pair in pairwise(chain)} == arrows - implied
 
@@ -228,5 +227,13 @@ def test_every_command_in_the_readme_exists() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
     for script in re.findall(r"\bpython (?:-m )?([\w./]+\.py)", text):
         assert (ROOT / script).is_file(), script
+    for pipeline in re.findall(r"\b([\w/]*dvc\.yaml)", text):
+        assert (ROOT / pipeline).is_file(), pipeline
+    for file, key in re.findall(r"-S '?(?:([\w/]+\.yaml):)?([\w.]+)=", text):
+        value = yaml.safe_load((ROOT / (file or "params.yaml")).read_text())
+        for part in key.split("."):
+            value = value[part]
+    for command in re.findall(r"bin/alkdnet (\w+)", text):
+        assert re.search(rf"^def {command}\(", (ROOT / "src/alkdnet/cli.py").read_text(), re.MULTILINE)
     for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
         assert (ROOT / link).exists(), link

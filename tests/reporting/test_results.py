@@ -45,7 +45,7 @@ def test_a_training_whose_folder_is_not_at_hand_is_shown_as_stated(params: Param
     shutil.rmtree(tree.directory / "models")
     results = read_results(params, tree)
     assert origin(results.runs["alkdnet_x2"]) == "300 of 1,000,000 iterations, as stated"
-    assert "Measured, but the record of the training is not at hand" in results.missing[0]
+    assert "Measured, but with no record of the training at hand" in results.missing[0]
     assert not any("Not trained yet" in sentence for sentence in results.missing)
     shutil.rmtree(tree.evaluation("alkdnet_x2"))
     results = read_results(params, tree)

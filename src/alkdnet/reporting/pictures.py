@@ -121,7 +121,7 @@ def _curves(params: Params, results: Results) -> Picture | str:
         return ""
     runs = drawable(results.of(params.report.curves))
     if len(runs) < 2:
-        return "Training curves (Figure 6): fewer than two of `report.curves` were trained."
+        return "Training curves (Figure 6): of fewer than two of `report.curves` the history is at hand."
     return Picture(
         file="curves.png",
         title="Validation during the training (Figure 6)",

@@ -115,7 +115,7 @@ def _gaps(params: Params, runs: Mapping[str, RunResults]) -> list[str]:
     found = (
         ("Not trained yet (no `run.json`)", [run.name for run in trained if run.standing == "waiting"]),
         (
-            "Measured, but the record of the training is not at hand: shown as the parameters state it",
+            "Measured, but with no record of the training at hand (shown as the parameters state it)",
             [run.name for run in trained if run.standing == "unrecorded"],
         ),
         ("Not measured here, for the authors' weights were not at hand", no_weights),

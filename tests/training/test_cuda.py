@@ -1,0 +1,98 @@
+"""Training on a GPU: near the CPU's numbers, in every precision, compiled, resumed, without waiting.
+
+`python -m pytest -m gpu tests/training` runs these; it needs PyTorch, NumPy, PyYAML, safetensors and Pillow.
+"""
+
+import csv
+import dataclasses
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from alkdnet.config import Train
+from alkdnet.data.patches import PackedImages
+from alkdnet.data.sampler import PatchSampler
+from alkdnet.training.interruption import Stopped
+from tests.training.test_kills import Killer
+from tests.training.test_loop import GOLDEN
+from tests.training.trainer import RECIPE, RUN, train_small
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    # The host's PyTorch is its own, and so are its deprecations.
+    pytest.mark.filterwarnings("default"),
+]
+ON_CUDA = dataclasses.replace(RECIPE, device="cuda", log_interval=1)
+# float32 against the CPU's golden losses: ten times what a CPU with other instructions is allowed, since more
+# is summed in another order here, and atomically.
+FLOAT32 = 2e-4
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler() -> Iterator[None]:
+    yield
+    torch.compiler.reset()
+
+
+def _losses(output: Path) -> list[float]:
+    with (output / "history.csv").open(newline="") as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_float32_follows_the_golden_losses_of_the_cpu(patches: Path, tmp_path: Path, compiled: bool) -> None:
+    recipe = dataclasses.replace(ON_CUDA, compile=compiled)
+    assert _losses(train_small(patches, tmp_path, recipe=recipe)) == pytest.approx(GOLDEN, rel=FLOAT32)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_reduced_precision_lowers_the_loss_too(
+    patches: Path, tmp_path: Path, precision: str, compiled: bool
+) -> None:
+    recipe = dataclasses.replace(ON_CUDA, precision=precision, compile=compiled)  # type: ignore[arg-type]
+    losses = _losses(train_small(patches, tmp_path, recipe=recipe))
+    assert losses == pytest.approx(GOLDEN, rel=0.05)
+    assert losses[-1] < losses[0] / 2
+
+
+def test_stopped_and_continued(patches: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(Stopped):
+        train_small(patches, tmp_path, recipe=ON_CUDA, monitor=Killer(7, signal.SIGTERM))
+    caplog.set_level("INFO")
+    output = train_small(patches, tmp_path, recipe=ON_CUDA)
+    assert "continued after iteration 7" in caplog.text
+    assert _losses(output) == pytest.approx(GOLDEN, rel=FLOAT32)
+
+
+def test_a_checkpoint_of_the_cpu_is_continued(patches: Path, tmp_path: Path) -> None:
+    on_cpu: Train = dataclasses.replace(ON_CUDA, device="cpu")
+    with pytest.raises(Stopped):
+        train_small(patches, tmp_path, recipe=on_cpu, monitor=Killer(7, signal.SIGTERM))
+    assert _losses(train_small(patches, tmp_path, recipe=ON_CUDA)) == pytest.approx(GOLDEN, rel=FLOAT32)
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_batches_are_those_of_the_cpu_and_wait_for_nothing(patches: Path, resident: bool) -> None:
+    packed = PackedImages.open(patches, RUN.scale)
+
+    def sampler(device: str, resident: bool | None) -> PatchSampler:
+        return PatchSampler(
+            packed, seed=3, batch_size=8, patch_size=14, device=torch.device(device), resident=resident
+        )
+
+    on_cpu, on_cuda = sampler("cpu", None), sampler("cuda", resident)
+    on_cuda.batch(0)  # the first one may load kernels
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        batches = [on_cuda.batch(iteration) for iteration in range(1, 6)]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for iteration, pair in enumerate(batches, start=1):
+        for ours, expected in zip(pair, on_cpu.batch(iteration), strict=True):
+            assert torch.equal(ours.cpu(), expected)
+            assert ours.is_contiguous(memory_format=torch.channels_last)

@@ -1,6 +1,6 @@
 """What inference in tiles changes and saves: PSNR, pixels, time and memory against the whole image.
 
-    PYTHONPATH=src python benchmarks/tiling.py WEIGHTS IMAGES [IMAGES ...] --scale 4
+    PYTHONPATH=src python -m benchmarks.tiling WEIGHTS IMAGES [IMAGES ...] --scale 4
 
 prints Markdown tables for docs/inference.md. WEIGHTS is a file of trained weights (`alkdnet upscale` takes
 the same ones); IMAGES are originals, from which LR images are made, or folders of them.
@@ -15,11 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from alkdnet.data.images import list_images, read_rgb
 from alkdnet.data.resize import crop_to_multiple, downscale
 from alkdnet.evaluation.metrics import ImageHWC, psnr
 from alkdnet.evaluation.protocol import Protocol
+from alkdnet.models.blocks import CCA
 from alkdnet.models.inference import Upscaler
 from alkdnet.models.tiling import OVERLAP, Tiled
 from alkdnet.networks.alkdnet import ALKDNet
@@ -29,11 +31,12 @@ MEMORY_SIZES = ((180, 320), (540, 960), (1080, 1920))
 
 
 class TiledUpscaler(Upscaler):
-    """An upscaler whose overlap can be chosen."""
+    """An upscaler whose overlap can be chosen, and whether its tiles share the attentions' statistics."""
 
-    def __init__(self, whole: Upscaler, tile: int, overlap: int) -> None:
-        self._device = whole._device
-        self._forward = Tiled(whole._forward, tile=tile, overlap=overlap)
+    def __init__(self, model: nn.Module, *, tile: int, overlap: int, shared: bool) -> None:
+        super().__init__(model)
+        attentions = [module for module in model.modules() if isinstance(module, CCA)]
+        self._forward = Tiled(model, tile=tile, overlap=overlap, attentions=attentions if shared else [])
 
 
 def originals(paths: list[Path], largest: int) -> Iterator[tuple[str, ImageHWC]]:
@@ -49,30 +52,33 @@ def originals(paths: list[Path], largest: int) -> Iterator[tuple[str, ImageHWC]]
 def compare(arguments: argparse.Namespace) -> None:
     """Print how PSNR and pixels change for every tile and overlap."""
     scale = arguments.scale
-    whole = Upscaler(open_model(arguments.weights, scale))
-    variants = list(itertools.product(arguments.tiles, arguments.overlaps))
-    change: dict[tuple[int, int], list[float]] = {variant: [] for variant in variants}
-    pixels: dict[tuple[int, int], list[float]] = {variant: [] for variant in variants}
+    model = open_model(arguments.weights, scale)
+    whole = Upscaler(model)
+    variants = list(itertools.product(arguments.tiles, arguments.overlaps, (False, True)))
+    change: dict[tuple[int, int, bool], list[float]] = {variant: [] for variant in variants}
+    pixels: dict[tuple[int, int, bool], list[float]] = {variant: [] for variant in variants}
     for _, original_HWC in originals(arguments.images, arguments.largest):
         hr_HWC = crop_to_multiple(original_HWC, scale)
         lr_HWC = downscale(hr_HWC, scale)
         whole_HWC = whole(lr_HWC)
         reference = psnr(whole_HWC, hr_HWC, scale=scale, protocol=Protocol())
-        for tile, overlap in variants:
+        for tile, overlap, shared in variants:
             if max(lr_HWC.shape[:2]) <= tile - tile % 6:
                 continue
-            tiled_HWC = TiledUpscaler(whole, tile, overlap)(lr_HWC)
+            upscaler = TiledUpscaler(model, tile=tile, overlap=overlap, shared=shared)
+            tiled_HWC = upscaler(lr_HWC)
             tiled = psnr(tiled_HWC, hr_HWC, scale=scale, protocol=Protocol())
-            change[tile, overlap].append(tiled - reference)
-            pixels[tile, overlap].append(np.abs(tiled_HWC.astype(int) - whole_HWC).max())
-    print("| tile | overlap | images tiled | mean change | largest change | largest difference of a pixel |")
-    print("|---|---|---|---|---|---|")
-    for tile, overlap in variants:
-        found = np.array(change[tile, overlap])
+            change[tile, overlap, shared].append(tiled - reference)
+            pixels[tile, overlap, shared].append(np.abs(tiled_HWC.astype(int) - whole_HWC).max())
+    print("| tile | overlap | statistics | images | mean change | largest change | largest of a pixel |")
+    print("|---|---|---|---|---|---|---|")
+    for tile, overlap, shared in variants:
+        found = np.array(change[tile, overlap, shared])
         if len(found):
+            statistics = "image" if shared else "tile"
             print(
-                f"| {tile} | {overlap} | {len(found)} | {found.mean():+.4f} dB | "
-                f"{found[np.abs(found).argmax()]:+.4f} dB | {max(pixels[tile, overlap]):.0f} of 255 |"
+                f"| {tile} | {overlap} | {statistics} | {len(found)} | {found.mean():+.4f} dB | "
+                f"{found[np.abs(found).argmax()]:+.4f} dB | {max(pixels[tile, overlap, shared]):.0f} of 255 |"
             )
 
 
@@ -118,8 +124,8 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("images", type=Path, nargs="+")
     parser.add_argument("--scale", type=int, default=4)
-    parser.add_argument("--tiles", type=int, nargs="+", default=[48, 96, 192])
-    parser.add_argument("--overlaps", type=int, nargs="+", default=[0, 12, OVERLAP, 48])
+    parser.add_argument("--tiles", type=int, nargs="+", default=[96, 192])
+    parser.add_argument("--overlaps", type=int, nargs="+", default=[OVERLAP])
     parser.add_argument(
         "--largest", type=int, default=1200, help="side of the originals' middle that is taken"
     )

@@ -1,10 +1,12 @@
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from torch import Tensor
 
-from alkdnet.models.tiling import GRID, OVERLAP, Tiled
+from alkdnet.models.blocks import CCA
+from alkdnet.models.tiling import GRID, OVERLAP, Tiled, _cores
 
 
 def nearest(x_BCHW: Tensor) -> Tensor:
@@ -47,6 +49,41 @@ def test_blending_leaves_no_seam() -> None:
     assert y_W[0] == 0
     assert y_W[-1] == 1
     assert y_W.diff().abs().max() <= 1 / OVERLAP + 1e-6
+
+
+def test_channel_attentions_see_the_statistics_of_the_image() -> None:
+    """A network that is nothing but channel attentions becomes equal to the whole, one after another."""
+    torch.manual_seed(0)
+    attention = CCA(4, reduction=2)
+    x_BCHW = torch.rand(2, 4, 70, 131) * torch.linspace(0, 3, 131)
+    with torch.inference_mode():
+        whole_BCHW = attention(x_BCHW)
+        own_BCHW = Tiled(attention, tile=36)(x_BCHW)
+        shared_BCHW = Tiled(attention, tile=36, attentions=[attention])(x_BCHW)
+        assert (own_BCHW - whole_BCHW).abs().max() > 0.01
+        torch.testing.assert_close(shared_BCHW, whole_BCHW, atol=1e-6, rtol=0)
+        # The hook is silent outside.
+        assert torch.equal(attention(x_BCHW), whole_BCHW)
+
+
+def test_threads_do_not_share_their_statistics() -> None:
+    torch.manual_seed(0)
+    attention = CCA(4, reduction=2)
+    tiled = Tiled(attention, tile=36, attentions=[attention])
+    images = [torch.rand(1, 4, 60, 60) * (number + 1) for number in range(6)]
+    with ThreadPoolExecutor(3) as pool, torch.inference_mode():
+        alone = [tiled(x_BCHW) for x_BCHW in images]
+        for found, expected in zip(pool.map(tiled, images), alone, strict=True):
+            assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("size", [30, 61, 100])
+def test_cores_are_the_image_once(size: int) -> None:
+    spans = [(start, min(start + 36, size)) for start in range(0, max(size - 12, 1), 12)]
+    covered = [
+        x for (start, _), core in _cores(spans).items() for x in range(start + core.start, start + core.stop)
+    ]
+    assert covered == list(range(size))
 
 
 @pytest.mark.parametrize(("tile", "overlap", "message"), [(24, 24, "at least 30"), (96, 10, "multiple of 6")])

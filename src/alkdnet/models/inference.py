@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from alkdnet.evaluation.ensemble import SelfEnsemble
+from alkdnet.models.blocks import CCA
 from alkdnet.models.fast_alkdnet import FastALKDNet
 from alkdnet.models.tiling import Tiled
 from alkdnet.networks.alkdnet import ALKDNet
@@ -21,14 +22,14 @@ class Upscaler:
     """A network ready for inference, by the fastest way there is for it; several threads may call it at once.
 
     An ALKDNet of any options on a CPU runs through `FastALKDNet`, everything else through the network itself
-    in channels-last memory.
+    in channels-last memory, tiles too.
 
     Args:
         model: the network, in float32. It is copied: later changes have no effect, and it is not changed.
         device: where to compute.
         self_ensemble: average over the eight symmetries of the square; takes eight times as long.
         tile: side of tiles in LR pixels, for images too large for the memory; None: whole images. Tiles
-            change the result a little (docs/inference.md).
+            change the result a little and take twice as long and more (docs/inference.md).
     """
 
     def __init__(
@@ -40,9 +41,12 @@ class Upscaler:
         tile: int | None = None,
     ) -> None:
         self._device = torch.device(device)
-        self._forward = _fastest(model, self._device)
-        if tile is not None:
-            self._forward = Tiled(self._forward, tile=tile)
+        model = copy.deepcopy(model).eval().requires_grad_(False).to(self._device)
+        if tile is None:
+            self._forward = _fastest(model, self._device)
+        else:
+            attentions = [module for module in model.modules() if isinstance(module, CCA)]
+            self._forward = Tiled(_channels_last(model), tile=tile, attentions=attentions)
         if self_ensemble:
             self._forward = SelfEnsemble(self._forward)
 
@@ -67,10 +71,13 @@ class Upscaler:
 
 
 def _fastest(model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
-    model = copy.deepcopy(model).eval().requires_grad_(False).to(device)
     single = all(parameter.dtype == torch.float32 for parameter in model.parameters())
     if isinstance(model, ALKDNet) and device.type == "cpu" and single:
         return FastALKDNet(model)
+    return _channels_last(model)
+
+
+def _channels_last(model: nn.Module) -> Callable[[Tensor], Tensor]:
     for parameter in model.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

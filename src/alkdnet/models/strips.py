@@ -4,7 +4,7 @@ Shape letters: P pixels of a strip (its rows times W), C and D channels, H and W
 A strip is a contiguous matrix PC; the same memory is a channels-last image of one batch entry.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -77,23 +77,36 @@ class Grid:
 
 
 def moments(strips: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the (population) standard deviation and the mean of every channel over all strips, as C and C.
-
-    Squares are summed around each strip's own mean and then combined (Chan, Golub and LeVeque 1979): the
-    plain sum of squares would cancel in float32.
-    """
+    """Return the (population) standard deviation and the mean of every channel over all strips."""
     counts, means, squares = [], [], []
     for strip_PC in strips:
         mean_C = strip_PC.mean(0)
         counts.append(len(strip_PC))
         means.append(mean_C)
         squares.append((strip_PC - mean_C).square_().sum(0))
+    return pooled(counts, means, squares)
+
+
+def pooled(
+    counts: Sequence[int], means: Sequence[Tensor], squares: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return the (population) standard deviation and the mean of all parts of a whole, from those of each.
+
+    Squares are summed around each part's own mean and then combined (Chan, Golub and LeVeque 1979): the plain
+    sum of squares would cancel in float32.
+
+    Args:
+        counts: pixels of each part.
+        means: of each part, tensors of one shape.
+        squares: sums of the squared deviations from the part's mean, of the same shape.
+    """
     total = sum(counts)
-    share_S1 = torch.tensor(counts, dtype=torch.float32)[:, None] / total
-    means_SC = torch.stack(means)
-    mean_C = (share_S1 * means_SC).sum(0)
-    variance_C = torch.stack(squares).sum(0) / total + (share_S1 * (means_SC - mean_C).square()).sum(0)
-    return variance_C.sqrt(), mean_C
+    means_S = torch.stack(list(means))
+    share_S = torch.tensor(counts, dtype=torch.float32, device=means_S.device) / total
+    share_S = share_S.view(-1, *[1] * (means_S.ndim - 1))
+    mean = (share_S * means_S).sum(0)
+    variance = torch.stack(list(squares)).sum(0) / total + (share_S * (means_S - mean).square()).sum(0)
+    return variance.sqrt(), mean
 
 
 def keep_freed_memory() -> None:

@@ -1,36 +1,87 @@
 """Inference in overlapping tiles, for images whose features do not fit into memory.
 
-Tiles are not equal to the whole image: the channel attention takes its statistics from the tile, and the
-spatial attention lays its coarse grid over the tile. docs/inference.md says by how much on real images.
+Tiles are not equal to the whole image. What differs most is the channel attention, whose statistics are
+those of the tile; so a network with such attentions sees all tiles twice, the second time with the statistics
+of the image that the first sweep found. What remains (the spatial attention stretches its coarse grid over
+the tile) is below 0.01 dB: docs/inference.md.
 
-Shape letters: B batch, H and W the LR size, s the scale.
+Shape letters: B batch, C channels, H and W the LR size, s the scale.
 """
 
-from collections.abc import Callable
-from itertools import product
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise, product
 
 import torch
 from torch import Tensor
+
+from alkdnet.models.blocks import CCA
+from alkdnet.models.strips import pooled
 
 # ALKDNet's spatial attention works on a grid of every sixth pixel (a convolution of stride 2, a pool of
 # stride 3): tiles start at multiples of 6, so that the grid of a tile lies on that of its neighbours.
 GRID = 6
 OVERLAP = 24
 
+Span = tuple[int, int]
+
+
+@dataclass
+class _Sweep:
+    """One pass over the tiles of an image: what the channel attentions take, and what they meet.
+
+    `taken`: by attention, what its weights are computed from; empty in the first sweep, when every tile takes
+    its own. `counts`: the pixels of every tile's core. `means`, `squares`: by attention, those of every core.
+    """
+
+    taken: list[Tensor]
+    counts: list[int] = field(default_factory=list)
+    means: dict[int, list[Tensor]] = field(default_factory=dict)
+    squares: dict[int, list[Tensor]] = field(default_factory=dict)
+    core: tuple[slice, slice] = (slice(None), slice(None))
+
+    def meet(self, attention: int, x_BCHW: Tensor) -> None:
+        """Note the statistics of what an attention sees of a tile."""
+        core_BCHW = x_BCHW[..., self.core[0], self.core[1]]
+        mean_BC11 = core_BCHW.mean((2, 3), keepdim=True)
+        self.means.setdefault(attention, []).append(mean_BC11)
+        self.squares.setdefault(attention, []).append(
+            (core_BCHW - mean_BC11).square().sum((2, 3), keepdim=True)
+        )
+
+    def met(self) -> list[Tensor]:
+        """Return, by attention, deviation plus mean over the whole image."""
+        return [
+            torch.add(*pooled(self.counts, self.means[number], self.squares[number]))
+            for number in sorted(self.means)
+        ]
+
 
 class Tiled:
     """A network applied tile by tile; where tiles overlap, their outputs are blended linearly.
+
+    Several threads may call it at once.
 
     Args:
         network: (B, 3, H, W) -> (B, 3, Hs, Ws).
         tile: side of a tile in LR pixels; it is rounded down to a multiple of 6.
         overlap: LR pixels that neighbouring tiles share at least; a multiple of 6.
+        attentions: the network's channel attentions, whose statistics the tiles of an image shall share. They
+            get a hook, which does nothing when the network is called otherwise.
 
     Raises:
         ValueError: the tile is not larger than the overlap.
     """
 
-    def __init__(self, network: Callable[[Tensor], Tensor], *, tile: int, overlap: int = OVERLAP) -> None:
+    def __init__(
+        self,
+        network: Callable[[Tensor], Tensor],
+        *,
+        tile: int,
+        overlap: int = OVERLAP,
+        attentions: Sequence[CCA] = (),
+    ) -> None:
         if overlap % GRID:
             raise ValueError(f"overlap must be a multiple of {GRID}, not {overlap}")
         self._network = network
@@ -38,13 +89,21 @@ class Tiled:
         self._overlap = overlap
         if self._tile <= overlap:
             raise ValueError(f"a tile must be at least {overlap + GRID}, not {tile}")
+        self._has_attentions = bool(attentions)
+        self._of_thread = threading.local()
+        for number, attention in enumerate(attentions):
+            attention.register_forward_hook(self._attend(number))
 
     def __call__(self, x_BCHW: Tensor) -> Tensor:
         """Return the whole image's output."""
         rows, columns = (self._spans(size) for size in x_BCHW.shape[2:])
+        sweep = _Sweep([])
+        if self._has_attentions and len(rows) * len(columns) > 1:
+            for _ in self._outputs(x_BCHW, rows, columns, sweep):
+                pass
+            sweep = _Sweep(sweep.met())
         y_BCHW: Tensor | None = None
-        for (top, bottom), (left, right) in product(rows, columns):
-            out_BCHW = self._network(x_BCHW[:, :, top:bottom, left:right])
+        for (top, bottom), (left, right), out_BCHW in self._outputs(x_BCHW, rows, columns, sweep):
             s = out_BCHW.shape[2] // (bottom - top)
             if y_BCHW is None:
                 y_BCHW = out_BCHW.new_zeros(*out_BCHW.shape[:2], x_BCHW.shape[2] * s, x_BCHW.shape[3] * s)
@@ -54,7 +113,39 @@ class Tiled:
         assert y_BCHW is not None
         return y_BCHW
 
-    def _spans(self, size: int) -> list[tuple[int, int]]:
+    def _outputs(
+        self, x_BCHW: Tensor, rows: list[Span], columns: list[Span], sweep: _Sweep
+    ) -> Iterator[tuple[Span, Span, Tensor]]:
+        """Yield the rows, the columns and the output of every tile."""
+        cores = _cores(rows), _cores(columns)
+        for (top, bottom), (left, right) in product(rows, columns):
+            sweep.core = cores[0][top, bottom], cores[1][left, right]
+            height, width = (core.stop - core.start for core in sweep.core)
+            sweep.counts.append(height * width)
+            self._of_thread.sweep = sweep
+            try:
+                out_BCHW = self._network(x_BCHW[:, :, top:bottom, left:right])
+            finally:
+                self._of_thread.sweep = None
+            yield (top, bottom), (left, right), out_BCHW
+
+    def _attend(self, number: int) -> Callable[[CCA, tuple[Tensor], Tensor], Tensor | None]:
+        """Return the hook of an attention, which exchanges its output."""
+
+        def hook(attention: CCA, inputs: tuple[Tensor], output: Tensor) -> Tensor | None:
+            sweep: _Sweep | None = getattr(self._of_thread, "sweep", None)
+            if sweep is None:
+                return None
+            (x_BCHW,) = inputs
+            if not sweep.taken:
+                sweep.meet(number, x_BCHW)
+                return None
+            attended_BCHW: Tensor = x_BCHW * attention.excite(sweep.taken[number])
+            return attended_BCHW
+
+        return hook
+
+    def _spans(self, size: int) -> list[Span]:
         """Return start and end of the tiles along one side: as few as possible, spread evenly."""
         if size <= self._tile:
             return [(0, size)]
@@ -65,7 +156,20 @@ class Tiled:
         return [(start, min(start + self._tile, size)) for start in starts]
 
 
-def _weights(spans: list[tuple[int, int]], scale: int, overlap: int) -> dict[tuple[int, int], Tensor]:
+def _cores(spans: list[Span]) -> dict[Span, slice]:
+    """Return the part of every tile, counted from its start, that is nearer to it than to its neighbours.
+
+    The parts of all tiles are the whole image, once.
+    """
+    ends = [(end + start) // 2 for (_, end), (start, _) in pairwise(spans)]
+    borders = pairwise([spans[0][0], *ends, spans[-1][1]])
+    return {
+        span: slice(first - span[0], last - span[0])
+        for span, (first, last) in zip(spans, borders, strict=True)
+    }
+
+
+def _weights(spans: list[Span], scale: int, overlap: int) -> dict[Span, Tensor]:
     """Return the weights of every tile at its output pixels along one side; those of all tiles add up to one.
 
     They fall linearly towards the ends that lie inside the image.

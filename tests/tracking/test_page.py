@@ -58,24 +58,28 @@ def address(
     ) as server:
         assert server.stdout is not None
         try:
-            printed = next(line for line in server.stdout if "alkdnet-demo" in line)
+            printed = next(line for line in server.stdout if line.startswith("demo: "))
             yield printed.split()[-1]
         finally:
             server.terminate()
 
 
 def page(browser: str, address: str, folder: Path) -> str:
-    """Return the text of a page after its scripts have run."""
+    """Return the elements of a page after its scripts have run."""
     command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}"]
-    options = ["--window-size=2600,1000", "--virtual-time-budget=60000", "--dump-dom", address]
+    options = ["--window-size=2600,4000", "--virtual-time-budget=60000", "--dump-dom", address]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=240, check=True)
-    return re.sub(r"<[^>]+>", "\n", done.stdout)
+    return done.stdout
+
+
+def text(elements: str) -> str:
+    return re.sub(r"<[^>]+>", "\n", elements)
 
 
 def test_the_page_shows_the_runs_with_the_columns_to_compare(
     browser: str, address: str, tmp_path: Path, params: Params
 ) -> None:
-    seen = page(browser, address, tmp_path / "browser")
+    seen = text(page(browser, address, tmp_path / "browser"))
     for expected in (
         "small",
         "wide",
@@ -87,3 +91,26 @@ def test_the_page_shows_the_runs_with_the_columns_to_compare(
     ):
         assert expected in seen, f"{expected} is not on the page"
     assert params.report.title in seen
+
+
+def test_a_run_has_curves_tags_and_samples(
+    browser: str, address: str, tmp_path: Path, project: Path, params: Params, paths: Paths
+) -> None:
+    from mlflow import MlflowClient
+
+    folder = tmp_path / "browser"
+    charts = page(browser, f"{address}&compareRunsMode=CHART", folder)
+    for curve in ("loss", "learning_rate", "validation_psnr"):
+        assert f'title="{curve}"' in charts, f"no chart of {curve}"
+    experiment = re.search(r"experiments/(\d+)", address)
+    assert experiment is not None
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
+    (run,) = client.search_runs([experiment[1]], "tags.run = 'wide'")
+    own = f"{address.partition('/runs?')[0]}/runs/{run.info.run_id}"
+    seen = text(page(browser, own, folder))
+    for expected in ("weights_sha256", run.data.tags["weights_sha256"], "dvc_experiment", ": workspace"):
+        assert expected in seen, f"{expected} is not on the page of the run"
+    assert "alkdnet ×2 with channels 16" in seen
+    assert "embedded_train" in seen
+    sample = f"samples/{TEST_SET}_cat_x2/wide.png"
+    assert f'<img alt="{sample}"' in page(browser, f"{own}/artifacts/{sample}", folder)

@@ -9,8 +9,8 @@ from threading import BoundedSemaphore
 
 import pandas as pd
 
-from alkdnet.data.images import NOT_AVAILABLE, Alpha, list_images, read_rgb
-from alkdnet.data.resize import crop_to_multiple
+from alkdnet.data.images import NOT_AVAILABLE, Alpha, list_images
+from alkdnet.data.pairs import load_pair
 from alkdnet.errors import UserError
 from alkdnet.evaluation.metrics import ImageHWC, score
 from alkdnet.evaluation.protocol import Protocol
@@ -109,7 +109,7 @@ def evaluate(
 
     def measure(pair: _Pair) -> list[object] | str:
         try:
-            lr_HWC, hr_HWC = _read(pair, scale)
+            lr_HWC, hr_HWC = load_pair(pair.hr, pair.lr, scale=scale, alpha=pair.alpha)
             with turns:
                 sr_HWC = upscale(lr_HWC)
             psnr, ssim = score(sr_HWC, hr_HWC, scale=scale, protocol=protocol)
@@ -147,25 +147,12 @@ def read_pair(test_set: BenchmarkSet, image: str, scale: int) -> tuple[ImageHWC,
     for pair in pairs:
         if pair.image == image:
             try:
-                return _read(pair, scale)
+                return load_pair(pair.hr, pair.lr, scale=scale, alpha=pair.alpha)
             except UserError as error:
                 raise UserError(_reason(pair, error)) from error
     if pairs:
         raise UserError(f"{test_set.name} has no image of this name with an LR image")
     raise UserError(f"{test_set.name}: {'; '.join(problems)}")
-
-
-def _read(pair: _Pair, scale: int) -> tuple[ImageHWC, ImageHWC]:
-    """Return the LR image and the original, cropped to a multiple of the scale (protocol, point 1)."""
-    hr_HWC = read_rgb(pair.hr, alpha=pair.alpha)
-    lr_HWC = read_rgb(pair.lr)
-    height, width = hr_HWC.shape[0] // scale, hr_HWC.shape[1] // scale
-    if lr_HWC.shape[:2] != (height, width):
-        raise UserError(
-            f"the LR image has {lr_HWC.shape[1]}x{lr_HWC.shape[0]} pixels; at x{scale} the original asks for "
-            f"{width}x{height}"
-        )
-    return lr_HWC, crop_to_multiple(hr_HWC, scale)
 
 
 def _find_pairs(sets: Sequence[BenchmarkSet]) -> tuple[list[_Pair], dict[str, list[str]]]:

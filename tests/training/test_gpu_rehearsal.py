@@ -15,6 +15,7 @@ import yaml
 
 from alkdnet.config import load_params
 from alkdnet.data.images import list_images, read_rgb, write_png
+from alkdnet.models.build import build, save_weights
 from benchmarks import gpu, gpu_pack
 from tests.training.trainer import photograph
 
@@ -164,6 +165,22 @@ def test_what_travels_is_chosen_by_name_and_lossless(
     arguments.out = repository / "not-ignored"
     with pytest.raises(gpu_pack.UserError, match="git does not ignore it"):
         gpu_pack.assemble(arguments, repository)
+
+
+def test_without_scikit_image_there_is_psnr_alone(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    visit = _visit(data, runs=["alkdnet_x2"])
+    gpu.prepare(visit)
+    run = visit.params.runs["alkdnet_x2"]
+    weights = visit.work / "models" / "alkdnet_x2" / "weights.safetensors"
+    save_weights(weights, build(run.network, run.scale, run.options))
+    full = gpu.evaluate_one(visit, "alkdnet_x2")
+    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None if name == "skimage" else name)
+    alone = gpu.evaluate_one(visit, "alkdnet_x2")
+    assert list(alone) == list(full) == ["set5", "set14"]
+    for test in alone:
+        psnr, ssim = full[test].split(" dB / ")
+        assert 0 < float(ssim) < 1
+        assert float(alone[test].removesuffix(" dB")) == pytest.approx(float(psnr), abs=5e-4)
 
 
 @pytest.mark.slow

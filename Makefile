@@ -2,12 +2,11 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 PIPELINE ?= dvc.yaml
-N ?= 4
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-slow test-data lint bench ui mlflow-sync train-parallel clean-stale clean docs lock
+.PHONY: help repro test test-slow test-data test-gpu lint bench ui mlflow-sync train-parallel clean-stale clean docs lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -32,6 +31,9 @@ test-slow: $(BIN)/.installed ## the tests of the pipeline, the kills and the exp
 test-data: $(BIN)/.installed ## the tests against published files in ../shared
 	python -m pytest -n 2 -m 'data and not slow'
 
+test-gpu: $(BIN)/.installed ## the tests that need a CUDA device
+	python -m pytest -m gpu
+
 lint: $(BIN)/.installed ## formatting, style and types
 	ruff format --check .
 	ruff check .
@@ -46,8 +48,8 @@ ui: $(BIN)/.installed ## MLflow's page at http://127.0.0.1:5000, open at the run
 mlflow-sync: $(BIN)/.installed ## mirror the results of PIPELINE into MLflow
 	PYTHONPATH=src python tools/mlflow_sync.py $(dir $(PIPELINE))params.yaml
 
-train-parallel: $(BIN)/.installed ## N=4 runs of PIPELINE at once, one per GPU where there are GPUs
-	PYTHONPATH=src python tools/train_parallel.py --jobs $(N) --pipeline $(PIPELINE)
+train-parallel: $(BIN)/.installed ## the runs of PIPELINE side by side: one per GPU, without GPUs two; N=4: four
+	PYTHONPATH=src python tools/train_parallel.py $(if $(N),--jobs $(N)) --pipeline $(PIPELINE)
 
 clean-stale: $(BIN)/.installed ## remove what a stopped machine left behind; results and checkpoints stay
 	PYTHONPATH=src python tools/clean_stale.py

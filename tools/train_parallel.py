@@ -20,7 +20,8 @@ def main() -> int:
     parser.add_argument("--pipeline", type=Path, default=Path("dvc.yaml"), help="its dvc.yaml")
     parser.add_argument("runs", nargs="*", help="runs to train at once; without any, all")
     arguments = parser.parse_args()
-    pipeline = arguments.pipeline
+    # As DVC names stages: seen from here.
+    pipeline = Path(os.path.relpath(arguments.pipeline))
     stages = _dvc_lines("stage", "list", "--name-only", str(pipeline))
     targets = [_target(pipeline, name) for name in stages]
     trained = [target for target in targets if _run(target)]
@@ -31,15 +32,20 @@ def main() -> int:
     devices = _devices()
     jobs = arguments.jobs or len(devices) or 2
 
-    if _dvc("repro", *_before(pipeline, trained)):
+    before = _before(pipeline, trained)
+    # Without targets, DVC would reproduce the pipeline of this folder, whichever was asked for.
+    if before and _dvc("repro", *before):
         sys.exit("error: what the runs are made from failed; nothing was trained")
     failed = train_all(chosen, jobs=jobs, devices=devices)
     for target in failed:
         _say(f"{_run(target)} failed; it gets another try by itself")
     # By now everything trained is in dvc.lock; --keep-going does what does not hang on a run that failed.
     status = _dvc("repro", "--keep-going", str(pipeline))
-    if status and failed:
-        _say(f"error: failed: {', '.join(_run(target) for target in failed)} (their output is above)")
+    lost = [_run(target) for target in failed if _dvc("status", "--quiet", target)]
+    if status and lost:
+        _say(f"error: failed: {', '.join(lost)} (their output is above)")
+    elif status:
+        _say("error: every run is trained; what failed comes after them (its output is above)")
     return status
 
 

@@ -18,7 +18,7 @@ def toy(tmp_path: Path) -> Repository:
     (folder / "params.yaml").write_text(
         "runs:\n  a: {seconds: 1}\n  b: {seconds: 1}\n  c: {seconds: 1}\n  d: {seconds: 1}\n"
     )
-    (folder / ".gitignore").write_text("/data\n/models\n/results\n/report\n/log\n")
+    (folder / ".gitignore").write_text("/data\n/models\n/results\n/report\n/log\n/tried\n")
     repository.git("init", "--quiet")
     repository.dvc("init", "--quiet")
     repository.dvc("config", "core.analytics", "false")
@@ -30,9 +30,12 @@ TRAIN = """
 import os, pathlib, sys, time
 run, seconds = sys.argv[1], float(sys.argv[2])
 begin = time.time()
-time.sleep(seconds)
+time.sleep(max(seconds, 0))
 if seconds == 0:
     sys.exit("this run fails")
+if seconds < 0 and not os.path.exists("tried"):
+    open("tried", "w").close()
+    sys.exit("this run fails once")
 pathlib.Path("models").mkdir(exist_ok=True)
 pathlib.Path("models", run).write_text(run)
 with open("log", "a") as log:

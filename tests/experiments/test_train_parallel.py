@@ -60,3 +60,42 @@ def test_chosen_runs_only_are_trained_side_by_side(toy: Repository, repository: 
     assert "[a] " in output
     assert "[b] " not in output
     assert "up to date" in toy.dvc("status")
+
+
+def test_a_run_that_succeeds_in_the_end_is_not_named(toy: Repository, repository: Path) -> None:
+    text = (toy.root / "params.yaml").read_text().replace("b: {seconds: 1}", "b: {seconds: -1}")
+    (toy.root / "params.yaml").write_text(text)
+    text = (toy.root / "dvc.yaml").read_text().replace("cat results/* > report", "exit 1")
+    (toy.root / "dvc.yaml").write_text(text)
+    output = train_parallel(toy, repository, status=255)
+    assert "[b] this run fails once" in output
+    assert output.rstrip().splitlines()[-1].startswith("error: every run is trained")
+    assert {path.name for path in (toy.root / "results").iterdir()} == {"a", "b", "c", "d"}
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_pipeline_in_a_folder_of_its_own(toy: Repository, repository: Path, absolute: bool) -> None:
+    for name in ("dvc.yaml", "params.yaml", "train.py"):
+        (toy.root / "paper").mkdir(exist_ok=True)
+        (toy.root / "paper" / name).write_text((toy.root / name).read_text())
+    pipeline = toy.root / "paper" / "dvc.yaml" if absolute else "paper/dvc.yaml"
+    output = train_parallel(toy, repository, "-j", "2", "--pipeline", str(pipeline))
+    assert "[d] " in output
+    assert (toy.root / "paper" / "report").read_text() == "abcd"
+    assert "up to date" in toy.dvc("status", "paper/dvc.yaml")
+    # The one beside it was not asked for.
+    assert not (toy.root / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "tools/train_parallel.py --pipeline dvc.yaml"),
+        (["N=3", "PIPELINE=paper/dvc.yaml"], "tools/train_parallel.py --jobs 3 --pipeline paper/dvc.yaml"),
+    ],
+)
+def test_make_leaves_the_number_to_the_tool_unless_it_is_given(
+    repository: Path, arguments: list[str], expected: str
+) -> None:
+    output = Repository(repository).run("make", "--dry-run", "train-parallel", *arguments)
+    assert output.split()[-len(expected.split()) :] == expected.split()

@@ -275,6 +275,20 @@ def test_a_store_that_was_moved_is_refused(
     (copy / "mlflow.db").unlink()
 
 
+def test_a_folder_as_store_is_refused_in_one_line(
+    params: Params,
+    paths: Paths,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
+    assert sync_or_warn(params, paths, project) is None
+    (line,) = caplog.messages
+    assert "MLFLOW_TRACKING_URI is ./mlruns: give a server" in line
+    assert not (project / "mlruns").exists()
+
+
 def test_the_experiment_describes_itself_and_its_columns(tracked: Project) -> None:
     tracked.sync()
     experiment = tracked.client.get_experiment_by_name("alkdnet-demo")

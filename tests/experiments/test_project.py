@@ -3,6 +3,7 @@
 The tests of a module share the clone: each leaves its workspace as it was committed.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -12,8 +13,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from tests.experiments.repositories import Repository
 
@@ -104,11 +107,11 @@ def ran(output: str) -> set[str]:
     return {line.rpartition(":")[2] for line in lines}
 
 
-def tracked(project: Repository) -> "list[Run]":
-    """Return the runs in the project's MLflow store, without the parents."""
+def tracked(project: Repository, store: str = "mlflow.db") -> "list[Run]":
+    """Return the runs in an MLflow store of the project, without the parents."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{project.root}/mlflow.db")
+    client = MlflowClient(f"sqlite:///{project.root}/{store}")
     experiment = client.get_experiment_by_name("alkdnet-demo")
     assert experiment is not None
     return [run for run in client.search_runs([experiment.experiment_id]) if "run" in run.data.tags]
@@ -145,8 +148,8 @@ def test_changing_one_number_trains_one_run(project: Repository) -> None:
 
 def test_a_run_is_added_without_editing_a_file(project: Repository) -> None:
     row = "{kind: trained, network: imdn, scale: 2, inputs: patches/x2, seed: 0, blocks: 1, channels: 8}"
-    output = project.dvc("exp", "run", "-n", "mine", "-S", f"+runs.mine={row}")
-    assert {stage for stage in ran(output) if stage.startswith("train")} == {"train@mine"}
+    output = project.dvc("exp", "run", "-n", "mine", "-S", f"+runs.mine={row}", "evaluate@mine")
+    assert ran(output) == {"check", "train@mine", "evaluate@mine"}
     assert any(run.info.run_name == "mine" for run in tracked(project))
     restore(project)
     assert not (project.root / "demo/models/mine").exists()
@@ -159,53 +162,100 @@ def test_a_misspelt_key_is_refused_before_anything_runs(project: Repository) -> 
     assert (project.root / "demo/models/alkdnet_x2/weights.safetensors").is_file()
 
 
-def test_the_paper_pipeline_is_reached_from_the_root(project: Repository) -> None:
-    output = project.dvc(
-        *("exp", "run", "--temp", "-n", "paper7"),
-        *("-S", "paper/params.yaml:runs.alkdnet_x2.kernel_size=7", "paper/dvc.yaml:check"),
+def test_the_paper_pipeline_is_shortened_from_the_command_line(project: Repository, tmp_path: Path) -> None:
+    """With other data, fewer runs and few iterations, as docs/experiments.md shows it."""
+    generator = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for number in range(3):
+        pixels = generator.integers(0, 256, (96, 96, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.png")
+    sets = (
+        f"{{photos: {{use: train, source: folder, path: {tmp_path}/photos}},"
+        " embedded_test: {use: test, source: embedded_test}}"
     )
-    assert ran(output) == {"check"}
+    row = "{kind: trained, network: alkdnet, scale: 2, inputs: patches/x2, blocks: 1, channels: 8}"
+    crop = "{set: embedded_test, image: chelsea, scale: 2, top: 8, left: 8, height: 80, width: 120}"
+    changes = [
+        *("~datasets", f"+datasets={sets}"),
+        *("~runs", f"+runs={{alkdnet_x2: {row}, other_x2: {row}}}"),
+        "downscale.scales=[2]",
+        "train.validation_set=embedded_test",
+        *("train.iterations=20", "train.batch_size=2", "train.patch_size=12"),
+        *("features.maps_set=embedded_test", "features.maps_image=chelsea"),
+        # A list must not become empty: what DVC writes then is no YAML.
+        f"features.crops=[{crop}]",
+    ]
+
+    options = [word for change in changes for word in ("-S", f"paper/params.yaml:{change}")]
+    stages = ran(project.dvc("exp", "run", "--temp", "-n", "short", *options, "paper/dvc.yaml"))
+    assert {stage for stage in stages if stage.startswith(("train", "evaluate"))} == {
+        f"{stage}@{run}" for stage in ("train", "evaluate") for run in ("alkdnet_x2", "other_x2")
+    }
+    assert {"download@photos", "download@embedded_test", "features", "report"} < stages
     assert project.git("status", "--porcelain") == ""
+    project.dvc("exp", "apply", "short", status=None)
+    scores = json.loads((project.root / "paper/results/metrics.json").read_text())
+    assert scores["alkdnet_x2"]["embedded_test"]["psnr"] > 0
+    # From there on, one change is one run, as ever.
+    evaluations = [f"paper/dvc.yaml:evaluate@{run}" for run in ("alkdnet_x2", "other_x2")]
+    change = "paper/params.yaml:+runs.alkdnet_x2.kernel_size=5"
+    stages = ran(project.dvc("exp", "run", "-n", "short5", "-S", change, *evaluations))
+    assert stages == {"check", "train@alkdnet_x2", "evaluate@alkdnet_x2"}
 
 
 def test_a_temporary_experiment_leaves_the_workspace_and_keeps_its_run(project: Repository) -> None:
     before = (project.root / "demo/models/other_x2/weights.safetensors").read_bytes()
-    output = project.dvc("exp", "run", "--temp", "-n", "temp5", "-S", "runs.other_x2.kernel_size=5")
+    # Its code is that of the workspace when it was started, committed or not.
+    with (project.root / "src/alkdnet/training/schedule.py").open("a") as code:
+        code.write('\nprint("as on disk")\n')
+    output = project.dvc(
+        *("exp", "run", "--temp", "-n", "temp5"),
+        *("-S", "runs.other_x2.kernel_size=5", "evaluate@other_x2"),
+    )
     assert "train@other_x2" in ran(output)
+    assert "as on disk" in output
     assert (project.root / "demo/models/other_x2/weights.safetensors").read_bytes() == before
-    assert project.git("status", "--porcelain") == ""
+    assert project.git("status", "--porcelain") == " M src/alkdnet/training/schedule.py\n"
     (run,) = [run for run in tracked(project) if run.data.tags["dvc_experiment"] == "temp5"]
     assert run.data.params["kernel_size"] == "5"
     artifacts = project.root / "mlartifacts" / run.info.run_id / "artifacts"
     assert (artifacts / "weights.safetensors").is_file()
     # It applies, and then complains of the pipelines that never ran.
+    restore(project)
     project.dvc("exp", "apply", "temp5", status=None)
     assert (project.root / "demo/models/other_x2/weights.safetensors").read_bytes() != before
-    assert not ran(project.dvc("repro"))
+    assert not ran(project.dvc("repro", "evaluate@other_x2"))
     # What the experiment trained is known already: its own run, now in the workspace.
     assert "up to date" in project.run(sys.executable, "tools/mlflow_sync.py", env={"PYTHONPATH": "src"})
 
 
 def test_a_sweep_of_four_in_the_queue_on_a_machine_without_a_store(project: Repository) -> None:
-    store, before = project.root / "mlflow.db", project.root / "mlflow.db.before"
-    store.rename(before)
     rates = "train.learning_rate=1e-2,3e-3,1e-3,3e-4"
+    # An experiment runs the code that was there when it was queued.
+    code = project.root / "src/alkdnet/training/schedule.py"
+    committed = code.read_text()
+    code.write_text(committed + '\nprint("as it was queued")\n')
     project.dvc("exp", "run", "--queue", "-n", "rate", "-S", rates, "train@alkdnet_x2")
-    project.dvc("queue", "start", "-j", "4")
-    deadline = time.monotonic() + 280
+    code.write_text(committed + '\nprint("as it is now")\n')
+    # The project has a store from the other tests: the workers are to use another.
+    store = "mlflow.db.sweep"
+    project.dvc("queue", "start", "-j", "4", env={"MLFLOW_TRACKING_URI": f"sqlite:///{store}"})
+    deadline = time.monotonic() + 400
     while "Running" in (status := project.dvc("queue", "status")) or "Queued" in status:
         assert time.monotonic() < deadline, status
         time.sleep(2)
     assert status.count("Success") == 4, status
-    runs = tracked(project)
+    log = project.dvc("queue", "logs", "rate-1")
+    assert ("as it was queued" in log, "as it is now" in log) == (True, False)
+    runs = tracked(project, store)
     assert {run.data.tags["dvc_experiment"] for run in runs} == {f"rate-{i}" for i in range(1, 5)}
     assert len({run.data.params["train.learning_rate"] for run in runs}) == 4
     assert {run.info.status for run in runs} == {"FINISHED"}
     project.dvc("queue", "stop")
     # The experiments' runs are in the cache: the workspace takes them over without training.
+    restore(project)
     project.dvc("exp", "apply", "rate-1", status=None)
     assert not ran(project.dvc("repro", "train@alkdnet_x2"))
-    before.replace(store)
 
 
 def test_a_killed_experiment_resumes_as_the_same_run(project: Repository) -> None:

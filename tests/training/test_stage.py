@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from alkdnet.training.distributed import TORCHRUN_ENVIRONMENT
 from alkdnet.training.interruption import is_alive
 from tests.training.trainer import make_pipeline
 
@@ -43,12 +44,21 @@ def test_trains_with_torch_numpy_pyyaml_safetensors_and_pillow_alone(tmp_path: P
 @pytest.mark.slow
 def test_torchrun_by_hand_as_the_documentation_has_it(tmp_path: Path) -> None:
     script = make_pipeline(tmp_path)
-    torchrun = ["-m", "torch.distributed.run", "--nnodes", "1", "--nproc-per-node", "2"]
+    torchrun = [
+        "-m",
+        "torch.distributed.run",
+        "--nnodes",
+        "1",
+        "--nproc-per-node",
+        "2",
+        "--max-restarts",
+        "3",
+    ]
     rendezvous = ["--rdzv-backend", "c10d", "--rdzv-id", "run", "--rdzv-endpoint", "localhost:0"]
     done = subprocess.run(
         [sys.executable, *torchrun, *rendezvous, "--", *script],
         cwd=tmp_path,
-        env=_environment(),
+        env={**_environment(), **TORCHRUN_ENVIRONMENT},
         capture_output=True,
         text=True,
     )

@@ -48,8 +48,8 @@ from alkdnet.errors import UserError
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.files import read_json
 from alkdnet.models.build import build, load_weights
+from alkdnet.models.device import arithmetic
 from alkdnet.models.inference import Upscaler
-from alkdnet.training.device import arithmetic
 from alkdnet.training.interruption import Stopped
 from alkdnet.training.loop import train
 from alkdnet.training.monitor import NullMonitor

@@ -31,7 +31,7 @@ from alkdnet.data.lr import downscale_folder
 from alkdnet.data.patches import PackedImages, TrainingSet, pack
 from alkdnet.models.build import build
 from alkdnet.models.complexity import count
-from alkdnet.training.device import arithmetic
+from alkdnet.models.device import arithmetic
 from alkdnet.training.loop import train
 from alkdnet.training.monitor import NullMonitor
 from benchmarks.plain import PlainALKDNet

@@ -8,8 +8,8 @@ from alkdnet.evaluation.features import write_features
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.evaluation.sets import benchmark_set
 from alkdnet.models.build import build, load_weights
+from alkdnet.models.device import arithmetic, choose_device
 from alkdnet.models.inference import Upscaler
-from alkdnet.training.device import arithmetic, choose_device
 
 
 def features(stage: Stage) -> None:

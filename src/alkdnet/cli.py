@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,14 @@ Mirror = Annotated[
     ),
 ]
 _ROOT = Path("data")
+
+
+class Device(StrEnum):
+    """The choices of `--device`."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
 
 
 @app.callback()
@@ -103,6 +112,9 @@ def upscale(
         int | None,
         typer.Option(min=32, help="Side of tiles in pixels, for images that do not fit into memory."),
     ] = None,
+    device: Annotated[
+        Device, typer.Option(help="Where to compute; auto takes a CUDA device when there is one.")
+    ] = Device.AUTO,
     root: Root = _ROOT,
     mirror: Mirror = None,
 ) -> None:
@@ -111,11 +123,16 @@ def upscale(
         raise UserError("give --weights or --released, not both")
     path = _released_weights(scale, root, mirror) if released else weights or _own_weights(scale)
 
+    import torch
+
+    from alkdnet.models.device import arithmetic, choose_device
     from alkdnet.models.inference import Upscaler
     from alkdnet.upscaling import open_model, upscale_file
 
-    network = Upscaler(open_model(path, scale), tile=tile)
-    height, width = upscale_file(source, target, network, scale=scale)
+    chosen = choose_device(device.value)
+    network = Upscaler(open_model(path, scale), device=chosen, tile=tile)
+    with arithmetic(chosen, "float32", threads=torch.get_num_threads()):
+        height, width = upscale_file(source, target, network, scale=scale)
     typer.echo(f"{target}: {width}x{height}, with {path}")
 
 

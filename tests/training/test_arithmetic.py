@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from alkdnet.data import sampler
 from alkdnet.data.patches import PackedImages
 from alkdnet.errors import UserError
+from alkdnet.models.device import arithmetic
 from alkdnet.training.checkpoint import CheckpointFile
-from alkdnet.training.device import arithmetic
 from alkdnet.training.loop import _refuse_explosion
 from alkdnet.training.validation import validation_psnr
 from benchmarks import train_step

@@ -21,16 +21,17 @@ from alkdnet.data.patches import PackedImages
 from alkdnet.data.sampler import PatchSampler
 from alkdnet.errors import UserError
 from alkdnet.models.build import build
+from alkdnet.models.device import arithmetic, choose_device
 from alkdnet.progress import Progress
 from alkdnet.training.checkpoint import CheckpointFile, State
 from alkdnet.training.cpu import FastKernels, keep_freed_memory
-from alkdnet.training.device import arithmetic, choose_device, keep_tail_in_float32
 from alkdnet.training.distributed import Group, process_group
 from alkdnet.training.history import Row
 from alkdnet.training.identity import run_identity
 from alkdnet.training.interruption import Stopped, stop_requests
 from alkdnet.training.monitor import Monitor
 from alkdnet.training.outputs import write_outputs
+from alkdnet.training.precision import keep_tail_in_float32
 from alkdnet.training.schedule import learning_rate
 from alkdnet.training.validation import validation_psnr
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from alkdnet.evaluation.metrics import psnr
 from alkdnet.evaluation.protocol import Protocol
-from alkdnet.training.device import arithmetic
+from alkdnet.models.device import arithmetic
 
 ImageHWC = NDArray[np.uint8]
 

@@ -1,12 +1,10 @@
-"""Where and with which arithmetic a model is trained."""
+"""Where and with which arithmetic a network computes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
 
 from alkdnet.errors import UserError
 
@@ -20,7 +18,7 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
         UserError: CUDA is wanted and there is none.
     """
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise UserError("train.device: cuda, but PyTorch finds no CUDA device here; use auto or cpu")
+        raise UserError("device: cuda is wanted, but PyTorch finds no CUDA device here; use auto or cpu")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
@@ -32,7 +30,7 @@ def arithmetic(device: torch.device, precision: Precision, *, threads: int) -> I
         UserError: a reduced precision is wanted on the CPU.
     """
     if device.type == "cpu" and precision != "float32":
-        raise UserError(f"train.precision: {precision} needs a CUDA device; on the CPU use float32")
+        raise UserError(f"precision: {precision} needs a CUDA device; on the CPU use float32")
     matmul, convolution, before = (
         torch.get_float32_matmul_precision(),
         torch.backends.cudnn.allow_tf32,
@@ -48,20 +46,3 @@ def arithmetic(device: torch.device, precision: Precision, *, threads: int) -> I
         torch.backends.cudnn.allow_tf32 = convolution
         torch.set_float32_matmul_precision(matmul)
         torch.set_num_threads(before)
-
-
-def keep_tail_in_float32(model: nn.Module, device_type: str) -> None:
-    """Take the model's last convolution, its attribute `tail`, out of automatic mixed precision.
-
-    Eight mantissa bits cannot tell neighbouring pixel values apart, so the image itself is made in float32.
-    Only the forward call changes; names and values of the parameters stay.
-    """
-    tail = getattr(model, "tail", None)
-    if isinstance(tail, nn.Module):
-        tail.forward = partial(_in_float32, type(tail).forward, tail, device_type)
-
-
-def _in_float32(forward, module: nn.Module, device_type: str, x_BCHW: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-    with torch.autocast(device_type, enabled=False):
-        y_BCHW: Tensor = forward(module, x_BCHW.float())
-    return y_BCHW

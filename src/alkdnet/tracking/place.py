@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alkdnet.errors import UserError
+from alkdnet.training import interruption
 
 SQLITE = "sqlite:///"
 WORKSPACE = "workspace"
@@ -114,25 +115,14 @@ def _started(number: int) -> str:
     Process numbers are used again; together with the clock tick of the start (field 22 of stat, counted
     behind the name, which may hold blanks) and the boot they are unique.
     """
+    if not interruption.is_alive(number):
+        return ""
     try:
         stat = Path(f"/proc/{number}/stat").read_text()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return _started_without_proc(number)
-    state, *fields = stat.rpartition(")")[2].split()
-    return "" if state in "ZX" else f"{fields[18]}@{boot[:8]}"
-
-
-def _started_without_proc(number: int) -> str:
-    if Path("/proc/self").exists():
-        return ""
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return ""
-    except PermissionError:
-        pass
-    return "unknown"
+    except OSError:  # no /proc on this system
+        return "unknown"
+    return f"{stat.rpartition(')')[2].split()[19]}@{boot[:8]}"
 
 
 def _revision(code: Path) -> str:

@@ -7,11 +7,12 @@ from alkdnet.paths import Paths
 
 
 def benchmark_set(params: Params, paths: Paths, name: str, scale: int) -> BenchmarkSet:
-    """Return the set `name` with its LR images of one scale."""
+    """Return the set `name` with its LR images of one scale; one that is not in the parameters has none."""
+    known = params.datasets.get(name)
     return BenchmarkSet(
         name=name,
         hr_folder=paths.raw("test", name),
         lr_folder=paths.lr("test", name, scale),
-        expected=read_json(paths.descriptor(name))["images"],
-        alpha=params.datasets[name].alpha,
+        expected=read_json(paths.descriptor(name))["images"] if known else None,
+        alpha=known.alpha if known else "refuse",
     )

@@ -21,7 +21,7 @@ from alkdnet.data.images import list_images, read_rgb
 from alkdnet.data.resize import crop_to_multiple, downscale
 from alkdnet.evaluation.metrics import ImageHWC, psnr
 from alkdnet.evaluation.protocol import Protocol
-from alkdnet.models.blocks import CCA
+from alkdnet.models.blocks import CCA, ESA
 from alkdnet.models.inference import Upscaler
 from alkdnet.models.tiling import OVERLAP, Tiled
 from alkdnet.networks.alkdnet import ALKDNet
@@ -31,11 +31,11 @@ MEMORY_SIZES = ((180, 320), (540, 960), (1080, 1920))
 
 
 class TiledUpscaler(Upscaler):
-    """An upscaler whose overlap can be chosen, and whether its tiles share the attentions' statistics."""
+    """An upscaler whose overlap can be chosen, and whether attentions see a tile as a part of the image."""
 
     def __init__(self, model: nn.Module, *, tile: int, overlap: int, shared: bool) -> None:
         super().__init__(model)
-        attentions = [module for module in model.modules() if isinstance(module, CCA)]
+        attentions = [module for module in model.modules() if isinstance(module, CCA | ESA)]
         self._forward = Tiled(model, tile=tile, overlap=overlap, attentions=attentions if shared else [])
 
 
@@ -70,14 +70,14 @@ def compare(arguments: argparse.Namespace) -> None:
             tiled = psnr(tiled_HWC, hr_HWC, scale=scale, protocol=Protocol())
             change[tile, overlap, shared].append(tiled - reference)
             pixels[tile, overlap, shared].append(np.abs(tiled_HWC.astype(int) - whole_HWC).max())
-    print("| tile | overlap | statistics | images | mean change | largest change | largest of a pixel |")
+    print("| tile | overlap | attentions see | images | mean change | largest change | largest of a pixel |")
     print("|---|---|---|---|---|---|---|")
     for tile, overlap, shared in variants:
         found = np.array(change[tile, overlap, shared])
         if len(found):
-            statistics = "image" if shared else "tile"
+            seen = "the image" if shared else "the tile"
             print(
-                f"| {tile} | {overlap} | {statistics} | {len(found)} | {found.mean():+.4f} dB | "
+                f"| {tile} | {overlap} | {seen} | {len(found)} | {found.mean():+.4f} dB | "
                 f"{found[np.abs(found).argmax()]:+.4f} dB | {max(pixels[tile, overlap, shared]):.0f} of 255 |"
             )
 

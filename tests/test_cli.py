@@ -140,12 +140,12 @@ def test_upscale_in_tiles_differs_a_little(shell: Shell) -> None:
     options = {"blocks": 1, "channels": 16}
     save_weights(Path("run/weights.safetensors"), build("alkdnet", 2, options))
     write_json(Path("run/run.json"), {"network": "alkdnet", "scale": 2, "options": options})
-    picture(Path("in.png"), 40, 50, 3)
+    picture(Path("in.png"), 100, 110, 3)
     weights = ("--scale", 2, "--weights", "run/weights.safetensors")
     assert shell.run("upscale", "in.png", "whole.png", *weights)[0] == 0
-    assert shell.run("upscale", "in.png", "tiles.png", *weights, "--tile", 36)[0] == 0
+    assert shell.run("upscale", "in.png", "tiles.png", *weights, "--tile", 96)[0] == 0
     whole, tiles = (np.asarray(Image.open(name), np.int16) for name in ("whole.png", "tiles.png"))
-    assert whole.shape == tiles.shape == (80, 100, 3)
+    assert whole.shape == tiles.shape == (200, 220, 3)
     assert 0 < np.abs(whole - tiles).max() < 40
 
 

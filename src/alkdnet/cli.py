@@ -110,7 +110,9 @@ def upscale(
     ] = False,
     tile: Annotated[
         int | None,
-        typer.Option(min=32, help="Side of tiles in pixels, for images that do not fit into memory."),
+        typer.Option(
+            min=96, help="Side of tiles in pixels, for images that do not fit into memory; take 192 or more."
+        ),
     ] = None,
     device: Annotated[
         Device, typer.Option(help="Where to compute; auto takes a CUDA device when there is one.")

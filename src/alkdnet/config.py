@@ -94,7 +94,7 @@ class Evaluate:
     self_ensemble: bool = setting("average over the eight flips and rotations")
     tile: int | None = setting(
         "side of the LR tiles for images that do not fit into memory; null: whole images. Changes numbers",
-        minimum=32,
+        minimum=96,
     )
     device: Literal["auto", "cpu", "cuda"] = setting("`auto` takes a CUDA device when there is one")
     threads: int = setting("CPU threads", minimum=1)

@@ -139,10 +139,22 @@ class ESA(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return the input times its mask; H and W must be at least `minimum_size`."""
-        a_BCHW = self.reduce(x_BCHW)
-        low_BCHW = self.context(self.pool(self.stride(a_BCHW)))
+        a_BCHW, low_BCHW = self.reduced(x_BCHW)
         up_BCHW = F.interpolate(low_BCHW, size=x_BCHW.shape[2:], mode="bilinear", align_corners=False)
+        return self.masked(x_BCHW, a_BCHW, up_BCHW)
+
+    def reduced(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features of `width` channels, and their context on the coarse grid."""
+        a_BCHW = self.reduce(x_BCHW)
+        return a_BCHW, self.context(self.pool(self.stride(a_BCHW)))
+
+    def masked(self, x_BCHW: Tensor, a_BCHW: Tensor, up_BCHW: Tensor) -> Tensor:
+        """Return the input times the mask made of its reduced features and the resized context."""
         return x_BCHW * torch.sigmoid(self.expand(up_BCHW + self.skip(a_BCHW)))
+
+    def cells(self, size: int) -> int:
+        """Return the length of the coarse grid along a side of `size` pixels."""
+        return (size - self.minimum_size) // 6 + 1
 
 
 class CCA(nn.Module):

@@ -22,7 +22,7 @@ from alkdnet.models.strips import pooled
 # ALKDNet's spatial attention works on a grid of every sixth pixel (a convolution of stride 2, a pool of
 # stride 3): tiles start at multiples of 6, so that the grid of a tile lies on that of its neighbours.
 GRID = 6
-# The coarse grid sees some 30 pixels around: with half of this, tiles of some images differ by 0.01 dB or more.
+# The coarse grid sees some 30 pixels around: with half of this, some images differ by 0.01 dB or more.
 OVERLAP = 48
 
 Span = tuple[int, int]
@@ -220,8 +220,8 @@ def _cores(spans: list[Span]) -> dict[Span, slice]:
 def _weights(spans: list[Span], scale: int, overlap: int) -> dict[Span, Tensor]:
     """Return the weights of every tile at its output pixels along one side; those of all tiles add up to one.
 
-    They fall linearly over the middle half of an overlap: the outer quarter at each of a tile's ends inside the
-    image knows too little of what is beyond.
+    They fall linearly over the middle half of an overlap: the outer quarter at each of a tile's ends inside
+    the image knows too little of what is beyond.
     """
     size = spans[-1][1]
     margin, ramp = overlap // 4 * scale, max(overlap - 2 * (overlap // 4), 1) * scale

@@ -7,6 +7,7 @@ the same ones); IMAGES are originals, from which LR images are made, or folders 
 """
 
 import argparse
+import copy
 import itertools
 import multiprocessing
 import resource
@@ -35,6 +36,7 @@ class TiledUpscaler(Upscaler):
 
     def __init__(self, model: nn.Module, *, tile: int, overlap: int, shared: bool) -> None:
         super().__init__(model)
+        model = copy.deepcopy(model)  # it gets hooks
         attentions = [module for module in model.modules() if isinstance(module, CCA | ESA)]
         self._forward = Tiled(model, tile=tile, overlap=overlap, attentions=attentions if shared else [])
 

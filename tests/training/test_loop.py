@@ -159,5 +159,5 @@ def test_a_diverged_run_stops_and_names_the_last_good_checkpoint(patches: Path, 
 
 
 def test_reduced_precision_on_a_cpu_is_refused(patches: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"train\.precision: bfloat16 needs a CUDA device"):
+    with pytest.raises(UserError, match=r"precision: bfloat16 needs a CUDA device"):
         train_small(patches, tmp_path, recipe=dataclasses.replace(RECIPE, precision="bfloat16"))

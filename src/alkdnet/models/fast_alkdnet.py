@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alkdnet.models.blocks import ESA, ALKConv, BSConv, PixelNorm, pad_to_minimum
+from alkdnet.models.device import keep_freed_memory
 from alkdnet.models.fused import FusedConv2d, FusedLinear
-from alkdnet.models.strips import Grid, keep_freed_memory, moments
+from alkdnet.models.strips import Grid, moments
 from alkdnet.networks.alkdnet import ALKDB, ALKDNet
 
 # 64 channels of a strip are 5 MB: a handful of them fits a last-level cache, and the strip is long enough for

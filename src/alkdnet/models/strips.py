@@ -107,14 +107,3 @@ def pooled(
     mean = (share_S * means_S).sum(0)
     variance = torch.stack(list(squares)).sum(0) / total + (share_S * (means_S - mean).square()).sum(0)
     return variance.sqrt(), mean
-
-
-def keep_freed_memory() -> None:
-    """Make the C library keep the memory of freed tensors up to 32 MiB for the next ones.
-
-    glibc takes blocks above a threshold from the kernel one by one and gives them back when they are freed:
-    every page of every tensor is faulted in anew, which takes as long as computing it. Freeing a block raises
-    the threshold to its size, up to 32 MiB: this frees one of nearly that, of which no page is touched.
-    Other C libraries are not affected.
-    """
-    torch.empty(2**25 - 2**14, dtype=torch.uint8)

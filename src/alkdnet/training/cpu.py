@@ -6,8 +6,6 @@ they are written: the calls are exchanged while the forward pass runs.
 Shape letters: B batch, C channels, H height, W width.
 """
 
-import ctypes
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,8 +15,6 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.overrides import TorchFunctionMode
 
-# glibc's parameters of mallopt: M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (malloc.h).
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 # oneDNN's AVX2 kernel for the weight gradient of a depthwise convolution takes at most 3 columns.
 WIDEST_FAST_KERNEL = 3
 
@@ -108,17 +104,6 @@ class RowConvolution(torch.autograd.Function):
             [False, True, ctx.has_bias],
         )
         return to_x, to_weight.reshape(weight_C11k.shape), to_bias
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep the memory of freed tensors for the next ones, for the rest of the process.
-
-    By default glibc gives the activations back to the system after every iteration and gets them again page
-    by page, each page cleared by the kernel: 6 % of a training step. Other C libraries are left as they are.
-    """
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(TRIM_THRESHOLD, 2**31 - 1)
-        libc.mallopt(MMAP_THRESHOLD, 2**30)
 
 
 def _is_channels_last(x: Tensor) -> bool:

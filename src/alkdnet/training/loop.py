@@ -21,10 +21,10 @@ from alkdnet.data.patches import PackedImages
 from alkdnet.data.sampler import PatchSampler
 from alkdnet.errors import UserError
 from alkdnet.models.build import build
-from alkdnet.models.device import arithmetic, choose_device
+from alkdnet.models.device import arithmetic, choose_device, keep_freed_memory
 from alkdnet.progress import Progress
 from alkdnet.training.checkpoint import CheckpointFile, State
-from alkdnet.training.cpu import FastKernels, keep_freed_memory
+from alkdnet.training.cpu import FastKernels
 from alkdnet.training.distributed import Group, process_group
 from alkdnet.training.history import Row
 from alkdnet.training.identity import run_identity

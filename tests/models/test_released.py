@@ -225,6 +225,13 @@ def released_network(shared_dir: Path, name: str, scale: int) -> nn.Module:
     return model
 
 
+SETS = [
+    "Set5",
+    pytest.param("Set14", marks=pytest.mark.slow),
+    pytest.param("BSD100", marks=pytest.mark.slow),
+]
+
+
 def check_calibration(
     shared_dir: Path, name: str, scale: int, test_set: str, upscale: Callable[[np.ndarray], np.ndarray]
 ) -> None:
@@ -244,14 +251,7 @@ def check_calibration(
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(
-    "test_set",
-    [
-        "Set5",
-        pytest.param("Set14", marks=pytest.mark.slow),
-        pytest.param("BSD100", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("test_set", SETS)
 @pytest.mark.parametrize(("name", "scale"), CALIBRATION)
 def test_released_weights_give_the_published_figures(shared_dir, name, scale, test_set):
     """By the network's own forward pass."""
@@ -267,14 +267,7 @@ def test_released_weights_give_the_published_figures(shared_dir, name, scale, te
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(
-    "test_set",
-    [
-        "Set5",
-        pytest.param("Set14", marks=pytest.mark.slow),
-        pytest.param("BSD100", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("test_set", SETS)
 @pytest.mark.parametrize(("name", "scale"), [("alkdnet", 2), ("alkdnet", 4), ("bsrn", 2), ("imdn", 4)])
 def test_the_default_inference_gives_the_published_figures(shared_dir, name, scale, test_set):
     """By `Upscaler`, through which evaluation and every other inference go: FastALKDNet on a CPU."""

@@ -36,13 +36,15 @@ TOLERATED = 0.05
 VARIANTS = ("plain", "module", "fast")
 
 
-def variants(scale: int) -> tuple[dict[str, Forward], ALKDNet]:
-    """Return the three ways to compute the same network, and the network."""
+def build(name: str) -> Forward:
+    """Return one of the three ways to compute the same network, x4, and leave nothing of the others."""
     torch.manual_seed(0)
-    model = ALKDNet(scale=scale).eval()
-    plain = PlainALKDNet(scale=scale).eval()
-    copy_weights(model, plain)
-    return {"plain": plain, "module": model, "fast": Upscaler(model).forward}, model
+    model = ALKDNet(scale=4).eval()
+    if name == "plain":
+        plain = PlainALKDNet(scale=4).eval()
+        copy_weights(model, plain)
+        return plain
+    return model if name == "module" else Upscaler(model).forward
 
 
 def timed(function: Callable[[], object]) -> tuple[float, float]:
@@ -66,10 +68,14 @@ def _busy() -> float:
 def _serve(name: str, threads: int, pipe: Connection) -> None:
     """Answer every request for a measurement, in a process of its own; the first answer is the output."""
     torch.set_num_threads(threads)
-    forward = variants(4)[0].get(name)
-    torch.manual_seed(1)
-    x_BCHW, matrix = torch.rand(1, 3, 180, 320), torch.rand(2000, 2000)
-    call = partial(torch.mm, matrix, matrix) if forward is None else partial(forward, x_BCHW)
+    call: Callable[[], Tensor]
+    if name == "matrix":
+        matrix = torch.rand(2000, 2000)
+        call = partial(torch.mm, matrix, matrix)
+    else:
+        forward = build(name)
+        torch.manual_seed(1)
+        call = partial(forward, torch.rand(1, 3, 180, 320))
     with torch.inference_mode():
         pipe.send(call().numpy())
         while pipe.recv():
@@ -117,7 +123,7 @@ def _fresh(name: str, threads: int, queue: "multiprocessing.Queue[tuple[float, f
 
     def begin() -> None:
         nonlocal forward
-        forward = variants(4)[0][name]
+        forward = build(name)
         forward(images[0])
 
     with torch.inference_mode():
@@ -164,13 +170,13 @@ def _median(samples: list[tuple[float, float]]) -> float:
 
 def profiles() -> None:
     """Print where the time goes, by operator."""
-    forwards, _ = variants(4)
     x_BCHW = torch.rand(1, 3, 180, 320)
     for name in ("plain", "fast"):
+        forward = build(name)
         with torch.inference_mode():
-            forwards[name](x_BCHW)
+            forward(x_BCHW)
             with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-                forwards[name](x_BCHW)
+                forward(x_BCHW)
         events = sorted(profile.key_averages(), key=lambda event: -event.self_cpu_time_total)
         total = sum(event.self_cpu_time_total for event in events)
         print(

@@ -477,7 +477,7 @@ def test_a_killed_process_is_continued_at_its_last_byte(bench: Bench, repository
 
 
 def test_an_interrupt_ends_it_at_once_and_keeps_what_arrived(bench: Bench, repository: Path) -> None:
-    page = Page(data(400_000), etag='"v1"', drip_s=0.05)
+    page = Page(data(400_000), etag='"v1"', drip_s=0.3)
     source = bench.source(bench.file("a.png", page))
     script = [sys.executable, "-c", KILLED, source.files[0].urls[0], str(bench.root)]
     part = bench.cache / "toy" / "a.png.part"
@@ -489,8 +489,8 @@ def test_an_interrupt_ends_it_at_once_and_keeps_what_arrived(bench: Bench, repos
         process.send_signal(signal.SIGINT)
         began = time.monotonic()
         _, errors = process.communicate()
-    # The whole file would take 5 s.
-    assert time.monotonic() - began < 3
+    # The whole file would take 30 s; a busy machine takes seconds to end a process.
+    assert time.monotonic() - began < 15
     assert "KeyboardInterrupt" in errors
     assert 20_000 <= part.stat().st_size < 400_000
 

@@ -39,7 +39,7 @@ lint: $(BIN)/.installed ## formatting, style and types
 	ruff check .
 	mypy
 
-bench: $(BIN)/.installed ## every benchmark, each against a plain implementation
+bench: $(BIN)/.installed ## the main benchmarks, each against a plain implementation
 	for benchmark in resize patches train_step inference evaluation; do PYTHONPATH=src python -m benchmarks.$$benchmark || exit 1; done
 
 ui: $(BIN)/.installed ## MLflow's page at http://127.0.0.1:5000, open at the runs

@@ -32,7 +32,7 @@ class Dataset:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Downscale:
-    """How low-resolution images are made (facts of the protocol, point 2)."""
+    """How low-resolution images are made (docs/protocol.md, point 2)."""
 
     scales: tuple[int, ...] = setting(
         "factors to shrink by; a pipeline takes 2, 3 and 4", minimum=2, maximum=4
@@ -86,7 +86,7 @@ class Run:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """The evaluation protocol; the defaults of paper/params.yaml reproduce Table 4."""
+    """The evaluation protocol; the values of paper/params.yaml reproduce Table 4."""
 
     channel: Literal["y", "rgb"] = setting("luma of BT.601, or the three colours together")
     round_luma: bool = setting("round Y to integers first, which costs 0.01 to 0.10 dB; the paper does not")

@@ -147,7 +147,7 @@ def test_what_cannot_be_shown_is_a_sentence(tmp_path: Path, sets: Callable) -> N
     assert content["maps"] is None
     assert [field["run"] for field in content["fields"]] == ["small_x2"]
     assert [[tile["run"] for tile in row["tiles"]] for row in content["crops"]] == [["small_x3"]]
-    assert content["missing"][0] == "Detail of a (manga109, x2): the licence of the set forbids to show it."
+    assert content["missing"][0] == "Detail of a (manga109, x2): the licence of the set forbids showing it."
     assert content["missing"][1].startswith("Feature maps of plain_x2: Sequential has no ")
     assert content["missing"][2].startswith("Receptive field of bicubic_x2: Bicubic has no gradient")
     assert content["missing"][3:] == [

@@ -283,6 +283,6 @@ def _write_features(folder: Path) -> None:
                     ],
                 }
             ],
-            "missing": ["Detail of EienNoWith: the licence of manga109 forbids to show it."],
+            "missing": ["Detail of EienNoWith: the licence of manga109 forbids showing it."],
         },
     )

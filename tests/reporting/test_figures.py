@@ -28,7 +28,7 @@ NAMES = ["crops.png", "cost.png", "gains_x2.png", "curves.png", "maps.png", "fie
 def test_all_figures_in_order_and_what_is_missing(params: Params, tree: Paths) -> None:
     drawn, missing = pictures(params, tree, read_results(params, tree))
     assert [each.file for each in drawn] == NAMES
-    assert missing == ["Detail of EienNoWith: the licence of manga109 forbids to show it."]
+    assert missing == ["Detail of EienNoWith: the licence of manga109 forbids showing it."]
 
 
 def test_without_features_the_other_figures_remain(params: Params, tree: Paths) -> None:

@@ -29,7 +29,7 @@ def test_everything_is_read(params: Params, tree: Paths) -> None:
     assert results.runs["imdn_x2"].iterations() is None
     assert results.missing == (
         "Named by the report's tables or curves, but not in `runs`: `absent_x2`.",
-        "Test set `manga109`, not measured here: not available; its licence forbids to pass it on.",
+        "Test set `manga109`, not measured here: not available; its licence forbids passing it on.",
     )
 
 
@@ -88,7 +88,7 @@ def test_weights_and_sets_that_are_not_at_hand_are_named_with_the_reason(params:
         "Not measured here, for the authors' weights were not at hand: `imdn_x2`.",
         "Named by the report's tables or curves, but not in `runs`: `absent_x2`.",
         "Test set `urban100`, not measured here: its images were not at hand.",
-        "Test set `manga109`, not measured here: not available; its licence forbids to pass it on.",
+        "Test set `manga109`, not measured here: not available; its licence forbids passing it on.",
     )
 
 

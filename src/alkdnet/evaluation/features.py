@@ -46,11 +46,11 @@ def write_features(
         load: returns a run's network with its weights.
         upscaler: makes of a network what maps an LR image (uint8, HWC) to the HR image.
         test_set: returns a test set by its name and the scale.
-        unpublishable: sets whose licence forbids to show their pixels (Manga109): nothing is shown of them.
+        unpublishable: sets whose licence forbids showing their pixels (Manga109): nothing is shown of them.
         protocol: for the PSNR and SSIM beside the details.
     """
     missing = [
-        f"Detail of {crop.image} ({crop.set}, x{crop.scale}): the licence of the set forbids to show it."
+        f"Detail of {crop.image} ({crop.set}, x{crop.scale}): the licence of the set forbids showing it."
         for crop in settings.crops
         if crop.set in unpublishable
     ]
@@ -62,7 +62,7 @@ def write_features(
     with atomic_directory(folder) as root:
         maps = None
         if settings.maps_set in unpublishable:
-            missing.append(f"Feature maps: the licence of {settings.maps_set} forbids to show its images.")
+            missing.append(f"Feature maps: the licence of {settings.maps_set} forbids showing its images.")
         else:
             maps = _maps(root, settings, scales, load, test_set, missing)
         fields = _fields(root, settings, scales, load, test_set, missing)

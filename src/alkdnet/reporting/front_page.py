@@ -133,7 +133,11 @@ def _deviation_blocks(params: Params, results: Results) -> list[str]:
         rows=[tuple(text_cell(text) for text in (each.what, each.paper, each.here)) for each in deviations],
         alignment="lll",
     )
-    return ["### What is not as in the paper", to_markdown(table), "Everything else is."]
+    return [
+        "### What is not as in the paper",
+        to_markdown(table),
+        "The other settings that were compared are the paper's.",
+    ]
 
 
 def _again(params: Params) -> str:

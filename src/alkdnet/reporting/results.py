@@ -141,7 +141,7 @@ def _absent_sets(params: Params, runs: Mapping[str, RunResults]) -> list[str]:
         why = "; ".join(reasons) or "its images were not at hand"
         published = source(params.datasets[name].source)
         if published.kind == "gated":
-            why += "; its licence forbids to pass it on"
+            why += "; its licence forbids passing it on"
         sentences.append(f"Test set `{name}`, not measured here: {why}.")
     return sentences
 

@@ -85,6 +85,22 @@ def test_a_stage_is_a_short_file_of_the_same_name_with_a_description(name: str) 
     assert stage["desc"]
 
 
+def test_compiled_files_are_no_dependency() -> None:
+    """Folders of code are dependencies; their digests must not hang on what Python leaves in them."""
+    locked = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
+    folders = {
+        dep["path"]: dep["nfiles"]
+        for stage in locked.values()
+        for dep in stage.get("deps", [])
+        if dep["path"].startswith("src/") and "nfiles" in dep
+    }
+    assert folders
+    for folder, count in folders.items():
+        assert count == sum(
+            path.is_file() and path.suffix != ".pyc" for path in (ROOT / folder).rglob("*")
+        ), folder
+
+
 def test_every_file_of_the_pipeline_is_a_stage() -> None:
     assert {file.stem for file in (ROOT / "pipeline").glob("*.py")} == set(DVC) | {"stage"}
 

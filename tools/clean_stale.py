@@ -18,6 +18,7 @@ from typing import Any
 from dvc.config import Config
 from dvc.lock import LockError, make_lock
 
+from alkdnet.errors import in_one_line
 from alkdnet.files import write_json
 from alkdnet.tracking.place import find_place
 from alkdnet.training.interruption import is_alive
@@ -143,8 +144,7 @@ def end_dead_runs(root: Path) -> Iterator[str]:
             for run in store.end_dead(store.runs()):
                 yield f"MLflow: {pipeline}, {run.data.tags['run']}: its process is dead, set to KILLED"
     except Exception as error:  # a server that is down, a moved project: no reason to stop here
-        reason = f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
-        yield f"MLflow: its runs were left alone ({reason})"
+        yield f"MLflow: its runs were left alone ({in_one_line(error)})"
 
 
 def _processes() -> list[tuple[Path, list[str]]] | None:

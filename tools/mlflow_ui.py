@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from alkdnet.errors import UserError
+from alkdnet.errors import UserError, in_one_line
 from alkdnet.tracking.place import find_place
 from alkdnet.tracking.store import pipelines
 
@@ -32,9 +32,8 @@ def main() -> int:
     try:
         known = pipelines(place)
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
         sys.exit(
-            f"error: the store {place.uri} cannot be opened ({reason});"
+            f"error: the store {place.uri} cannot be opened ({in_one_line(error)});"
             " remove it, and `make mlflow-sync` writes it anew"
         )
     command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1", "--port", str(port)]

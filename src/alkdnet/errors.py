@@ -1,4 +1,4 @@
-"""The one exception that is meant for the person at the keyboard."""
+"""What is told to the person at the keyboard when something goes wrong."""
 
 
 class UserError(Exception):
@@ -7,3 +7,8 @@ class UserError(Exception):
     The stages and the command line print the message without a traceback and exit with status 1; any other
     exception is a defect of this software and keeps its traceback.
     """
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return the kind of an error and the beginning of its message: for what goes on without it."""
+    return f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]

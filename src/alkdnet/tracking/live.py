@@ -11,6 +11,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from alkdnet.config import Params
+from alkdnet.errors import in_one_line
 from alkdnet.paths import Paths
 from alkdnet.tracking.place import WORKSPACE, find_origin, find_place
 from alkdnet.tracking.record import Point, read_record, settings
@@ -165,7 +166,7 @@ class Tracker:
                 if closing:
                     writer.end(self._status)
             except Exception as error:  # whatever it is, the training goes on
-                self._warn(f"{type(error).__name__}: {error}")
+                self._warn(in_one_line(error))
                 writer = None
                 pause_s = self._retry_s
             if closing:
@@ -178,7 +179,7 @@ class Tracker:
             logger.warning(
                 "MLflow fails (%s); the training goes on, and what is missing there is added from the outputs"
                 " by `make mlflow-sync`",
-                reason.strip().splitlines()[0][:300],
+                reason,
             )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alkdnet.config import Params
+from alkdnet.errors import in_one_line
 from alkdnet.paths import Paths
 from alkdnet.tracking.place import find_origin, find_place
 from alkdnet.tracking.record import read_record, stale_evaluations
@@ -129,6 +130,5 @@ def sync_or_warn(params: Params, paths: Paths, root: Path) -> SyncResult | None:
     try:
         return sync(params, paths, root)
     except Exception as error:  # a server, a database, a full disk: whatever it is
-        reason = f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
-        logger.warning("MLflow was not synced (%s); `make mlflow-sync` tries again", reason)
+        logger.warning("MLflow was not synced (%s); `make mlflow-sync` tries again", in_one_line(error))
         return None

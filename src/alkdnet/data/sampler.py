@@ -12,6 +12,7 @@ and the batches that were drawn before.
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from alkdnet.data.patches import Pack, PackedImages
 from alkdnet.errors import UserError
 
 Pixels = npt.NDArray[np.uint8]
+Pixel = TypeVar("Pixel", bound=np.generic)
 
 # The bits of an augmentation, in the order in which they are applied.
 FLIP_ROWS, FLIP_COLUMNS, TRANSPOSE = 1, 2, 4
@@ -67,16 +69,27 @@ def cut(images: Sequence[Pixels], drawn: Draw, *, patch_size: int, scale: int = 
 
     `images`: the views `Pack.images()`; `scale`: that of the images to the LR images `drawn` refers to.
 
-    The result is that of `augment`. NumPy copies rows fast and moves single pixels slowly: columns are
-    flipped by torch, and patches are transposed channel by channel, out of a copy that stays in the cache.
+    The result is that of `augment`. NumPy copies rows fast; to move single pixels it needs a pass for each of
+    the three channels, or words: a pixel and the byte behind it in one. So a patch whose pixels change places
+    goes through a copy that stays in the cache, from there in their new order to a buffer of words, and
+    from that to its place, where each word overwrites the surplus byte of the one before. In two moves, since
+    NumPy is fast at words that overlap only where the other side of the move is contiguous.
     """
     size = patch_size * scale
+    line = 3 * size
     out = np.empty((len(drawn), size, size, 3), dtype=np.uint8)
-    copy = np.empty((size, size, 3), dtype=np.uint8)
-    copy_tensor = torch.from_numpy(copy)
-    channels = [copy[..., channel].T for channel in range(3)]
-    for patch, image, row, column, bits in zip(
-        out,
+    copy_and_surplus = np.empty(size * line + 1, dtype=np.uint8)
+    copy = copy_and_surplus[:-1].reshape(size, size, 3)
+    pixels = np.ndarray((size, size), np.uint32, copy_and_surplus, strides=(line, 3))
+    reordered = [augment(pixels, bits) for bits in range(8)]
+    words = np.empty((size, size), dtype=np.uint32)
+    # The last pixel of a patch is moved alone: the byte behind it belongs to the next patch.
+    all_but_last = words.reshape(-1)[:-1]
+    places = np.ndarray((len(drawn), size * size - 1), np.uint32, out, strides=(size * line, 3))
+    last = words.view(np.uint8)[-1, -4:-1]
+    last_places = out[:, -1, -1]
+    for k, image, row, column, bits in zip(
+        range(len(drawn)),
         drawn.image.tolist(),
         (drawn.row * scale).tolist(),
         (drawn.column * scale).tolist(),
@@ -84,31 +97,28 @@ def cut(images: Sequence[Pixels], drawn: Draw, *, patch_size: int, scale: int = 
         strict=True,
     ):
         source = images[image][row : row + size, column : column + size]
-        if bits & FLIP_ROWS:
-            source = source[::-1]
-        if bits & TRANSPOSE:
+        if bits & (FLIP_COLUMNS | TRANSPOSE):
             copy[...] = source
-            # To flip the columns before transposing is to flip the rows after it.
-            target = patch[::-1] if bits & FLIP_COLUMNS else patch
-            for channel in range(3):
-                target[..., channel] = channels[channel]
-        elif bits & FLIP_COLUMNS:
-            copy[...] = source
-            patch[...] = torch.flip(copy_tensor, [1]).numpy()
+            words[...] = reordered[bits]
+            places[k] = all_but_last
+            last_places[k] = last
         else:
-            patch[...] = source
+            out[k] = augment(source, bits)
     return out
 
 
-def augment(patch_HWC: Pixels, augmentation: int) -> Pixels:
-    """Return an augmented view of one patch: the definition that `cut`, `gather` and `turn` follow."""
+def augment(patch_HW: npt.NDArray[Pixel], augmentation: int) -> npt.NDArray[Pixel]:
+    """Return an augmented view of one patch: the definition that `cut`, `gather` and `turn` follow.
+
+    `patch_HW`: pixels as single numbers, or with their channels as a third axis.
+    """
     if augmentation & FLIP_ROWS:
-        patch_HWC = patch_HWC[::-1]
+        patch_HW = patch_HW[::-1]
     if augmentation & FLIP_COLUMNS:
-        patch_HWC = patch_HWC[:, ::-1]
+        patch_HW = patch_HW[:, ::-1]
     if augmentation & TRANSPOSE:
-        patch_HWC = patch_HWC.swapaxes(0, 1)
-    return patch_HWC
+        patch_HW = patch_HW.swapaxes(0, 1)
+    return patch_HW
 
 
 def steps(pack: Pack, drawn: Draw, *, patch_size: int, scale: int = 1) -> npt.NDArray[np.int64]:

@@ -38,6 +38,7 @@ lint: $(BIN)/.installed ## formatting, style and types
 	ruff format --check .
 	ruff check .
 	mypy
+	mypy --package benchmarks
 
 bench: $(BIN)/.installed ## the main benchmarks, each against a plain implementation
 	for benchmark in resize patches train_step inference evaluation; do PYTHONPATH=src python -m benchmarks.$$benchmark || exit 1; done

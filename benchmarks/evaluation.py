@@ -24,8 +24,8 @@ from alkdnet.data.resize import crop_to_multiple, downscale
 from alkdnet.evaluation.benchmark import BenchmarkSet, evaluate
 from alkdnet.evaluation.metrics import ImageHWC, luma
 from alkdnet.evaluation.protocol import Protocol
-from alkdnet.models.build import build
 from alkdnet.models.inference import Upscaler
+from alkdnet.networks.alkdnet import ALKDNet
 from benchmarks.plain import PlainALKDNet, copy_weights
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle_left")
@@ -41,7 +41,7 @@ def plain_loop(network: torch.nn.Module, test_set: BenchmarkSet, scale: int) -> 
             y_BCHW = network(torch.from_numpy(lr_HWC).permute(2, 0, 1)[None].float() / 255)
         sr_HWC = (y_BCHW[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
         sr_HW, hr_HW = (luma(image)[scale:-scale, scale:-scale] for image in (sr_HWC, hr_HWC))
-        ssim = structural_similarity(
+        ssim = structural_similarity(  # type: ignore[no-untyped-call]
             sr_HW, hr_HW, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
         )
         scores.append((10 * np.log10(255**2 / np.mean((sr_HW - hr_HW) ** 2)), ssim))
@@ -73,7 +73,7 @@ def main() -> None:
     arguments = parser.parse_args()
     scale, threads = arguments.scale, arguments.threads
     torch.manual_seed(0)
-    model = build("alkdnet", scale, {}).eval()
+    model = ALKDNet(scale=scale).eval()
     plain = PlainALKDNet(scale=scale).eval()
     copy_weights(model, plain)
     upscaler = Upscaler(model)

@@ -53,7 +53,7 @@ from alkdnet.models.inference import Upscaler
 from alkdnet.training.interruption import Stopped
 from alkdnet.training.loop import train
 from alkdnet.training.monitor import NullMonitor
-from alkdnet.training.validation import validation_psnr
+from alkdnet.training.validation import Validator
 from benchmarks.train_step import (
     copy_bandwidth,
     device_name,
@@ -215,8 +215,8 @@ def evaluate_one(visit: Visit, name: str) -> dict[str, str]:
                 pairs = read_pairs(
                     visit.tests / test, lr, scale=run.scale, alpha=visit.params.datasets[test].alpha
                 )
-                psnr = validation_psnr(model, pairs, scale=run.scale, device=visit.device)
-                means[test] = f"{psnr:.4f} dB"
+                psnr = Validator(pairs, scale=run.scale, device=visit.device).start(model)
+                means[test] = f"{psnr.result():.4f} dB"
             return means
         from alkdnet.evaluation.benchmark import BenchmarkSet, evaluate
 

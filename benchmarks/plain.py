@@ -22,7 +22,8 @@ class PlainBSConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolved features."""
-        return self.dw(self.pw(x))
+        y: Tensor = self.dw(self.pw(x))
+        return y
 
 
 class PlainNorm(nn.LayerNorm):
@@ -49,7 +50,8 @@ class PlainALKConv(nn.Module):
         """Return the convolved features."""
         x = self.pw(x)
         x = self.act(self.LoRA1(x)) + self.act(self.LoRA2(x)) + self.act(self.small_conv(x))
-        return self.norm(x)
+        y: Tensor = self.norm(x)
+        return y
 
 
 class PlainESA(nn.Module):
@@ -90,7 +92,8 @@ class PlainCCA(nn.Module):
         """Return the input times its weight per channel."""
         mean = x.mean((2, 3), keepdim=True)
         contrast = ((x - mean) ** 2).mean((2, 3), keepdim=True).sqrt()
-        return x * self.conv_du(contrast + mean)
+        y: Tensor = x * self.conv_du(contrast + mean)
+        return y
 
 
 class PlainBlock(nn.Module):
@@ -119,7 +122,7 @@ class PlainBlock(nn.Module):
         d2, r2 = self.act(self.c2_d(r1)), self.act(self.c2_r(r1) + r1)
         d3, r3 = self.act(self.c3_d(r2)), self.act(self.c3_r(r2) + r2)
         d4 = self.act(self.c4(r3))
-        out = self.cca(self.esa(self.c5(torch.cat([d1, d2, d3, d4], 1))))
+        out: Tensor = self.cca(self.esa(self.c5(torch.cat([d1, d2, d3, d4], 1))))
         return (self.pixel_norm(out) if hasattr(self, "pixel_norm") else out) + x
 
 

@@ -11,11 +11,13 @@ import io
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
 from math import ceil
 from statistics import median
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 import torch
 from PIL import Image
 from skimage import data
@@ -49,7 +51,8 @@ def _resize_first_axis(image: Pixels, scale: float, border: Border) -> Pixels:
     else:
         indices = np.concatenate([np.arange(length), np.arange(length)[::-1]])[zero_based % (2 * length)]
     sums = (weights[:, :, None, None] * image[indices]).sum(axis=1)
-    return np.floor(sums + 0.5).clip(0, 255).astype(np.uint8)
+    resized: Pixels = np.floor(sums + 0.5).clip(0, 255).astype(np.uint8)
+    return resized
 
 
 def interleaved(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -66,7 +69,8 @@ def interleaved(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str
 
 def photograph(height: int, width: int) -> Pixels:
     """A picture of the wanted size made of a photograph that comes with scikit-image."""
-    return np.asarray(Image.fromarray(data.astronaut()).resize((width, height), Image.Resampling.LANCZOS))
+    astronaut_HWC: Pixels = data.astronaut()  # type: ignore[no-untyped-call]
+    return np.asarray(Image.fromarray(astronaut_HWC).resize((width, height), Image.Resampling.LANCZOS))
 
 
 def _resizing(height: int, width: int) -> None:
@@ -77,18 +81,20 @@ def _resizing(height: int, width: int) -> None:
         pillow_hr, lr = Image.fromarray(hr), downscale(hr, scale)
         pillow_lr = Image.fromarray(lr)
         small, large = (width // scale, height // scale), (width, height)
-        for name, calls in {
+        bicubic = Image.Resampling.BICUBIC
+        comparisons: dict[str, dict[str, Callable[[], object]]] = {
             f"x1/{scale}": {
-                "plain": lambda s=scale: imresize(hr, 1 / s, border="replicate"),
-                "Pillow": lambda i=pillow_hr, t=small: i.resize(t, Image.Resampling.BICUBIC),
-                "this": lambda s=scale: downscale(hr, s),
+                "plain": partial(imresize, hr, 1 / scale, border="replicate"),
+                "Pillow": partial(pillow_hr.resize, small, bicubic),
+                "this": partial(downscale, hr, scale),
             },
             f"x{scale}": {
-                "plain": lambda s=scale, i=lr: imresize(i, s, border="replicate"),
-                "Pillow": lambda i=pillow_lr, t=large: i.resize(t, Image.Resampling.BICUBIC),
-                "this": lambda s=scale, i=lr: upscale(i, s),
+                "plain": partial(imresize, lr, scale, border="replicate"),
+                "Pillow": partial(pillow_lr.resize, large, bicubic),
+                "this": partial(upscale, lr, scale),
             },
-        }.items():
+        }
+        for name, calls in comparisons.items():
             t = interleaved(calls, 7)
             plain, pillow, ours = t["plain"] * 1e3, t["Pillow"] * 1e3, t["this"] * 1e3
             print(
@@ -121,7 +127,7 @@ def _memory() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(f"torch {torch.__version__}, Pillow {Image.__version__}, NumPy {np.__version__}, one thread")
+    print(f"torch {torch.__version__}, Pillow {PIL.__version__}, NumPy {np.__version__}, one thread")
     _memory()
     _resizing(1356, 2040)
     _encoding()

@@ -62,11 +62,11 @@ class StepTimes(NullMonitor):
         return float(np.median(wall)), float(np.median(processor))
 
 
-class Traffic(TorchDispatchMode):
+class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes that the operations in HEAVY read and write."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0
 
     def __torch_dispatch__(

@@ -29,8 +29,14 @@ def train(stage: Stage) -> None:
         # DVC waits for this process; when it is gone, nobody takes the outputs. Asked for before torchrun is
         # between the two: a worker that it starts again would find no DVC any more, and train for nobody.
         os.environ.setdefault(STARTER, str(caller()))
-    if recipe.processes > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
-        command = torchrun_command(recipe.processes, sys.argv)
+    if recipe.hosts * recipe.processes > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+        command = torchrun_command(
+            sys.argv,
+            processes=recipe.processes,
+            hosts=recipe.hosts,
+            rendezvous=os.environ.get("ALKDNET_RENDEZVOUS"),
+            name=stage.key,
+        )
         os.execve(command[0], command, {**os.environ, **TORCHRUN_ENVIRONMENT})
     name = recipe.validation_set
     alpha = params.datasets[name].alpha

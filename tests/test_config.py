@@ -83,6 +83,10 @@ def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
         ),
         ({"train.beta2": 1.0}, "train.beta2: 1.0 must be below 1"),
         ({"train.processes": 3}, "train.batch_size: 8 patches cannot be shared evenly by 3 processes"),
+        (
+            {"train.processes": 4, "train.hosts": 3},
+            "train.batch_size: 8 patches cannot be shared evenly by 12",
+        ),
         ({"train.precision": "tf32", "train.device": "cpu"}, "train.precision: tf32 needs a CUDA device"),
         ({"runs.alkdnet_x2.scale": 5}, "runs.alkdnet_x2.scale: 5 is above the greatest value 4"),
         ({"runs.alkdnet_x2.inputs": "patches/x3"}, "runs.alkdnet_x2.inputs: a trained run of scale 2"),

@@ -47,7 +47,7 @@ class Train:
     """The training recipe (section 4.2 of the paper), one for all runs, so that they can be compared."""
 
     iterations: int = setting("optimiser steps; the cosine schedule ends with the last", minimum=1)
-    batch_size: int = setting("patches in a step, over all processes", minimum=1)
+    batch_size: int = setting("patches in a step, over all processes of all hosts", minimum=1)
     patch_size: int = setting(
         "side of an LR patch in pixels; HR patches are `scale` times as large", minimum=4
     )
@@ -65,7 +65,12 @@ class Train:
     device: Literal["auto", "cpu", "cuda"] = setting("`auto` takes a CUDA device when there is one")
     compile: bool = setting("torch.compile the step on CUDA; the CPU always runs eagerly")
     threads: int = setting("CPU threads; results differ in the last bit with their number", minimum=1)
-    processes: int = setting("processes on this host, one per GPU (torchrun), sharing the batch", minimum=1)
+    processes: int = setting("processes on a host, one per GPU (torchrun), sharing the batch", minimum=1)
+    hosts: int = setting(
+        "hosts that share the batch, each with as many processes; all start the stage and meet where "
+        "ALKDNET_RENDEZVOUS says (docs/training.md)",
+        minimum=1,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -250,10 +255,10 @@ def _scale_problems(scales: tuple[int, ...]) -> list[str]:
 
 def _recipe_problems(train: Train) -> list[str]:
     problems = []
-    if train.batch_size % train.processes:
+    if train.batch_size % (train.hosts * train.processes):
         problems.append(
             f"train.batch_size: {train.batch_size} patches cannot be shared evenly by "
-            f"{train.processes} processes (train.processes)"
+            f"{train.hosts * train.processes} processes (train.hosts times train.processes)"
         )
     if train.device == "cpu" and train.precision != "float32":
         problems.append(f"train.precision: {train.precision} needs a CUDA device; with device cpu: float32")

@@ -44,6 +44,7 @@ train:
   compile: false
   threads: 1
   processes: 1
+  hosts: 1
 runs:
   bicubic_x2: {kind: interpolation, network: bicubic, scale: 2, inputs: checked/ok}
   bsrn_x2: &bsrn

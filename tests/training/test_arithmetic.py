@@ -14,7 +14,7 @@ from alkdnet.errors import UserError
 from alkdnet.models.device import arithmetic
 from alkdnet.training.checkpoint import CheckpointFile
 from alkdnet.training.loop import _refuse_explosion
-from alkdnet.training.validation import validation_psnr
+from alkdnet.training.validation import Validator
 from benchmarks import train_step
 from tests.training.trainer import RUN, validation_pair
 
@@ -41,7 +41,7 @@ def test_validation_is_float32_whatever_the_training_computes_in() -> None:
     model = Nearest()
     with arithmetic(CUDA, "tf32", threads=1):
         training = _precision()
-        validation_psnr(model, [validation_pair()], scale=2, device=torch.device("cpu"))
+        Validator([validation_pair()], scale=2, device=torch.device("cpu")).start(model).result()
         assert _precision() == training == ("high", True)
     assert model.seen == [("highest", False)]
 

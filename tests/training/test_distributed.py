@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from torch.distributed.run import get_args_parser
 
+from alkdnet.errors import UserError
 from alkdnet.training.distributed import torchrun_command
 from tests.training.trainer import train_small
 
@@ -64,7 +65,7 @@ def test_killed_worker_is_restarted_from_the_checkpoint(
     start_trainer: Starter, patches: Path, tmp_path: Path
 ) -> None:
     """The outputs are those of an undisturbed run by two processes, byte for byte."""
-    torchrun = tuple(torchrun_command(2, [])[1:])
+    torchrun = tuple(torchrun_command([], processes=2)[1:])
     whole = start_trainer(tmp_path / "whole", "--iterations", "200", prefix=torchrun)
     killed = start_trainer(tmp_path / "killed", "--iterations", "200", prefix=torchrun)
     checkpoints = tmp_path / "killed" / "checkpoints"
@@ -81,8 +82,21 @@ def test_killed_worker_is_restarted_from_the_checkpoint(
         assert first == second, name
 
 
+def test_hosts_meet_where_they_are_told() -> None:
+    command = torchrun_command(["train.py"], processes=2, hosts=3, rendezvous="first:29400", name="bsrn_x2")
+    parsed = get_args_parser().parse_args(command[3:])
+    assert (parsed.nnodes, parsed.nproc_per_node, parsed.standalone) == ("3", "2", False)
+    assert (parsed.rdzv_backend, parsed.rdzv_endpoint, parsed.rdzv_id) == ("c10d", "first:29400", "bsrn_x2")
+
+
+@pytest.mark.parametrize("rendezvous", [None, "", "first", "first:port", ":29400"])
+def test_hosts_without_a_place_to_meet_are_refused(rendezvous: str | None) -> None:
+    with pytest.raises(UserError, match=r"train\.hosts is 2: .*ALKDNET_RENDEZVOUS to HOST:PORT"):
+        torchrun_command(["train.py"], processes=1, hosts=2, rendezvous=rendezvous)
+
+
 def test_torchrun_takes_no_option_of_the_script_for_its_own() -> None:
-    command = torchrun_command(4, ["pipeline/train.py", "--run", "x"])
+    command = torchrun_command(["pipeline/train.py", "--run", "x"], processes=4)
     assert command[1:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4"]
     assert "--max-restarts=3" in command
     parsed = get_args_parser().parse_args(command[3:])

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from alkdnet.training.distributed import TORCHRUN_ENVIRONMENT
 from alkdnet.training.interruption import is_alive
 from tests.training.trainer import make_pipeline
 
@@ -42,28 +42,31 @@ def test_trains_with_torch_numpy_pyyaml_safetensors_and_pillow_alone(tmp_path: P
 
 
 @pytest.mark.slow
-def test_torchrun_by_hand_as_the_documentation_has_it(tmp_path: Path) -> None:
-    script = make_pipeline(tmp_path)
-    torchrun = [
-        "-m",
-        "torch.distributed.run",
-        "--nnodes",
-        "1",
-        "--nproc-per-node",
-        "2",
-        "--max-restarts",
-        "3",
-    ]
-    rendezvous = ["--rdzv-backend", "c10d", "--rdzv-id", "run", "--rdzv-endpoint", "localhost:0"]
-    done = subprocess.run(
-        [sys.executable, *torchrun, *rendezvous, "--", *script],
-        cwd=tmp_path,
-        env={**_environment(), **TORCHRUN_ENVIRONMENT},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert _outputs(tmp_path) == OUTPUTS
+def test_two_hosts_give_the_bytes_of_two_processes(tmp_path: Path) -> None:
+    """Two hosts in one folder, as on a file system that they share; here both are this machine."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        rendezvous = f"localhost:{free.getsockname()[1]}"
+    variants: dict[str, dict[str, object]] = {"processes": {"processes": 2}, "hosts": {"hosts": 2}}
+    for name, recipe in variants.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        script = make_pipeline(folder, **recipe)
+        started = [
+            subprocess.Popen(
+                [sys.executable, *script],
+                cwd=folder,
+                env={**_environment(), "ALKDNET_RENDEZVOUS": rendezvous},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(2 if name == "hosts" else 1)
+        ]
+        messages = [each.communicate(timeout=300)[1] for each in started]
+        assert [each.returncode for each in started] == [0] * len(started), messages
+    for output in ("history.csv", "weights.safetensors"):
+        one, other = (tmp_path / name / "study/models/alkdnet_x2" / output for name in variants)
+        assert one.read_bytes() == other.read_bytes(), output
 
 
 @pytest.mark.slow

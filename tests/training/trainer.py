@@ -40,6 +40,7 @@ RECIPE = Train(
     compile=False,
     threads=1,
     processes=1,
+    hosts=1,
 )
 
 

@@ -24,6 +24,7 @@ _UNCOMPARED = frozenset(
         "compile",
         "threads",
         "processes",
+        "hosts",
     }
 )
 

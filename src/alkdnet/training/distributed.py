@@ -1,5 +1,6 @@
 """One training on several processes: torchrun starts them, each takes its share of every batch."""
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from alkdnet.errors import UserError
+
 T = TypeVar("T")
 
 # A crashed worker (a lost GPU, a broken connection) restarts all of them from the checkpoint, so many times.
@@ -18,6 +21,8 @@ RESTARTS = 3
 # To be set for torchrun: every restart then meets in a store of its own. By default they share one, and new
 # workers may find the addresses of their predecessors there: seen to fail or hang with torch 2.13.
 TORCHRUN_ENVIRONMENT = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+# Seconds that a host waits for the others.
+PATIENCE_S = 600
 # Iterations between two agreements on whether to stop: one small message each.
 AGREEMENT_INTERVAL = 10
 
@@ -82,13 +87,38 @@ def process_group(device_type: str) -> Iterator[Group]:
         dist.destroy_process_group()
 
 
-def torchrun_command(processes: int, script: Sequence[str]) -> list[str]:
-    """Return the command that runs a Python script with its arguments in `processes` processes on this host.
+def torchrun_command(
+    script: Sequence[str], *, processes: int, hosts: int = 1, rendezvous: str | None = None, name: str = ""
+) -> list[str]:
+    """Return the command that runs a Python script with its arguments in several processes.
 
-    It wants TORCHRUN_ENVIRONMENT. Several hosts are started by hand, as docs/training.md has it.
+    It wants TORCHRUN_ENVIRONMENT.
+
+    Args:
+        script: the script's path and arguments.
+        processes: on each host.
+        hosts: all of them run this command.
+        rendezvous: where they meet, HOST:PORT with a host that is one of them; for one host not asked.
+        name: of what they do together: a host that came for something else is not let in.
+
+    Raises:
+        UserError: several hosts have no place to meet.
     """
+    if hosts == 1:
+        meeting = ["--standalone"]
+    else:
+        if rendezvous is None or not re.fullmatch(r".+:\d{1,5}", rendezvous):
+            instead = f", not {rendezvous!r}" if rendezvous else ""
+            raise UserError(
+                f"train.hosts is {hosts}: on each of them, set ALKDNET_RENDEZVOUS to HOST:PORT, the name of "
+                f"one and a free port on it{instead}"
+            )
+        meeting = [
+            *(f"--nnodes={hosts}", "--rdzv-backend=c10d", f"--rdzv-endpoint={rendezvous}"),
+            *(f"--rdzv-id={name}", f"--rdzv-conf=read_timeout={PATIENCE_S},join_timeout={PATIENCE_S}"),
+        ]
     return [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+        *(sys.executable, "-m", "torch.distributed.run", *meeting, f"--nproc-per-node={processes}"),
         # Without the dashes torchrun takes the script's `--run` for the beginning of an option of its own.
-        *(f"--nproc-per-node={processes}", f"--max-restarts={RESTARTS}", "--", *script),
+        *(f"--max-restarts={RESTARTS}", "--", *script),
     ]

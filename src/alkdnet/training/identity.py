@@ -21,9 +21,17 @@ from alkdnet.training.checkpoint import FORMAT
 
 ImageHWC = NDArray[np.uint8]
 
-# They say where and how often, not what. Threads, processes, device and compilation change the last bits, yet
-# a run may be continued on another machine (docs/training.md).
-NOT_DETERMINING = ("checkpoint_interval", "device", "compile", "threads", "processes", "validation_set")
+# They say where and how often, not what. Threads, processes, hosts, device and compilation change the last
+# bits, yet a run may be continued on another machine (docs/training.md).
+NOT_DETERMINING = (
+    "checkpoint_interval",
+    "device",
+    "compile",
+    "threads",
+    "processes",
+    "hosts",
+    "validation_set",
+)
 
 
 def run_identity(

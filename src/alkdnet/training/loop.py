@@ -26,14 +26,14 @@ from alkdnet.progress import Progress
 from alkdnet.training.checkpoint import CheckpointFile, State
 from alkdnet.training.cpu import FastKernels
 from alkdnet.training.distributed import Group, process_group
-from alkdnet.training.history import Row
+from alkdnet.training.history import History
 from alkdnet.training.identity import run_identity
 from alkdnet.training.interruption import Stopped, stop_requests
-from alkdnet.training.monitor import Monitor
+from alkdnet.training.monitor import Monitor, NullMonitor
 from alkdnet.training.outputs import write_outputs
 from alkdnet.training.precision import keep_tail_in_float32
 from alkdnet.training.schedule import learning_rate
-from alkdnet.training.validation import validation_psnr
+from alkdnet.training.validation import Validator
 
 logger = logging.getLogger(__name__)
 ImageHWC = NDArray[np.uint8]
@@ -79,11 +79,13 @@ def train(
     with contextlib.ExitStack() as stack:
         stack.enter_context(arithmetic(device, recipe.precision, threads=recipe.threads))
         group = stack.enter_context(process_group(device.type))
-        request = stack.enter_context(stop_requests(starter if group.leads else None))
+        request = stack.enter_context(stop_requests(starter))
+        finished = False
         if group.leads:
             stack.enter_context(file.owned())
-            finished = False
             stack.callback(lambda: monitor.close(finished=finished))
+        else:
+            monitor = NullMonitor()
 
         batches = PatchSampler(
             packed,
@@ -101,15 +103,18 @@ def train(
             model.parameters(), recipe.learning_rate, betas=(recipe.beta1, recipe.beta2), fused=True
         )
         loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-        start, rows = 0, list[Row]()
+        start = 0
         state = group.same(file.read() if group.leads else None)
         if state is not None:
-            start, rows = state.iteration, state.rows
+            start = state.iteration
             model.load_state_dict(state.model)
             optimizer.load_state_dict(state.optimizer)
             loss_sum.fill_(state.loss_sum)
-            if group.leads:
-                monitor.resume(state.monitor)
+            monitor.resume(state.monitor)
+        history = History(state.rows if state else (), monitor)
+        validator = (
+            Validator(validation, scale=run.scale, device=device) if validation and group.leads else None
+        )
         batch_loss = _batch_loss(model, recipe, device, group)
         shown = Progress(recipe.iterations, description=output.name, unit="iterations", initial=start)
         if group.leads:
@@ -134,18 +139,14 @@ def train(
             last = done == recipe.iterations
             validates = done % recipe.validation_interval == 0 or last
             if validates or done % recipe.log_interval == 0:
-                steps = done - (rows[-1].iteration if rows else 0)
-                mean_loss = group.mean(loss_sum).item() / steps
+                mean_loss = group.mean(loss_sum).item() / (done - history.iteration)
                 _refuse_explosion(mean_loss, done, file, model)
-                quality = None
-                if validates and validation and group.leads:
-                    quality = validation_psnr(model, validation, scale=run.scale, device=device)
-                rows.append(Row(done, mean_loss, rate, quality))
+                history.add(
+                    done, mean_loss, rate, validator.start(model) if validator and validates else None
+                )
                 loss_sum.zero_()
-                if group.leads:
-                    monitor.log(done, rows[-1].values())
             if group.leads:
-                shown.advance(note=_note(rows))
+                shown.advance(note=history.note())
 
             reason = None if last else request.reason()
             stops = group.any(done, reason is not None)
@@ -159,7 +160,7 @@ def train(
                             iteration=done,
                             model=model.state_dict(),
                             optimizer=optimizer.state_dict(),
-                            rows=rows,
+                            rows=history.complete(),
                             loss_sum=partial_sum,
                             monitor=monitor.state(),
                         ),
@@ -168,7 +169,15 @@ def train(
                 raise reason or Stopped("another process of this training was asked to stop", 1)
 
         if group.leads:
-            write_outputs(output, model, rows, run=run, recipe=recipe, data=packed.digest, identity=identity)
+            write_outputs(
+                output,
+                model,
+                history.complete(),
+                run=run,
+                recipe=recipe,
+                data=packed.digest,
+                identity=identity,
+            )
             file.remove()
             finished = True
 
@@ -214,12 +223,3 @@ def _write_checkpoint(file: CheckpointFile, state: State) -> None:
         file.write(state)
     except OSError as error:  # a full disk may be emptied before the next one is due
         logger.warning("%s: no checkpoint at iteration %d: %s", file.run, state.iteration, error)
-
-
-def _note(rows: Sequence[Row]) -> str:
-    """Return the last row in short, for the line of progress."""
-    if not rows:
-        return ""
-    note = f"loss {rows[-1].loss:.4f}, rate {rows[-1].learning_rate:.2e}"
-    quality = next((row.validation_psnr for row in reversed(rows) if row.validation_psnr is not None), None)
-    return note if quality is None else f"{note}, PSNR {quality:.2f} dB"

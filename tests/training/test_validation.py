@@ -1,0 +1,76 @@
+"""PSNR while the training goes on: nothing waits for it before the next row is due."""
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from alkdnet.data.sampler import PatchSampler
+from alkdnet.training import validation
+from alkdnet.training.history import History, Row
+from alkdnet.training.monitor import NullMonitor
+from tests.training.trainer import RECIPE, train_small
+
+
+class Listener(NullMonitor):
+    """Keeps the rows it is told of."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, float | None]] = []
+
+    def log(self, iteration: int, values: Mapping[str, float]) -> None:
+        """Keep iteration and PSNR."""
+        self.rows.append((iteration, values.get("validation_psnr")))
+
+
+def test_a_row_is_told_when_it_is_complete_and_rows_stay_in_order() -> None:
+    listener = Listener()
+    history = History([Row(1, 0.5, 0.1, 20.0)], listener)
+    coming: Future[float] = Future()
+    history.add(2, 0.4, 0.1, coming)
+    assert history.iteration == 2
+    assert history.note() == "loss 0.4000, rate 1.00e-01, PSNR 20.00 dB"
+    assert listener.rows == []
+    coming.set_result(30.0)
+    history.add(3, 0.3, 0.1, None)
+    assert listener.rows == [(2, 30.0), (3, None)]
+    assert history.complete() == [Row(1, 0.5, 0.1, 20.0), Row(2, 0.4, 0.1, 30.0), Row(3, 0.3, 0.1, None)]
+    assert history.note().endswith("PSNR 30.00 dB")
+
+
+def test_the_training_goes_on_while_images_are_compared(
+    patches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The comparison of iteration 10 ends only after a batch of a later iteration has been drawn."""
+    later = threading.Event()
+    draws = PatchSampler.batch
+
+    def batch(sampler: PatchSampler, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if iteration == RECIPE.validation_interval + 1:
+            later.set()
+        return draws(sampler, iteration)
+
+    def psnr(*_: object, **__: Any) -> float:
+        assert later.wait(30)
+        return 42.0
+
+    monkeypatch.setattr(PatchSampler, "batch", batch)
+    monkeypatch.setattr(validation, "psnr", psnr)
+    listener = Listener()
+    train_small(patches, tmp_path, monitor=listener)
+    assert listener.rows == [(4, None), (8, None), (10, 42.0), (12, None), (16, None), (20, 42.0)]
+
+
+def test_a_comparison_that_fails_ends_the_training(
+    patches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def psnr(*_: object, **__: Any) -> float:
+        raise ValueError("no such image")
+
+    monkeypatch.setattr(validation, "psnr", psnr)
+    with pytest.raises(ValueError, match="no such image"):
+        train_small(patches, tmp_path)

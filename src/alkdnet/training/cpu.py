@@ -103,7 +103,9 @@ class RowConvolution(torch.autograd.Function):
             [k // 2, 0],
             [False, True, ctx.has_bias],
         )
-        return to_x, to_weight.reshape(weight_C11k.shape), to_bias
+        # With the weight's own strides, or DistributedDataParallel warns and copies: along axes of length 1
+        # they are arbitrary, and differ.
+        return to_x, to_weight.as_strided(weight_C11k.shape, weight_C11k.stride()), to_bias
 
 
 def _is_channels_last(x: Tensor) -> bool:

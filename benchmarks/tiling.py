@@ -22,9 +22,8 @@ from alkdnet.data.images import list_images, read_rgb
 from alkdnet.data.resize import crop_to_multiple, downscale
 from alkdnet.evaluation.metrics import ImageHWC, psnr
 from alkdnet.evaluation.protocol import Protocol
-from alkdnet.models.blocks import CCA, ESA
 from alkdnet.models.inference import Upscaler
-from alkdnet.models.tiling import OVERLAP, Tiled
+from alkdnet.models.tiling import OVERLAP, Tiled, attentions_of
 from alkdnet.networks.alkdnet import ALKDNet
 from alkdnet.upscaling import open_model
 
@@ -37,8 +36,9 @@ class TiledUpscaler(Upscaler):
     def __init__(self, model: nn.Module, *, tile: int, overlap: int, shared: bool) -> None:
         super().__init__(model)
         model = copy.deepcopy(model)  # it gets hooks
-        attentions = [module for module in model.modules() if isinstance(module, CCA | ESA)]
-        self._forward = Tiled(model, tile=tile, overlap=overlap, attentions=attentions if shared else [])
+        self._forward = Tiled(
+            model, tile=tile, overlap=overlap, attentions=attentions_of(model) if shared else []
+        )
 
 
 def originals(paths: list[Path], largest: int) -> Iterator[tuple[str, ImageHWC]]:

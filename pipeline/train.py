@@ -9,7 +9,7 @@ from stage import Stage, run
 from alkdnet.data.pairs import read_pairs
 from alkdnet.data.patches import PackedImages
 from alkdnet.tracking import open_tracker
-from alkdnet.training.distributed import TORCHRUN_ENVIRONMENT, torchrun_command
+from alkdnet.training.distributed import TORCHRUN_ENVIRONMENT, torchrun_command, under_torchrun
 from alkdnet.training.interruption import Stopped, caller
 from alkdnet.training.loop import train as train_network
 from alkdnet.training.takeover import take_over
@@ -29,13 +29,10 @@ def train(stage: Stage) -> None:
         # DVC waits for this process; when it is gone, nobody takes the outputs. Asked for before torchrun is
         # between the two: a worker that it starts again would find no DVC any more, and train for nobody.
         os.environ.setdefault(STARTER, str(caller()))
-    if recipe.hosts * recipe.processes > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+    if recipe.hosts * recipe.processes > 1 and not under_torchrun():
+        meeting = os.environ.get("ALKDNET_RENDEZVOUS")
         command = torchrun_command(
-            sys.argv,
-            processes=recipe.processes,
-            hosts=recipe.hosts,
-            rendezvous=os.environ.get("ALKDNET_RENDEZVOUS"),
-            name=stage.key,
+            sys.argv, processes=recipe.processes, hosts=recipe.hosts, rendezvous=meeting, name=stage.key
         )
         os.execve(command[0], command, {**os.environ, **TORCHRUN_ENVIRONMENT})
     name = recipe.validation_set

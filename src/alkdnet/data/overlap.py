@@ -33,8 +33,9 @@ _KNOWN = Path(str(files("alkdnet.data") / "test_images.json"))
 class Fingerprints:
     """What is remembered of test images.
 
-    `names` for messages; `pixels`: SHA-256 of size and RGB values; `signatures`: shape (images, 1024), see
-    `similarities`.
+    `names` for messages; `pixels`: SHA-256 of size and RGB values; `signatures`: shape (images, 1024), unit
+    vectors whose products are the cosines between images: 1 for equal ones, near 0 for strangers. An image of
+    one colour has zeros, and resembles nothing.
     """
 
     names: tuple[str, ...]
@@ -81,14 +82,6 @@ def find_overlaps(training: Sequence[Path], tests: Iterable[Fingerprints]) -> li
             shown = f"similarity {row[nearest]:.2f}"
             lines.append(f"{path}: shows the same picture as test image {names[nearest]} ({shown})")
     return lines
-
-
-def similarities(one: Sequence[Path], other: Sequence[Path]) -> npt.NDArray[np.float32]:
-    """Return the cosines between all pairs, shape (one, other): 1 for equal images, near 0 for strangers.
-
-    An image of one colour resembles nothing.
-    """
-    return _signatures(one) @ _signatures(other).T
 
 
 def describe(paths: Sequence[Path]) -> Fingerprints:
@@ -151,7 +144,7 @@ def _digest(path: Path) -> str:
 
 
 def _signatures(paths: Sequence[Path]) -> npt.NDArray[np.float32]:
-    """Return a unit vector for each image, shape (images, 1024); zeros for an image of one colour."""
+    """Return the `signatures` of images."""
     signatures = np.zeros((len(paths), _SIZE * _SIZE), dtype=np.float32)
     position = {path: i for i, path in enumerate(paths)}
 

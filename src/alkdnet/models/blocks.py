@@ -4,6 +4,8 @@ Shape letters: B batch, C channels, H height, W width of the LR grid unless said
 floating-point features without a fixed range.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -103,6 +105,17 @@ class ALKConv(nn.Module):
         return out
 
 
+class Resize(nn.Module):
+    """Bilinear interpolation to a size (H, W), with pixels as areas (`align_corners=False`).
+
+    It is a module so that tiles can exchange it: models/tiling.py.
+    """
+
+    def forward(self, x_BCHW: Tensor, size: Sequence[int]) -> Tensor:
+        """Return the resized features."""
+        return F.interpolate(x_BCHW, size=list(size), mode="bilinear", align_corners=False)
+
+
 class ESA(nn.Module):
     """Enhanced spatial attention: a mask per pixel and channel, from features at about 1/6 the size.
 
@@ -132,6 +145,7 @@ class ESA(nn.Module):
         )
         self.pool = nn.MaxPool2d(7, stride=3)
         self.context = nn.Sequential(convolution(), activation(), convolution(), activation(), convolution())
+        self.resize = Resize()
         self.skip = nn.Conv2d(width, width, 1)
         self.expand = nn.Conv2d(width, channels, 1)
         # The pool's 7 pixels come from a 3 x 3 convolution of stride 2.
@@ -139,18 +153,11 @@ class ESA(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return the input times its mask; H and W must be at least `minimum_size`."""
-        a_BCHW, low_BCHW = self.reduced(x_BCHW)
-        up_BCHW = F.interpolate(low_BCHW, size=x_BCHW.shape[2:], mode="bilinear", align_corners=False)
-        return self.masked(x_BCHW, a_BCHW, up_BCHW)
-
-    def reduced(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features of `width` channels, and their context on the coarse grid."""
         a_BCHW = self.reduce(x_BCHW)
-        return a_BCHW, self.context(self.pool(self.stride(a_BCHW)))
-
-    def masked(self, x_BCHW: Tensor, a_BCHW: Tensor, up_BCHW: Tensor) -> Tensor:
-        """Return the input times the mask made of its reduced features and the resized context."""
-        return x_BCHW * torch.sigmoid(self.expand(up_BCHW + self.skip(a_BCHW)))
+        context_BCHW = self.context(self.pool(self.stride(a_BCHW)))
+        up_BCHW = self.resize(context_BCHW, x_BCHW.shape[2:])
+        out: Tensor = x_BCHW * torch.sigmoid(self.expand(up_BCHW + self.skip(a_BCHW)))
+        return out
 
     def cells(self, size: int) -> int:
         """Return the length of the coarse grid along a side of `size` pixels."""

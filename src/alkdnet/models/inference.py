@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from alkdnet.evaluation.ensemble import SelfEnsemble
-from alkdnet.models.blocks import CCA, ESA
 from alkdnet.models.fast_alkdnet import FastALKDNet
-from alkdnet.models.tiling import Tiled
+from alkdnet.models.tiling import Tiled, attentions_of
 from alkdnet.networks.alkdnet import ALKDNet
 
 
@@ -45,8 +44,7 @@ class Upscaler:
         if tile is None:
             self._forward = _fastest(model, self._device)
         else:
-            attentions = [module for module in model.modules() if isinstance(module, CCA | ESA)]
-            self._forward = Tiled(_channels_last(model), tile=tile, attentions=attentions)
+            self._forward = Tiled(_channels_last(model), tile=tile, attentions=attentions_of(model))
         if self_ensemble:
             self._forward = SelfEnsemble(self._forward)
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise, product
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from alkdnet.models.blocks import CCA, ESA
+from alkdnet.models.blocks import CCA, ESA, Resize
 from alkdnet.models.strips import pooled
 
 # ALKDNet's spatial attention works on a grid of every sixth pixel (a convolution of stride 2, a pool of
@@ -63,6 +63,11 @@ class _Sweep:
         }
 
 
+def attentions_of(network: nn.Module) -> list[CCA | ESA]:
+    """Return the attentions of a network that can see a tile as a part of the image."""
+    return [module for module in network.modules() if isinstance(module, CCA | ESA)]
+
+
 class Tiled:
     """A network applied tile by tile; where tiles overlap, their outputs are blended linearly.
 
@@ -72,8 +77,8 @@ class Tiled:
         network: (B, 3, H, W) -> (B, 3, Hs, Ws).
         tile: side of a tile in LR pixels; it is rounded down to a multiple of 6.
         overlap: LR pixels that neighbouring tiles share at least; a multiple of 6.
-        attentions: the network's attentions, which shall see a tile as a part of the image. They get a hook,
-            which does nothing when the network is called otherwise.
+        attentions: those that shall see a tile as a part of the image, usually `attentions_of` the network.
+            They get a hook, which does nothing when the network is called otherwise.
 
     Raises:
         ValueError: the tile is not larger than the overlap.
@@ -97,9 +102,10 @@ class Tiled:
         self._needs_statistics = any(isinstance(attention, CCA) for attention in attentions)
         self._of_thread = threading.local()
         for number, attention in enumerate(attentions):
-            attention.register_forward_hook(
-                self._weighting(number) if isinstance(attention, CCA) else self._masking
-            )
+            if isinstance(attention, CCA):
+                attention.register_forward_hook(self._weighting(number))
+            else:
+                attention.resize.register_forward_hook(self._laying(attention))
 
     def __call__(self, x_BCHW: Tensor) -> Tensor:
         """Return the whole image's output."""
@@ -154,18 +160,22 @@ class Tiled:
 
         return hook
 
-    def _masking(self, attention: ESA, inputs: tuple[Tensor], output: Tensor) -> Tensor | None:
-        """Exchange the output of a spatial attention."""
-        sweep: _Sweep | None = getattr(self._of_thread, "sweep", None)
-        if sweep is None:
-            return None
-        (x_BCHW,) = inputs
-        a_BCHW, context_BCHW = attention.reduced(x_BCHW)
-        for axis, start, size in zip((2, 3), sweep.start, sweep.size, strict=True):
-            pixels = x_BCHW.shape[axis]
-            # A network pads an image that is too small for its attention: then the tile is larger than it.
-            context_BCHW = _resized(attention, context_BCHW, axis, start, pixels, max(size, pixels))
-        return attention.masked(x_BCHW, a_BCHW, context_BCHW)
+    def _laying(
+        self, attention: ESA
+    ) -> Callable[[Resize, tuple[Tensor, Sequence[int]], Tensor], Tensor | None]:
+        """Return the hook that exchanges the resized context of a spatial attention."""
+
+        def hook(resize: Resize, inputs: tuple[Tensor, Sequence[int]], output: Tensor) -> Tensor | None:
+            sweep: _Sweep | None = getattr(self._of_thread, "sweep", None)
+            if sweep is None:
+                return None
+            context_BCHW, shape = inputs
+            for axis, start, size, pixels in zip((2, 3), sweep.start, sweep.size, shape, strict=True):
+                # A network pads an image that is too small for its attention: then the tile is larger.
+                context_BCHW = _resized(attention, context_BCHW, axis, start, pixels, max(size, pixels))
+            return context_BCHW
+
+        return hook
 
     def _spans(self, size: int) -> list[Span]:
         """Return start and end of the tiles along one side: as few as possible, spread evenly."""

@@ -74,7 +74,7 @@ class Group:
 @contextmanager
 def process_group(device_type: str) -> Iterator[Group]:
     """Join the group if torchrun started this process (NCCL on CUDA, gloo on CPU); leave it at the end."""
-    if not dist.is_torchelastic_launched():
+    if not under_torchrun():
         yield Group()
         return
     local_rank = dist.get_node_local_rank()
@@ -85,6 +85,11 @@ def process_group(device_type: str) -> Iterator[Group]:
         yield Group(dist.get_rank(), dist.get_world_size(), local_rank)
     finally:
         dist.destroy_process_group()
+
+
+def under_torchrun() -> bool:
+    """Return whether torchrun started this process."""
+    return dist.is_torchelastic_launched()
 
 
 def torchrun_command(

@@ -76,8 +76,11 @@ def save_oriented(path: Path, orientation: int) -> Path:
 
 # EXIF knows 1 to 8; anything else, which careless programs write, means nothing.
 @pytest.mark.parametrize("orientation", [0, *range(1, 9), 9, 255])
-def test_the_size_in_the_header_is_that_of_the_upright_image(tmp_path: Path, orientation: int) -> None:
-    path = save_oriented(tmp_path / "image.png", orientation)
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".webp"])
+def test_the_size_in_the_header_is_that_of_the_upright_image(
+    tmp_path: Path, orientation: int, suffix: str
+) -> None:
+    path = save_oriented(tmp_path / f"image{suffix}", orientation)
     assert image_size(path) == read_rgb(path).shape[:2]
 
 
@@ -119,14 +122,69 @@ def deep_png() -> bytes:
     )
 
 
+def tiff(*, bits: int, channels: int, planes: bool = False, signed: bool = False) -> bytes:
+    """Return a TIFF of one pixel of a kind that Pillow cannot write (TIFF 6.0, section 2)."""
+    size = bits // 8 * (1 if planes else channels)
+    strips = channels if planes else 1
+    extra = {338: [0] * (channels - 3)} if channels > 3 else {}  # what they are is not told
+    pages = 8 + 2 + 12 * (11 + len(extra)) + 4
+    fields: dict[int, list[int]] = {
+        256: [1],  # width
+        257: [1],  # length
+        258: [bits] * channels,
+        259: [1],  # no compression
+        262: [1 if channels == 1 else 2],  # gray or RGB
+        273: [pages + i * size for i in range(strips)],  # where the strips are
+        277: [channels],
+        278: [1],  # rows of a strip
+        279: [size] * strips,
+        284: [2 if planes else 1],
+        **extra,
+        339: [2 if signed else 1] * channels,
+    }
+    entries, behind = b"", bytes(size * strips)
+    for tag, values in fields.items():
+        data = struct.pack(f"<{len(values)}H", *values)
+        if len(data) > 4:
+            place, behind = pages + len(behind), behind + data
+            data = struct.pack("<I", place)
+        entries += struct.pack("<HHI", tag, 3, len(values)) + data.ljust(4, b"\0")
+    return struct.pack("<2sHIH", b"II", 42, 8, len(fields)) + entries + bytes(4) + behind
+
+
 def test_refuses_more_than_8_bits(tmp_path: Path) -> None:
+    (tmp_path / "ten.ppm").write_bytes(b"P6 1 1 1023\n" + bytes(6))
+    (tmp_path / "planes.tif").write_bytes(tiff(bits=16, channels=3, planes=True))
     (tmp_path / "colour.png").write_bytes(deep_png())
     save(tmp_path / "gray.png", GRADIENT[..., 0].astype(np.uint16))
     (tmp_path / "map.ppm").write_bytes(b"P6 1 1 65535\n" + bytes(6))
     save(tmp_path / "float.tif", GRADIENT[..., 0].astype(np.float32))
-    for name in ("colour.png", "gray.png", "map.ppm", "float.tif"):
+    for name in ("colour.png", "gray.png", "map.ppm", "ten.ppm", "float.tif", "planes.tif"):
         with pytest.raises(UserError, match=f"{name}: has more than 8 bits per channel"):
             read_rgb(tmp_path / name)
+
+
+def test_takes_8_bits_and_fewer(tmp_path: Path) -> None:
+    (tmp_path / "seven.ppm").write_bytes(b"P6 1 1 100\n" + bytes([100, 50, 0]))
+    (tmp_path / "planes.tif").write_bytes(tiff(bits=8, channels=3, planes=True))
+    # 5, 6 and 5 bits for the colours of a pixel, which has 16 of them.
+    header = struct.pack("<2sIHHI", b"BM", 70, 0, 0, 66) + struct.pack(
+        "<IiiHHIIiiII", 40, 1, 1, 1, 16, 3, 4, 1, 1, 0, 0
+    )
+    masks = struct.pack("<III", 0xF800, 0x7E0, 0x1F)
+    (tmp_path / "565.bmp").write_bytes(header + masks + struct.pack("<HH", 0xF800, 0))
+    assert read_rgb(tmp_path / "seven.ppm").tolist() == [[[255, 128, 0]]]
+    assert read_rgb(tmp_path / "planes.tif").tolist() == [[[0, 0, 0]]]
+    assert read_rgb(tmp_path / "565.bmp").tolist() == [[[255, 0, 0]]]
+
+
+def test_refuses_signs_and_surplus_channels(tmp_path: Path) -> None:
+    (tmp_path / "signed.tif").write_bytes(tiff(bits=8, channels=1, signed=True))
+    (tmp_path / "five.tif").write_bytes(tiff(bits=8, channels=5))
+    with pytest.raises(UserError, match=r"signed\.tif: has numbers with a sign"):
+        read_rgb(tmp_path / "signed.tif")
+    with pytest.raises(UserError, match=r"five\.tif: has 5 channels: keep those"):
+        read_rgb(tmp_path / "five.tif")
 
 
 def test_refuses_an_animation(tmp_path: Path) -> None:
@@ -164,6 +222,15 @@ def test_names_all_damaged_files_at_once(tmp_path: Path) -> None:
     assert "cut.bmp, cut.jpg, cut.png would have LR images of one name" in stems
     assert "empty.png: the file is empty" in text
     assert "text.png: not an image that Pillow can read" in text
+
+
+def test_whatever_pillow_stumbles_over_is_damage(tmp_path: Path) -> None:
+    """A second frame's header of five bytes: Pillow raises struct.error."""
+    save(tmp_path / "a.gif", GRADIENT[..., 0])
+    whole = (tmp_path / "a.gif").read_bytes()
+    (tmp_path / "a.gif").write_bytes(whole[:-1] + b"," + bytes(5))
+    with pytest.raises(UserError, match=r"a\.gif: damaged or not readable"):
+        read_rgb(tmp_path / "a.gif")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

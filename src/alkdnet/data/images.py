@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path
@@ -39,12 +40,14 @@ def read_rgb(path: Path, *, alpha: Alpha = "refuse") -> npt.NDArray[np.uint8]:
     white background. An alpha channel that is opaque everywhere is dropped.
 
     Raises UserError, with the path and the reason, for a file that is missing, empty, truncated or no image,
-    that has more than 8 bits per channel or more than one frame, that has transparent pixels under "refuse",
-    or that exceeds Pillow's limit of 178 megapixels (Pillow warns from 89 megapixels on).
+    whose channels are not of 8 bits or fewer without a sign, that has more than four of them or more than one
+    frame, that has transparent pixels under "refuse", or that exceeds Pillow's limit of 178 megapixels.
     """
     with _opened(path) as image:
         _check_kind(image)
-        return np.array(_to_rgb(ImageOps.exif_transpose(image), alpha))
+        # In place, since a copy of 100 megapixels takes 300 MB.
+        ImageOps.exif_transpose(image, in_place=True)
+        return np.array(_to_rgb(image, alpha))
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -53,9 +56,14 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises UserError for a file that is missing, empty or no image.
     """
     with _opened(path) as image:
+        width, height = image.size
+        if isinstance(image, TiffImageFile):  # of these alone Pillow has swapped the sides already
+            width, height = (
+                image.tag_v2[side] for side in (ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength)
+            )
         # 5 to 8 swap rows and columns; no other value above 4 means anything.
         turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-        return (image.width, image.height) if turned else (image.height, image.width)
+        return (width, height) if turned else (height, width)
 
 
 def gray_thumbnail(path: Path, size: int) -> npt.NDArray[np.uint8]:
@@ -165,8 +173,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         reason = "not an image that Pillow can read" if path.stat().st_size else "the file is empty"
     except Image.DecompressionBombError as error:
         reason = f"too large: {error}"
-    except (OSError, ValueError, SyntaxError) as error:
-        # Pillow's readers report damage by any of the three, depending on the format.
+    except Exception as error:  # Pillow's readers report damage by whatever they stumble over
         reason = f"damaged or not readable: {error}"
     raise UserError(f"{path}: {reason}")
 
@@ -179,18 +186,35 @@ def _check_kind(image: Image.Image) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # telephones hide a preview behind the photograph
         raise _RefusedError(f"has {frames} frames: extract the one that is meant")
-    # Pillow opens 16-bit colour as 8-bit RGB without a word; the raw mode of the file tells.
-    raw = " ".join(str(tile[3]) for tile in getattr(image, "tile", ()))
-    deep = image.mode.startswith(("I", "F")) or ";16" in raw or "65535" in raw
-    if deep:
+    if _is_deep(image):
         raise _RefusedError(
             "has more than 8 bits per channel: convert it to 8 bits, for the rounding is yours to choose"
         )
+    if isinstance(image, TiffImageFile):
+        if not {1, 4} >= set(image.tag_v2.get(ExifTags.Base.SampleFormat, (1,))):  # unsigned, or not told
+            raise _RefusedError("has numbers with a sign in its pixels: convert it to unsigned 8 bits")
+        channels = image.tag_v2.get(ExifTags.Base.SamplesPerPixel, 1)
+        if channels > 4:
+            raise _RefusedError(f"has {channels} channels: keep those that are meant")
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Return whether a file has more than 8 bits per channel: Pillow cuts many to 8 without a word."""
+    if image.mode.startswith(("I", "F")):
+        return True
+    if isinstance(image, TiffImageFile):
+        bits: tuple[int, ...] = image.tag_v2.get(ExifTags.Base.BitsPerSample, (1,))
+        return max(bits) > 8
+    arguments = [tile[3] for tile in getattr(image, "tile", ())]
+    if image.format == "PPM":  # (raw mode, greatest value)
+        return any(isinstance(each, tuple) and each[-1] > 255 for each in arguments)
+    # The 16 bits of a BMP are those of a whole pixel.
+    return image.format != "BMP" and any(";16" in str(each) for each in arguments)
 
 
 def _to_rgb(image: Image.Image, alpha: Alpha) -> Image.Image:
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     image = image.convert("RGBA")
     lowest, _ = image.getchannel("A").getextrema()
     if lowest == 255:

@@ -22,7 +22,7 @@ for name, value in {
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from alkdnet.config import Params, load_params
-from alkdnet.errors import UserError
+from alkdnet.errors import UserError, in_words
 from alkdnet.paths import Paths
 
 
@@ -70,3 +70,7 @@ def run(work: Callable[[Stage], None], *, each: Literal["dataset", "run"] | None
         work(Stage(params=params, paths=Paths(Path(params.dir), params.name), key=key, root=root))
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {in_words(error)}")
+    except KeyboardInterrupt:
+        sys.exit(130)

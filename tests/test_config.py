@@ -98,6 +98,11 @@ def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
             "datasets.embedded_train.path: source embedded_train takes none",
         ),
         ({"datasets.embedded_train.source": "folder"}, "datasets.embedded_train.path: missing"),
+        (
+            {"datasets.embedded_train.source": "folder", "datasets.embedded_train.path": "demo/raw/x"},
+            "datasets.embedded_train.path: demo/raw/x lies in demo",
+        ),
+        ({"runs.alkdnet_x2.seed": 2**63}, "runs.alkdnet_x2.seed: 9223372036854775808 is above"),
         ({"features.field_size": 64}, "features.field_size: 64 is even"),
         (
             {"features.maps_run": "alkdnet_x9"},
@@ -119,6 +124,15 @@ def test_all_mistakes_are_told_at_once(repository: Path, tmp_path: Path) -> None
     file = _changed(repository / "params.yaml", tmp_path, {"train.batch_size": 0, "evaluate.channel": "x"})
     with pytest.raises(UserError, match=r"(?s)train\.batch_size.*evaluate\.channel"):
         load_params(file)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "a b", "", "checked"])
+def test_names_that_are_no_names_of_folders_are_refused(repository: Path, tmp_path: Path, name: str) -> None:
+    params = yaml.safe_load((repository / "params.yaml").read_text())
+    params["datasets"][name] = params["datasets"]["embedded_train"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    with pytest.raises(UserError, match=f"datasets.{name}: (a name has letters|this name is taken)"):
+        load_params(tmp_path / "params.yaml")
 
 
 def test_a_missing_key_is_told_with_its_meaning(repository: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The parameter file of a pipeline as frozen dataclasses. docs/parameters.md is made from this file."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -8,6 +9,7 @@ from typing import Literal, TypeAlias
 import yaml
 
 from alkdnet.errors import UserError
+from alkdnet.paths import MARK
 from alkdnet.schema import parse, setting
 
 Option: TypeAlias = int | float | bool | str | None
@@ -85,7 +87,9 @@ class Run:
     inputs: str = setting(
         "what the run is made from, a path under `dir`: patches/x2, raw/weights/<name>, checked/ok"
     )
-    seed: int = setting("seeds the initial weights and the order of the patches", default=0, minimum=0)
+    seed: int = setting(
+        "seeds the initial weights and the order of the patches", default=0, minimum=0, maximum=2**63 - 1
+    )
     options: Mapping[str, Option] = setting("the other keys of the row: arguments of the network's class")
 
 
@@ -229,6 +233,7 @@ def _rows_with_options(rows: object) -> object:
 def _contradictions(params: Params) -> list[str]:
     """Return what is impossible although every single value is of the right kind."""
     return [
+        *_name_problems(params),
         *_dataset_problems(params),
         *_scale_problems(params.downscale.scales),
         *_recipe_problems(params.train),
@@ -237,9 +242,28 @@ def _contradictions(params: Params) -> list[str]:
     ]
 
 
+def _name_problems(params: Params) -> list[str]:
+    """Return the names that cannot be those of folders beside each other, or of DVC's stages."""
+    problems = [
+        f"{section}.{name}: a name has letters, digits, _ and - only, for files and stages bear it"
+        for section, names in (("datasets", params.datasets), ("runs", params.runs))
+        for name in names
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name)
+    ]
+    if MARK in params.datasets:
+        problems.append(f"datasets.{MARK}: this name is taken by the pipeline itself: choose another")
+    return problems
+
+
 def _dataset_problems(params: Params) -> list[str]:
     problems = []
+    outputs = Path(params.dir).resolve()
     for name, dataset in params.datasets.items():
+        if dataset.path and Path(dataset.path).expanduser().resolve().is_relative_to(outputs):
+            problems.append(
+                f"datasets.{name}.path: {dataset.path} lies in {params.dir}, whose folders the pipeline "
+                "removes and writes anew: keep your images elsewhere"
+            )
         if dataset.source in ("folder", "manga109") and dataset.path is None:
             problems.append(f"datasets.{name}.path: missing; source {dataset.source} needs the folder's path")
         if dataset.source not in ("folder", "manga109") and dataset.path is not None:

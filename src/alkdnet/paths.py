@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+# A name in place of a data set's, for files that are always there.
+MARK = "checked"
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -17,7 +20,7 @@ class Paths:
 
         Two of them lie where training sets land: stages depend on these folders also when there is none.
         """
-        return self.directory / "checked" / "ok", self.raw("train", "checked"), self.lr("train", "checked")
+        return self.directory / "checked" / "ok", self.raw("train", MARK), self.lr("train", MARK)
 
     def descriptor(self, dataset: str) -> Path:
         """What is known of a data set's source: a change there is a reason to download it again."""

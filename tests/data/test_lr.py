@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alkdnet.data import space
 from alkdnet.data.images import read_rgb, write_png
 from alkdnet.data.lr import downscale_folder
 from alkdnet.data.resize import crop_to_multiple, downscale
@@ -53,3 +54,14 @@ def test_a_set_that_is_not_available_gives_empty_folders(tmp_path: Path) -> None
     (tmp_path / "raw/NOT_AVAILABLE.txt").write_text("apply for it")
     assert downscale_folder(tmp_path / "raw", tmp_path / "lr", [4]) == 0
     assert [path.name for path in (tmp_path / "lr").iterdir()] == ["x4"]
+
+
+def test_refuses_a_disk_that_is_too_small_before_it_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_noise(tmp_path / "raw/a.png", 60, 60)
+    usage = space.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(UserError, match="are needed"):
+        downscale_folder(tmp_path / "raw", tmp_path / "lr", [2])
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]

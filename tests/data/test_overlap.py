@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from skimage import data
 
 from alkdnet.data import overlap
@@ -37,6 +37,10 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "cropped": lambda image: image.crop((2, 1, image.width - 1, image.height - 2)),
     "darker": lambda image: image.point([value * 3 // 4 for value in range(256)] * 3),
     "gray": lambda image: image.convert("L").point([value * 9 // 10 for value in range(256)]),
+    "mirrored": ImageOps.mirror,
+    "turned": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "with margins": lambda image: ImageOps.expand(image, 13, "white"),
+    "between bars": lambda image: ImageOps.expand(image, (0, 50), "black"),
 }
 
 

@@ -137,3 +137,10 @@ def test_crops_at_the_bottom_and_the_right() -> None:
 def test_refuses_what_is_no_image(image: npt.NDArray[np.uint8]) -> None:
     with pytest.raises(ValueError, match="non-empty uint8 image of shape HWC"):
         upscale(image, 2)
+
+
+def test_a_scale_whose_sums_are_not_exact_is_refused() -> None:
+    strip_HWC = np.full((514, 514, 3), 200, dtype=np.uint8)
+    assert downscale(strip_HWC[:512, :512], 512).tolist() == [[[200, 200, 200]]]
+    with pytest.raises(ValueError, match="a scale of 514 is too large to be computed exactly"):
+        downscale(strip_HWC, 514)

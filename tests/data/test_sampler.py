@@ -7,10 +7,11 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from alkdnet.data.augmentation import augment
 from alkdnet.data.images import write_png
 from alkdnet.data.lr import downscale_folder
 from alkdnet.data.patches import PackedImages, TrainingSet, pack
-from alkdnet.data.sampler import Draw, PatchSampler, augment, cut, draw, gather, steps, turn
+from alkdnet.data.sampler import Draw, PatchSampler, cut, draw, gather, steps, turn
 from alkdnet.errors import UserError
 
 CPU = torch.device("cpu")

@@ -66,17 +66,37 @@ def image_size(path: Path) -> tuple[int, int]:
         return (width, height) if turned else (height, width)
 
 
-def gray_thumbnail(path: Path, size: int) -> npt.NDArray[np.uint8]:
-    """Return the image squeezed to `size` x `size` gray pixels, shape (size, size).
+def image_sizes(paths: Sequence[Path]) -> tuple[dict[Path, tuple[int, int]], list[str]]:
+    """Return (height, width) of the images by path, and the problems with those that cannot be read."""
+    sizes: dict[Path, tuple[int, int]] = {}
 
-    JPEG files are decoded at a fraction of their size, as far as that suffices.
+    def measure(path: Path) -> None:
+        sizes[path] = image_size(path)
+
+    problems = collect_problems(measure, paths, description="measure")
+    return sizes, problems
+
+
+def pixel_bytes(sizes: Iterable[tuple[int, int]], scale: int = 1) -> int:
+    """Return the bytes of all pixels of images of these sizes (height, width), shrunk by a scale."""
+    return 3 * sum((height // scale) * (width // scale) for height, width in sizes)
+
+
+def gray_thumbnails(path: Path, size: int, noises: Sequence[int]) -> npt.NDArray[np.uint8]:
+    """Return the image without its frame, squeezed to gray squares, shape (len(noises), size, size).
+
+    Its frame are the rows and columns at the edges whose grays differ by no more than a noise, for each of
+    `noises` another one: white margins, black bars. JPEG files are decoded at a fraction of their size, as
+    far as that suffices.
 
     Raises UserError for a file that is missing, empty, truncated or no image.
     """
     with _opened(path) as image:
         image.draft("L", (4 * size, 4 * size))
         upright = ImageOps.exif_transpose(image).convert("L")
-        return np.array(upright.resize((size, size), Image.Resampling.BOX, reducing_gap=2.0))
+        boxes = [_inside_the_frame(np.asarray(upright), noise) for noise in noises]
+        squares = [upright.resize((size, size), Image.Resampling.BOX, box, reducing_gap=2.0) for box in boxes]
+        return np.stack([np.asarray(square) for square in squares])
 
 
 def write_png(path: Path, image_HWC: npt.NDArray[np.uint8]) -> None:
@@ -196,6 +216,14 @@ def _check_kind(image: Image.Image) -> None:
         channels = image.tag_v2.get(ExifTags.Base.SamplesPerPixel, 1)
         if channels > 4:
             raise _RefusedError(f"has {channels} channels: keep those that are meant")
+
+
+def _inside_the_frame(gray_HW: npt.NDArray[np.uint8], noise: int) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of what is between the first and the last line that is no frame."""
+    columns, rows = (np.flatnonzero(np.ptp(gray_HW, axis=axis) > noise).tolist() for axis in (0, 1))
+    if not columns or not rows:
+        return 0, 0, gray_HW.shape[1], gray_HW.shape[0]
+    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
 
 
 def _is_deep(image: Image.Image) -> bool:

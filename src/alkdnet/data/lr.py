@@ -1,5 +1,6 @@
 """Making the LR images of a folder of HR images."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,15 +9,20 @@ import torch
 from alkdnet.data.images import (
     Alpha,
     collect_problems,
+    image_sizes,
     list_images,
+    pixel_bytes,
     png_bytes,
     read_rgb,
     same_stems,
     too_small,
 )
 from alkdnet.data.resize import Border, crop_to_multiple, downscale
+from alkdnet.data.space import require_space
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_directory
+
+logger = logging.getLogger(__name__)
 
 
 def downscale_folder(
@@ -36,9 +42,13 @@ def downscale_folder(
     Every core takes an image at a time, so that the memory is that of `workers` images.
 
     Raises UserError with all problems at once: see `images.read_rgb`; also images smaller than a scale and
-    files that differ by their suffix only.
+    files that differ by their suffix only. Before all that, if the disk cannot hold the LR images' pixels.
     """
     paths = list_images(source)
+    sizes, _ = image_sizes(paths)
+    needed = sum(pixel_bytes(sizes.values(), scale) for scale in scales)
+    logger.info("%s: %d images, their LR images take at most %.3f GB", source, len(paths), needed / 1e9)
+    require_space([(target, needed)])
     problems = same_stems(paths)
     with atomic_directory(target) as folder:
         for scale in scales:

@@ -1,9 +1,9 @@
 """Finding test images among training images: whoever trains on them reports a PSNR that means nothing.
 
-Two images are held for the same picture when their thumbnails agree: gray, 32x32 pixels, without their coarse
-brightness, by the cosine of the angle between them. That survives rescaling, JPEG compression, a changed
-brightness and a crop of a few pixels; it does not find a small part of a picture, a turned or a mirrored one.
-Of two such images the pixels tell whether they are one and the same.
+Two images are held for the same picture when their thumbnails agree: gray, 32x32 pixels, without frame and
+coarse brightness, turned and mirrored in all ways, by the cosine of the angle between them. That survives
+rescaling, JPEG compression, a changed brightness, margins and a crop of a few pixels; it does not find a
+small part of a picture. Of two such images the pixels tell whether they are one and the same.
 
 test_images.json beside this file knows published test sets in that way, so that their images are found also
 where a pipeline does not test on them. docs/data.md says how it is made.
@@ -19,11 +19,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from alkdnet.data.images import collect_problems, gray_thumbnail, list_images, read_rgb
+from alkdnet.data.augmentation import augment
+from alkdnet.data.images import collect_problems, gray_thumbnails, list_images, read_rgb
 from alkdnet.errors import UserError
 from alkdnet.files import read_json, write_json
 
 _SIZE = 32
+# Of the square: what `augment` makes of a training image, a test image may not be either.
+_SYMMETRIES = 8
+# Frames are plain, or compressed ones with noise: both are tried on a training image, since what is taken for
+# a frame of the noisy kind may be sky.
+_NOISES = (4, 16)
 # Strangers reach 0.44, copies as described above go down to 0.76: see docs/data.md.
 _SAME = 0.7
 _KNOWN = Path(str(files("alkdnet.data") / "test_images.json"))
@@ -68,18 +74,20 @@ def find_overlaps(training: Sequence[Path], tests: Iterable[Fingerprints]) -> li
     pixels = [digest for images in tests for digest in images.pixels]
     if not names or not training:
         return []
-    similarity = _signatures(training) @ np.concatenate([images.signatures for images in tests]).T
+    views = _views(np.concatenate([images.signatures for images in tests]))
+    similarity = np.max([signatures @ views.T for signatures in _signatures(training, _NOISES)], axis=0)
     lines = []
     for path, row in zip(training, similarity, strict=True):
-        nearest = int(row.argmax())
-        if row[nearest] < _SAME:
+        view = int(row.argmax())
+        if row[view] < _SAME:
             continue
+        nearest, augmentation = divmod(view, _SYMMETRIES)
         # Only here: equal pixels have equal thumbnails, and to decode every image once more takes long.
         digest = _digest(path)
         if digest in pixels:
             lines.append(f"{path}: is test image {names[pixels.index(digest)]}, pixel for pixel")
         else:
-            shown = f"similarity {row[nearest]:.2f}"
+            shown = f"similarity {row[view]:.2f}{', turned or mirrored' if augmentation else ''}"
             lines.append(f"{path}: shows the same picture as test image {names[nearest]} ({shown})")
     return lines
 
@@ -96,9 +104,8 @@ def describe(paths: Sequence[Path]) -> Fingerprints:
         digests[path] = _digest(path)
 
     _raise_all(collect_problems(digest, paths, description="digest the test images"))
-    return Fingerprints(
-        tuple(map(str, paths)), tuple(digests[path] for path in paths), signatures=_signatures(paths)
-    )
+    (signatures,) = _signatures(paths, _NOISES[:1])
+    return Fingerprints(tuple(map(str, paths)), tuple(digests[path] for path in paths), signatures)
 
 
 def known() -> Fingerprints:
@@ -143,17 +150,28 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(f"{width}x{height}\n".encode() + image_HWC.tobytes()).hexdigest()
 
 
-def _signatures(paths: Sequence[Path]) -> npt.NDArray[np.float32]:
-    """Return the `signatures` of images."""
-    signatures = np.zeros((len(paths), _SIZE * _SIZE), dtype=np.float32)
+def _signatures(paths: Sequence[Path], noises: Sequence[int]) -> npt.NDArray[np.float32]:
+    """Return the `signatures` of images, less frames of each noise: shape (noises, images, 1024)."""
+    signatures = np.zeros((len(noises), len(paths), _SIZE * _SIZE), dtype=np.float32)
     position = {path: i for i, path in enumerate(paths)}
 
     def sign(path: Path) -> None:
-        detail = _without_coarse(gray_thumbnail(path, _SIZE).astype(np.float32))
-        signatures[position[path]] = _unit(detail.reshape(-1))
+        for i, thumbnail in enumerate(gray_thumbnails(path, _SIZE, noises)):
+            detail = _without_coarse(thumbnail.astype(np.float32))
+            signatures[i, position[path]] = _unit(detail.reshape(-1))
 
     _raise_all(collect_problems(sign, paths, description="look for test images"))
     return signatures
+
+
+def _views(signatures: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the signatures of all symmetries of each image, shape (images * 8, 1024)."""
+    views = [
+        augment(signature.reshape(_SIZE, _SIZE), augmentation)
+        for signature in signatures
+        for augmentation in range(_SYMMETRIES)
+    ]
+    return np.stack(views).reshape(len(views), -1)
 
 
 def _unit(vector: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -21,7 +21,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from alkdnet.data.images import Alpha, collect_problems, image_size, list_images, read_rgb
+from alkdnet.data.images import Alpha, collect_problems, image_sizes, list_images, pixel_bytes, read_rgb
 from alkdnet.data.space import require_space
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_directory, read_json, write_json
@@ -52,10 +52,7 @@ class _Image:
 
 def required_bytes(sizes: Sequence[tuple[int, int]], scales: Sequence[int]) -> int:
     """Return the bytes of the packs of HR images with these sizes (height, width) and of their LR images."""
-    return _CHANNELS * sum(
-        height * width + sum((height // scale) * (width // scale) for scale in scales)
-        for height, width in sizes
-    )
+    return sum(pixel_bytes(sizes, scale) for scale in (1, *scales))
 
 
 def require_disk(sets: Sequence[TrainingSet], target: Path, scales: Sequence[int]) -> int:
@@ -105,12 +102,8 @@ def _measured(sets: Sequence[TrainingSet]) -> list[_Image]:
         for training_set in sorted(sets, key=lambda each: each.name)
         for path in list_images(training_set.hr)
     }
-    sizes: dict[Path, tuple[int, int]] = {}
-
-    def measure(path: Path) -> None:
-        sizes[path] = image_size(path)
-
-    _raise_all(collect_problems(measure, list(files), description="measure"))
+    sizes, problems = image_sizes(list(files))
+    _raise_all(problems)
     return [
         _Image(f"{training_set.name}/{path.stem}", path, sizes[path], training_set.alpha)
         for path, training_set in files.items()

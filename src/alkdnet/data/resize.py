@@ -32,6 +32,8 @@ BORDERS: tuple[Border, ...] = ("replicate", "symmetric")
 # cache of a core. Measured on 2K images.
 _BLOCK = 8
 _STRIP = 2 * _BLOCK
+# Up to here float64 holds all sums and rounds their quotients rightly (see `_divide`): that of scale 512.
+_LARGEST_DIVISOR = 2**40
 
 
 def crop_to_multiple(image_HWC: Image, scale: int) -> Image:
@@ -123,10 +125,13 @@ def _filter(step: int, phases: int, first: int, distances: npt.NDArray[np.int64]
     far = -(m**3) + 5 * m**2 * unit - 8 * m * unit**2 + 4 * unit**3
     numerators = np.where(m <= unit, near, np.where(m <= 2 * unit, far, 0))
     common = gcd(*numerators.ravel())
-    weights = (numerators // common).astype(np.int64)
     # The kernel's samples at distance 1 / step sum to a constant, so that every phase has the same divisor:
     # the sum by which MATLAB normalises.
-    return _Filter(step, phases, first, weights, int(weights[0].sum()))
+    divisor = sum(numerators[0]) // common
+    if divisor > _LARGEST_DIVISOR:
+        raise ValueError(f"a scale of {max(step, phases)} is too large to be computed exactly")
+    weights = (numerators // common).astype(np.int64)
+    return _Filter(step, phases, first, weights, divisor)
 
 
 def _resample(image_HWC: Image, kernel: _Filter, border: Border) -> Image:

@@ -12,20 +12,17 @@ and the batches that were drawn before.
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from alkdnet.data.augmentation import FLIP_COLUMNS, FLIP_ROWS, TRANSPOSE, augment
 from alkdnet.data.patches import Pack, PackedImages
 from alkdnet.errors import UserError
 
 Pixels = npt.NDArray[np.uint8]
-Pixel = TypeVar("Pixel", bound=np.generic)
 
-# The bits of an augmentation, in the order in which they are applied.
-FLIP_ROWS, FLIP_COLUMNS, TRANSPOSE = 1, 2, 4
 # Batches cut ahead of the one in use when they travel to a device.
 _AHEAD = 2
 # A set lives on the device if it takes no more than this part of the device's free memory.
@@ -105,20 +102,6 @@ def cut(images: Sequence[Pixels], drawn: Draw, *, patch_size: int, scale: int = 
         else:
             out[k] = augment(source, bits)
     return out
-
-
-def augment(patch_HW: npt.NDArray[Pixel], augmentation: int) -> npt.NDArray[Pixel]:
-    """Return an augmented view of one patch: the definition that `cut`, `gather` and `turn` follow.
-
-    `patch_HW`: pixels as single numbers, or with their channels as a third axis.
-    """
-    if augmentation & FLIP_ROWS:
-        patch_HW = patch_HW[::-1]
-    if augmentation & FLIP_COLUMNS:
-        patch_HW = patch_HW[:, ::-1]
-    if augmentation & TRANSPOSE:
-        patch_HW = patch_HW.swapaxes(0, 1)
-    return patch_HW
 
 
 def steps(pack: Pack, drawn: Draw, *, patch_size: int, scale: int = 1) -> npt.NDArray[np.int64]:

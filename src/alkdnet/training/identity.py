@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from alkdnet.config import Run, Train
-from alkdnet.data import sampler
+from alkdnet.data import augmentation, sampler
 from alkdnet.files import sha256_file
 from alkdnet.models import blocks
 from alkdnet.models.build import network_class
@@ -64,7 +64,7 @@ def run_identity(
 
 def source_files(network: str) -> list[Path]:
     """Return the files whose code decides the numbers of a run, besides the loop (see FORMAT)."""
-    modules = (network_class(network), blocks, sampler, schedule, cpu)
+    modules = (network_class(network), blocks, sampler, augmentation, schedule, cpu)
     return [Path(inspect.getfile(module)) for module in modules]
 
 

@@ -13,6 +13,7 @@ from alkdnet.data.sources import source
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path, write_json
 from alkdnet.models.build import check_options
+from alkdnet.training.checkpoint import forget_finished
 
 
 def check(stage: Stage) -> None:
@@ -26,6 +27,8 @@ def check(stage: Stage) -> None:
     for name, dataset in stage.params.datasets.items():
         known = asdict(source(dataset.source))
         write_json(stage.paths.descriptor(name), {key: known[key] for key in ("name", "images", "files")})
+    # So that `dvc repro --force`, which begins here, trains anew.
+    forget_finished(stage.checkpoints, "*")
 
 
 def _problems(params: Params) -> list[str]:
@@ -40,6 +43,8 @@ def _problems(params: Params) -> list[str]:
             problems.append(f"datasets.{name}.use: {dataset.source} may be used for {', '.join(uses)} only")
     for name, row in params.runs.items():
         problems += [f"runs.{name}: {problem}" for problem in check_options(row.network, row.options)]
+        if row.kind == "trained" and row.network == "bicubic":
+            problems.append(f"runs.{name}.kind: bicubic has nothing to train: make it an interpolation")
     return problems
 
 

@@ -8,6 +8,7 @@ from alkdnet.evaluation.sets import benchmark_set
 from alkdnet.models.build import build, load_weights
 from alkdnet.models.device import arithmetic, choose_device
 from alkdnet.models.inference import Upscaler
+from alkdnet.training.checkpoint import forget_finished
 
 
 def evaluate(stage: Stage) -> None:
@@ -34,6 +35,8 @@ def evaluate(stage: Stage) -> None:
             workers=settings.threads if device.type == "cpu" else 1,
         )
     result.write(paths.evaluation(stage.key))
+    # DVC runs this stage when it has recorded the training's outputs.
+    forget_finished(stage.checkpoints, stage.key)
 
 
 if __name__ == "__main__":

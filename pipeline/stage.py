@@ -37,6 +37,11 @@ class Stage:
     root: Path
     """The main repository, also inside a temporary experiment: what must outlive a run lies there."""
 
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the states of trainings that are not finished, or not recorded yet."""
+        return self.root / ".checkpoints"
+
     def under_root(self, path: str) -> Path:
         """Return a path of the user's: relative ones are seen from the main repository."""
         return self.root / Path(path).expanduser()

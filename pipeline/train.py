@@ -46,12 +46,12 @@ def train(stage: Stage) -> None:
                 paths.raw("test", name), paths.lr("test", name, row.scale), scale=row.scale, alpha=alpha
             ),
             output=output,
-            checkpoints=stage.root / ".checkpoints",
+            checkpoints=stage.checkpoints,
             monitor=open_tracker(params, paths, stage.key, stage.root),
-            starter=int(os.environ[STARTER]) if STARTER in os.environ else None,
+            starter=int(os.environ.get(STARTER) or 0) or None,
         )
     except Stopped as stopped:
-        logging.warning("%s: stopped by %s; the next start continues", stage.key, stopped)
+        logging.warning("%s: stopped by %s", stage.key, stopped)
         sys.exit(stopped.exit_code)
 
 

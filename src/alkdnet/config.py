@@ -66,7 +66,9 @@ class Train:
     )
     device: Literal["auto", "cpu", "cuda"] = setting("`auto` takes a CUDA device when there is one")
     compile: bool = setting("torch.compile the step on CUDA; the CPU always runs eagerly")
-    threads: int = setting("CPU threads; results differ in the last bit with their number", minimum=1)
+    threads: int = setting(
+        "CPU threads; results differ in the last bit with their number", minimum=1, maximum=1024
+    )
     processes: int = setting("processes on a host, one per GPU (torchrun), sharing the batch", minimum=1)
     hosts: int = setting(
         "hosts that share the batch, each with as many processes; all start the stage and meet where "
@@ -106,7 +108,7 @@ class Evaluate:
         minimum=96,
     )
     device: Literal["auto", "cpu", "cuda"] = setting("`auto` takes a CUDA device when there is one")
-    threads: int = setting("CPU threads", minimum=1)
+    threads: int = setting("CPU threads", minimum=1, maximum=1024)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.replace(path)
         _sync_directory(path.parent)
+    except OSError as error:
+        raise _named(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -46,9 +48,18 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             path.replace(old)
         temporary.replace(path)
         _sync_directory(path.parent)
+    except OSError as error:
+        raise _named(error, path) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """Return an error with a path: writing to a full disk raises one without."""
+    return (
+        error if error.filename is not None else OSError(error.errno, error.strerror or str(error), str(path))
+    )
 
 
 def write_json(path: Path, value: object) -> None:

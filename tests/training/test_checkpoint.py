@@ -96,7 +96,7 @@ def test_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
 
 def test_second_owner_is_refused_and_told_the_first(tmp_path: Path) -> None:
     with _file(tmp_path).owned():
-        with pytest.raises(UserError, match=f"process {os.getpid()} is training this very run"):
+        with pytest.raises(UserError, match=rf"process {os.getpid()} on \S+ is training this very run"):
             _file(tmp_path).owned().__enter__()
         with _file(tmp_path, "b" * 64).owned():
             pass

@@ -36,7 +36,7 @@ def test_processes_agree_within_summation_order(
         message, _ = together.communicate(timeout=300)
         assert together.returncode == 0, message
         assert _losses(folder / "run") == pytest.approx(alone, rel=2e-5)
-        assert [path.name for path in (folder / "checkpoints").iterdir()] == []
+        assert [path.suffix for path in (folder / "checkpoints").iterdir()] == [".finished"]
 
 
 @pytest.mark.slow
@@ -73,13 +73,30 @@ def test_killed_worker_is_restarted_from_the_checkpoint(
         assert killed.poll() is None, killed.communicate()[0]
         time.sleep(0.01)
     (lock,) = checkpoints.glob("*.lock")
-    os.kill(int(lock.read_text()), signal.SIGKILL)
+    os.kill(int(lock.read_text().split()[0]), signal.SIGKILL)
     messages = [trainer.communicate(timeout=300)[0] for trainer in (whole, killed)]
     assert [whole.returncode, killed.returncode] == [0, 0], messages
     assert "continued after iteration" in messages[1]
     for name in ("weights.safetensors", "history.csv", "run.json"):
         first, second = ((tmp_path / folder / "run" / name).read_bytes() for folder in ("whole", "killed"))
         assert first == second, name
+
+
+@pytest.mark.slow
+def test_a_refusal_is_told_once_and_not_tried_again(
+    start_trainer: Starter, patches: Path, tmp_path: Path
+) -> None:
+    torchrun = tuple(torchrun_command([], processes=2)[1:])
+    first = start_trainer(tmp_path, "--iterations", "100000")
+    while not any((tmp_path / "checkpoints").glob("*.ckpt")):
+        assert first.poll() is None
+        time.sleep(0.01)
+    second = start_trainer(tmp_path, "--iterations", "100000", prefix=torchrun)
+    message, _ = second.communicate(timeout=120)
+    assert second.returncode != 0
+    assert message.count("is training this very run already") == 1, message
+    first.terminate()
+    first.communicate(timeout=120)
 
 
 def test_hosts_meet_where_they_are_told() -> None:

@@ -2,10 +2,14 @@
 
 import dataclasses
 import errno
+import logging
 import multiprocessing
 import os
 import random
+import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +20,8 @@ from pathlib import Path
 import pytest
 
 from alkdnet.config import Train
-from alkdnet.training.checkpoint import CheckpointFile
+from alkdnet.training import loop
+from alkdnet.training.checkpoint import CheckpointFile, forget_finished
 from alkdnet.training.interruption import Stopped, is_alive
 from alkdnet.training.monitor import NullMonitor
 from tests.training.trainer import RECIPE, train_or_exit, train_small
@@ -47,7 +52,9 @@ class Killer(NullMonitor):
             os.kill(os.getpid(), self.number)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_signal_finishes_the_iteration_and_leaves_a_checkpoint(
     patches: Path, tmp_path: Path, uninterrupted: dict[str, bytes], number: signal.Signals, code: int
 ) -> None:
@@ -77,7 +84,47 @@ def test_orphan_stops(patches: Path, tmp_path: Path, uninterrupted: dict[str, by
     assert _outputs(train_small(patches, tmp_path, starter=os.getppid())) == uninterrupted
 
 
-@pytest.mark.parametrize("shell", [["sh", "-c"], ["bash", "--noprofile", "--norc", "-c"]])
+def test_a_run_that_ended_before_dvc_recorded_it_is_not_trained_again(
+    patches: Path, tmp_path: Path, uninterrupted: dict[str, bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    """DVC removes the outputs of a stage before it runs it again."""
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            shutil.rmtree(train_small(patches, tmp_path))
+        assert _outputs(train_small(patches, tmp_path)) == uninterrupted
+    assert caplog.text.count(f"run: continued after iteration {RECIPE.iterations}") == 2
+    forget_finished(tmp_path / "checkpoints", "other")
+    forget_finished(tmp_path / "checkpoints", "run")
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_a_kill_after_the_last_iteration_costs_nothing(
+    patches: Path, tmp_path: Path, uninterrupted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "write_outputs", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        process = multiprocessing.get_context("fork").Process(
+            target=train_or_exit, args=(patches, tmp_path, RECIPE)
+        )
+        process.start()
+        process.join()
+    assert process.exitcode == -signal.SIGKILL
+    (checkpoint,) = (tmp_path / "checkpoints").glob("*.ckpt")
+    state = CheckpointFile(checkpoint.parent, "run", _identity(checkpoint)).read()
+    assert state is not None
+    assert state.iteration == RECIPE.iterations
+    assert _outputs(train_small(patches, tmp_path)) == uninterrupted
+
+
+def _identity(checkpoint: Path) -> str:
+    """Return the identity in a checkpoint's first line."""
+    with checkpoint.open("rb") as file:
+        return file.readline().split()[2].decode()
+
+
+@pytest.mark.parametrize(
+    "shell", [["sh", "-c"], ["bash", "--noprofile", "--norc", "-c"], ["bash", "--norc", "-e", "-c"]]
+)
 def test_caller_is_found_behind_the_shell_that_dvc_uses(shell: list[str]) -> None:
     """`; true` keeps the shell from becoming the command."""
     code = "from alkdnet.training.interruption import caller; print(caller())"
@@ -99,6 +146,17 @@ def test_full_disk_costs_a_checkpoint_but_not_the_run(
     monkeypatch.setattr(CheckpointFile, "write", fail)
     assert _outputs(train_small(patches, tmp_path)) == uninterrupted
     assert "no checkpoint at iteration 3: [Errno 28] No space left on device" in caplog.text
+
+
+def test_a_stop_on_a_full_disk_does_not_promise_a_checkpoint(
+    patches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(CheckpointFile, "write", fail)
+    with pytest.raises(Stopped, match="SIGTERM; the next start continues, from the checkpoint before"):
+        train_small(patches, tmp_path, monitor=Killer(4, signal.SIGTERM))
 
 
 def test_real_process_killed_three_times(
@@ -128,7 +186,7 @@ def test_second_process_on_one_run_is_refused_by_name(start_trainer: Starter, tm
     second = start_trainer(tmp_path, "--iterations", "100000")
     message, _ = second.communicate(timeout=120)
     assert second.returncode == 1
-    assert f"process {first.pid} is training this very run already" in message
+    assert re.search(rf"process {first.pid} on \S+ is training this very run already", message)
     first.terminate()
     first.communicate(timeout=120)
     assert first.returncode == 143
@@ -164,7 +222,9 @@ def _wait_for_checkpoint(process: BaseProcess, folder: Path) -> None:
     """Wait until this process owns the run and there is a checkpoint, its own or its predecessor's."""
     while process.is_alive():
         owners = [_text(path) for path in (folder / "checkpoints").glob("*.lock")]
-        if str(process.pid) in owners and any((folder / "checkpoints").glob("*.ckpt")):
+        if f"{process.pid} on {socket.gethostname()}" in owners and any(
+            (folder / "checkpoints").glob("*.ckpt")
+        ):
             return
         time.sleep(0.002)
 

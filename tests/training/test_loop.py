@@ -17,6 +17,7 @@ from alkdnet.files import sha256_file
 from alkdnet.models.build import build, load_weights
 from alkdnet.models.inference import Upscaler
 from alkdnet.training.history import Row
+from alkdnet.training.loop import EXPLODED
 from tests.training.trainer import RECIPE, RUN, train_small, validation_pair
 
 OUTPUTS = ("weights.safetensors", "history.csv", "run.json")
@@ -146,7 +147,21 @@ def test_the_same_run_again_gives_the_same_bytes(
     again = train_small(patches, tmp_path)
     for name in OUTPUTS:
         assert (again / name).read_bytes() == (finished[0] / name).read_bytes(), name
-    assert list((tmp_path / "checkpoints").iterdir()) == []
+    assert [path.suffix for path in (tmp_path / "checkpoints").iterdir()] == [".finished"]
+
+
+def test_a_loss_is_judged_by_its_mean_however_long_the_row(patches: Path, tmp_path: Path) -> None:
+    """The sum of 19 losses, of which a checkpoint in the middle of a row is made, is above EXPLODED."""
+    recipe = dataclasses.replace(
+        RECIPE,
+        iterations=40,
+        log_interval=100,
+        validation_interval=100,
+        checkpoint_interval=39,
+        learning_rate=1e-7,
+    )
+    (row,) = _history(train_small(patches, tmp_path, recipe=recipe))
+    assert row.loss * 39 > EXPLODED
 
 
 def test_a_diverged_run_stops_and_names_the_last_good_checkpoint(patches: Path, tmp_path: Path) -> None:

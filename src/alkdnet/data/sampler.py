@@ -25,6 +25,8 @@ Pixels = npt.NDArray[np.uint8]
 
 # Batches cut ahead of the one in use when they travel to a device.
 _AHEAD = 2
+# Bytes of a pack that travel to a device at once.
+_PIECE = 2**26
 # A set lives on the device if it takes no more than this part of the device's free memory.
 _RESIDENT_PART = 0.5
 
@@ -184,7 +186,7 @@ class PatchSampler:
         self._flat: list[torch.Tensor] = []
         self._images: list[list[Pixels]] = []
         if self.resident:
-            self._flat = [_load(pack).to(device) for pack in (packed.lr, packed.hr)]
+            self._flat = [_load(pack, device) for pack in (packed.lr, packed.hr)]
         else:
             self._images = [packed.lr.images(), packed.hr.images()]
         self._ahead: dict[int, Future[tuple[torch.Tensor, torch.Tensor]]] = {}
@@ -257,8 +259,12 @@ def _to_float(x_BHWC: torch.Tensor) -> torch.Tensor:
     return x_BHWC.to(torch.float32).div_(255).permute(0, 3, 1, 2)
 
 
-def _load(pack: Pack) -> torch.Tensor:
-    return torch.from_file(str(pack.path), shared=False, size=pack.flat.size, dtype=torch.uint8)
+def _load(pack: Pack, device: torch.device) -> torch.Tensor:
+    """Copy a pack to a device, piece by piece: the host's memory need not hold it."""
+    flat = torch.empty(pack.flat.size, dtype=torch.uint8, device=device)
+    for start in range(0, pack.flat.size, _PIECE):
+        flat[start : start + _PIECE] = torch.from_numpy(pack.flat[start : start + _PIECE].copy())
+    return flat
 
 
 def _fits(packed: PackedImages, device: torch.device) -> bool:

@@ -1,5 +1,6 @@
 """From the name of a network and its options to the module, and its weights to and from a file."""
 
+import errno
 import importlib
 import inspect
 import pkgutil
@@ -84,7 +85,10 @@ def save_weights(path: Path, model: nn.Module) -> None:
     """Write the parameters and buffers as safetensors; the same weights give the same bytes."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary)
+        try:
+            save_file(tensors, temporary)
+        except SafetensorError as error:  # a full disk
+            raise OSError(errno.EIO, str(error), str(path)) from error
 
 
 def load_weights(path: Path, model: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""The state of an unfinished run on disk: written whole or not at all, with one owner, checked when read."""
+"""The state of a run on disk: written whole or not at all, with one owner, checked when read."""
 
 import dataclasses
 import fcntl
@@ -6,8 +6,9 @@ import hashlib
 import io
 import logging
 import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,7 @@ from alkdnet.training.history import Row
 
 logger = logging.getLogger(__name__)
 
-# Part of the identity of a run: to be raised with any change of the file's layout or of the loop's
-# arithmetic, so that no run continues from a state that the code of today would not have reached.
+# Part of the identity of a run: to be raised with any change of the file's layout.
 FORMAT = "alkdnet-checkpoint 1"
 
 
@@ -41,10 +41,13 @@ class State:
 
 
 class CheckpointFile:
-    """The checkpoint of one run: `folder/<run>-<start of its identity>.ckpt`.
+    """The checkpoint of one run: `folder/<run>-<start of its identity>.ckpt`, or .finished after its end.
 
     The first line holds the format, the identity and the SHA-256 of the rest, so that a torn or foreign file
     is told from a good one.
+
+    A finished run's checkpoint stays until its outputs are known to be recorded (`forget_finished`): whoever
+    kills DVC before it has recorded them makes it remove them, and the next start must not train again.
 
     Args:
         folder: where checkpoints lie; it outlives the run's outputs.
@@ -57,26 +60,26 @@ class CheckpointFile:
         self.run = run
         self.identity = identity
         self.path = folder / f"{run}-{identity[:16]}.ckpt"
+        self.finished = self.path.with_suffix(".finished")
 
     @contextmanager
     def owned(self) -> Iterator[None]:
         """Own the checkpoint while the block runs; the operating system frees it if the process dies.
 
         Raises:
-            UserError: another process trains the same run; the message has its id.
+            UserError: another process trains the same run; the message has its id and host.
         """
         path = self.path.with_suffix(".lock")
         self.folder.mkdir(parents=True, exist_ok=True)
         descriptor = _lock(path)
         if descriptor is None:
-            owner = path.read_text().strip() or "unknown"
             raise UserError(
-                f"{self.run}: process {owner} is training this very run already (it holds {path}); "
+                f"{self.run}: process {_owner(path)} is training this very run already (it holds {path}); "
                 "wait for it, or stop it: its checkpoint will be continued"
             )
         try:
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, str(os.getpid()).encode())
+            with suppress(OSError):  # on a full disk the lock holds all the same
+                path.write_text(f"{os.getpid()} on {socket.gethostname()}")
             yield
         finally:
             path.unlink(missing_ok=True)
@@ -99,8 +102,9 @@ class CheckpointFile:
         A damaged file is set aside under the suffix .damaged, checkpoints of the run under another identity
         are left alone; both are said in the log.
         """
+        path = self.path if self.path.exists() else self.finished
         try:
-            content = self.path.read_bytes()
+            content = path.read_bytes()
         except FileNotFoundError:
             for other in sorted(self.folder.glob(f"{self.run}-????????????????.ckpt")):
                 logger.warning("%s: not continued, it is of other settings, data or code", other)
@@ -108,11 +112,11 @@ class CheckpointFile:
         header, _, payload = content.partition(b"\n")
         expected = f"{FORMAT} {self.identity} {hashlib.sha256(payload).hexdigest()}"
         if header != expected.encode():
-            aside = self.path.replace(self.path.with_suffix(".damaged"))
+            aside = path.replace(self.path.with_suffix(".damaged"))
             logger.warning(
                 "%s: damaged or of another format (its first line or digest is wrong); set aside as %s; "
                 "the run starts at the beginning",
-                self.path,
+                path,
                 aside.name,
             )
             return None
@@ -121,9 +125,23 @@ class CheckpointFile:
         logger.info("%s: continued after iteration %d", self.run, state.iteration)
         return state
 
-    def remove(self) -> None:
-        """Remove the checkpoint of a finished run."""
-        self.path.unlink(missing_ok=True)
+    def finish(self) -> None:
+        """Mark the checkpoint as that of a finished run."""
+        if self.path.exists():
+            self.path.replace(self.finished)
+
+
+def forget_finished(folder: Path, run: str) -> None:
+    """Remove the checkpoints of finished trainings of a run, whose outputs are recorded; `*`: of all runs."""
+    for path in folder.glob(f"{run}-????????????????.finished"):
+        path.unlink(missing_ok=True)
+
+
+def _owner(lock: Path) -> str:
+    try:
+        return lock.read_text().strip() or "(it has not said which)"
+    except FileNotFoundError:
+        return "(it ends just now)"
 
 
 def _lock(path: Path) -> int | None:

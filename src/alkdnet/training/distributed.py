@@ -1,7 +1,10 @@
 """One training on several processes: torchrun starts them, each takes its share of every batch."""
 
+import os
 import re
+import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,17 +26,21 @@ RESTARTS = 3
 TORCHRUN_ENVIRONMENT = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 # Seconds that a host waits for the others.
 PATIENCE_S = 600
-# Iterations between two agreements on whether to stop: one small message each.
-AGREEMENT_INTERVAL = 10
+# Seconds between two agreements on whether to stop, each a small message: torchrun kills workers that have
+# not stopped 30 seconds after it has asked them to.
+AGREEMENT_S = 1.0
 
 
 @dataclass(frozen=True)
 class Group:
-    """The processes that train one run together: `rank` of `size`, `local_rank` on its host."""
+    """The processes that train one run together.
+
+    `rank` of `size`; `messages`: how they talk of other things than gradients, None for the same way.
+    """
 
     rank: int = 0
     size: int = 1
-    local_rank: int = 0
+    messages: dist.ProcessGroup | None = None
 
     @property
     def leads(self) -> bool:
@@ -45,7 +52,7 @@ class Group:
         if self.size == 1:
             return value
         values = [value]
-        dist.broadcast_object_list(values, src=0)
+        dist.broadcast_object_list(values, src=0, group=self.messages)
         return values[0]
 
     def mean(self, value: torch.Tensor) -> torch.Tensor:
@@ -56,35 +63,75 @@ class Group:
             value /= self.size
         return value
 
-    def any(self, iteration: int, value: bool) -> bool:
-        """Return whether `value` holds on any rank; asked at every tenth iteration only, False between."""
-        if self.size == 1:
-            return value
-        if iteration % AGREEMENT_INTERVAL:
-            return False
-        flags: list[bool | None] = [None] * self.size
-        dist.all_gather_object(flags, value)
-        return any(flags)
+    def each(self, value: T) -> list[T]:
+        """Return the values of all ranks, on every rank."""
+        values: list[T] = [value] * self.size
+        if self.size > 1:
+            dist.all_gather_object(values, value, group=self.messages)
+        return values
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """Return the model with gradients averaged over the ranks in every backward pass."""
         return model if self.size == 1 else DistributedDataParallel(model, gradient_as_bucket_view=True)
 
 
+class Agreement:
+    """Whether any process wants something: asked about every second, at the same iterations on all of them.
+
+    `iteration`: the one after which the training begins or goes on.
+    """
+
+    def __init__(self, group: Group, iteration: int) -> None:
+        self._group = group
+        self._asked, self._asked_at = iteration, time.monotonic()
+        self._due = iteration
+
+    def any(self, iteration: int, value: bool) -> bool:
+        """Return whether `value` holds on any rank; False between two questions."""
+        if self._group.size == 1:
+            return value
+        if iteration < self._due:
+            return False
+        now = time.monotonic()
+        rate = (iteration - self._asked) / max(now - self._asked_at, 1e-3)
+        answers = self._group.each((value, max(int(rate * AGREEMENT_S), 1)))
+        _, ahead = answers[0]  # all go by the first one's clock
+        self._asked, self._asked_at, self._due = iteration, now, iteration + ahead
+        return any(wanted for wanted, _ in answers)
+
+
 @contextmanager
 def process_group(device_type: str) -> Iterator[Group]:
-    """Join the group if torchrun started this process (NCCL on CUDA, gloo on CPU); leave it at the end."""
+    """Join the group if torchrun started this process (NCCL on CUDA, gloo on CPU); leave it at the end.
+
+    A UserError ends torchrun too: it would restart the workers, and they would meet the same again.
+
+    Raises:
+        UserError: there are fewer CUDA devices than processes on this host.
+    """
     if not under_torchrun():
         yield Group()
         return
     local_rank = dist.get_node_local_rank()
-    if device_type == "cuda":
-        torch.cuda.set_device(local_rank)
-    dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
     try:
-        yield Group(dist.get_rank(), dist.get_world_size(), local_rank)
-    finally:
-        dist.destroy_process_group()
+        if device_type == "cuda":
+            if local_rank >= torch.cuda.device_count():
+                raise UserError(
+                    f"train.processes: this host has {torch.cuda.device_count()} CUDA devices, "
+                    "and each process needs one"
+                )
+            torch.cuda.set_device(local_rank)
+        dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
+        # Talking through NCCL would wait for the device.
+        messages = dist.new_group(backend="gloo") if device_type == "cuda" else None
+        try:
+            yield Group(dist.get_rank(), dist.get_world_size(), messages)
+        finally:
+            dist.destroy_process_group()
+    except UserError:
+        if local_rank == 0:
+            os.kill(os.getppid(), signal.SIGTERM)
+        raise
 
 
 def under_torchrun() -> bool:

@@ -40,6 +40,8 @@ class History:
         self._rows = list(rows)
         self._monitor = monitor
         self._awaited: Future[float] | None = None
+        known = (row.validation_psnr for row in reversed(self._rows) if row.validation_psnr is not None)
+        self._last_psnr = next(known, None)
 
     @property
     def iteration(self) -> int:
@@ -57,7 +59,8 @@ class History:
     def complete(self) -> list[Row]:
         """Wait for the validation that goes on, and return all rows."""
         if self._awaited is not None:
-            self._rows[-1] = self._rows[-1]._replace(validation_psnr=self._awaited.result())
+            self._last_psnr = self._awaited.result()
+            self._rows[-1] = self._rows[-1]._replace(validation_psnr=self._last_psnr)
             self._awaited = None
             self._monitor.log(self._rows[-1].iteration, self._rows[-1].values())
         return self._rows
@@ -67,9 +70,7 @@ class History:
         if not self._rows:
             return ""
         note = f"loss {self._rows[-1].loss:.4f}, rate {self._rows[-1].learning_rate:.2e}"
-        known = (row.validation_psnr for row in reversed(self._rows) if row.validation_psnr is not None)
-        psnr = next(known, None)
-        return note if psnr is None else f"{note}, PSNR {psnr:.2f} dB"
+        return note if self._last_psnr is None else f"{note}, PSNR {self._last_psnr:.2f} dB"
 
 
 def write_history(path: Path, rows: Iterable[Row]) -> None:

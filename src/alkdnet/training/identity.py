@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from alkdnet.config import Run, Train
 from alkdnet.data import augmentation, sampler
+from alkdnet.evaluation import metrics, protocol
 from alkdnet.files import sha256_file
-from alkdnet.models import blocks
+from alkdnet.models import blocks, device, luma
 from alkdnet.models.build import network_class
-from alkdnet.training import cpu, schedule
 from alkdnet.training.checkpoint import FORMAT
 
 ImageHWC = NDArray[np.uint8]
@@ -63,9 +63,13 @@ def run_identity(
 
 
 def source_files(network: str) -> list[Path]:
-    """Return the files whose code decides the numbers of a run, besides the loop (see FORMAT)."""
-    modules = (network_class(network), blocks, sampler, augmentation, schedule, cpu)
-    return [Path(inspect.getfile(module)) for module in modules]
+    """Return the files whose code decides the numbers of a run."""
+    modules = (network_class(network), blocks, luma, device, sampler, augmentation, metrics, protocol)
+    training = ("cpu", "distributed", "loop", "precision", "schedule", "validation")
+    return [
+        *(Path(inspect.getfile(module)) for module in modules),
+        *(Path(__file__).with_name(f"{name}.py") for name in training),
+    ]
 
 
 def _digest(pairs: Sequence[tuple[ImageHWC, ImageHWC]]) -> str:

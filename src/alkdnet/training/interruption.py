@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+# Known by the name of the program.
+SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "fish", "ash"))
+
 
 class Stopped(Exception):  # noqa: N818 - nothing went wrong: it is a request that was fulfilled
     """The training was asked to stop and has written a checkpoint; `exit_code` is that of a shell."""
@@ -38,18 +41,24 @@ class StopRequest:
         return None
 
     def receive(self, signal_number: int, frame: FrameType | None) -> None:
-        """Handle SIGINT and SIGTERM: note them, so that the iteration is finished first."""
+        """Handle a signal: note it, so that the iteration is finished first."""
         self.signal = signal_number
 
 
 @contextmanager
 def stop_requests(starter: int | None) -> Iterator[StopRequest]:
-    """Turn SIGINT and SIGTERM into requests while the block runs (in the main thread; elsewhere, never)."""
+    """Turn SIGINT, SIGTERM and SIGHUP into requests while the block runs, if it does in the main thread.
+
+    SIGHUP, a closed terminal, stays ignored where it is, as under nohup.
+    """
     request = StopRequest(starter)
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    earlier = {number: signal.signal(number, request.receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    earlier = {number: signal.signal(number, request.receive) for number in numbers}
     try:
         yield request
     finally:
@@ -75,8 +84,8 @@ def is_alive(process: int) -> bool:
 def caller() -> int:
     """Return the id of the process that waits for this one: its parent, past those that only pass on work.
 
-    These are shells that run one command (`sh -c`, by which DVC starts a stage); they live on when the
-    program that called them is gone.
+    These are shells that run one command (DVC starts a stage by the user's shell and `-c`); they live on when
+    the program that called them is gone.
     """
     process = os.getppid()
     while process > 1:
@@ -85,7 +94,7 @@ def caller() -> int:
             status = Path(f"/proc/{process}/stat").read_text()
         except OSError:  # no /proc on this system: the parent must do
             break
-        if not (words[1:2] == ["-c"] or {"-c", "--norc"} <= set(words)):
+        if not (Path(words[0]).name.lstrip("-") in SHELLS and "-c" in words):
             break
         process = int(status.rpartition(")")[2].split()[1])
     return process

@@ -25,7 +25,7 @@ from alkdnet.models.device import arithmetic, choose_device, keep_freed_memory
 from alkdnet.progress import Progress
 from alkdnet.training.checkpoint import CheckpointFile, State
 from alkdnet.training.cpu import FastKernels
-from alkdnet.training.distributed import Group, process_group
+from alkdnet.training.distributed import Agreement, Group, process_group
 from alkdnet.training.history import History
 from alkdnet.training.identity import run_identity
 from alkdnet.training.interruption import Stopped, stop_requests
@@ -116,6 +116,7 @@ def train(
             Validator(validation, scale=run.scale, device=device) if validation and group.leads else None
         )
         batch_loss = _batch_loss(model, recipe, device, group)
+        agreement = Agreement(group, start)
         shown = Progress(recipe.iterations, description=output.name, unit="iterations", initial=start)
         if group.leads:
             stack.enter_context(shown)
@@ -149,24 +150,25 @@ def train(
                 shown.advance(note=history.note())
 
             reason = None if last else request.reason()
-            stops = group.any(done, reason is not None)
-            if stops or (done % recipe.checkpoint_interval == 0 and not last):
+            stops = agreement.any(done, reason is not None)
+            if stops or last or done % recipe.checkpoint_interval == 0:
                 partial_sum = group.mean(loss_sum).item()
-                _refuse_explosion(partial_sum, done, file, model)
-                if group.leads:
-                    _write_checkpoint(
-                        file,
-                        State(
-                            iteration=done,
-                            model=model.state_dict(),
-                            optimizer=optimizer.state_dict(),
-                            rows=history.complete(),
-                            loss_sum=partial_sum,
-                            monitor=monitor.state(),
-                        ),
-                    )
+                _refuse_explosion(partial_sum / max(done - history.iteration, 1), done, file, model)
+                written = group.leads and _write_checkpoint(
+                    file,
+                    State(
+                        iteration=done,
+                        model=model.state_dict(),
+                        optimizer=optimizer.state_dict(),
+                        rows=history.complete(),
+                        loss_sum=partial_sum,
+                        monitor=monitor.state(),
+                    ),
+                )
             if stops:
-                raise reason or Stopped("another process of this training was asked to stop", 1)
+                reason = reason or Stopped("a request to another process of this training", 1)
+                rest = "" if written or not group.leads else ", from the checkpoint before"
+                raise Stopped(f"{reason}; the next start continues{rest}", reason.exit_code)
 
         if group.leads:
             write_outputs(
@@ -178,7 +180,7 @@ def train(
                 data=packed.digest,
                 identity=identity,
             )
-            file.remove()
+            file.finish()
             finished = True
 
 
@@ -218,8 +220,11 @@ def _refuse_explosion(loss: float, iteration: int, file: CheckpointFile, model: 
     )
 
 
-def _write_checkpoint(file: CheckpointFile, state: State) -> None:
+def _write_checkpoint(file: CheckpointFile, state: State) -> bool:
+    """Write it, or warn and return False: a full disk may be emptied before the next one is due."""
     try:
         file.write(state)
-    except OSError as error:  # a full disk may be emptied before the next one is due
+    except OSError as error:
         logger.warning("%s: no checkpoint at iteration %d: %s", file.run, state.iteration, error)
+        return False
+    return True

@@ -39,11 +39,13 @@ class Validator:
         On a GPU this only queues the work, between the steps before and after it; a thread waits for the
         images and compares them.
         """
+        model.eval()
         with torch.inference_mode(), arithmetic(self._device, "float32", threads=torch.get_num_threads()):
             upscaled = [
                 model(lr_BCHW.float() / 255).clamp(0, 1).mul(255).round().to(torch.uint8)
                 for lr_BCHW in self._lr
             ]
+        model.train()
         return self._thread.submit(self._mean_psnr, upscaled)
 
     def _mean_psnr(self, upscaled: Sequence[Tensor]) -> float:

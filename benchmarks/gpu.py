@@ -42,8 +42,9 @@ import torch
 from alkdnet.config import Params, load_params
 from alkdnet.data.images import list_images
 from alkdnet.data.lr import downscale_folder
+from alkdnet.data.packing import TrainingSet, pack
 from alkdnet.data.pairs import read_pairs
-from alkdnet.data.patches import PackedImages, TrainingSet, pack
+from alkdnet.data.patches import PackedImages
 from alkdnet.errors import UserError
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.files import read_json

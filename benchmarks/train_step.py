@@ -28,7 +28,8 @@ from torch.utils._pytree import tree_leaves
 from alkdnet.config import Run, Train
 from alkdnet.data.images import list_images, read_rgb, write_png
 from alkdnet.data.lr import downscale_folder
-from alkdnet.data.patches import PackedImages, TrainingSet, pack
+from alkdnet.data.packing import TrainingSet, pack
+from alkdnet.data.patches import PackedImages
 from alkdnet.models.build import build
 from alkdnet.models.complexity import count
 from alkdnet.models.device import arithmetic

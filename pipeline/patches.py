@@ -3,7 +3,7 @@
 from stage import Stage, run
 
 from alkdnet.data.overlap import refuse_overlaps
-from alkdnet.data.patches import TrainingSet, pack, require_disk
+from alkdnet.data.packing import TrainingSet, pack, require_disk
 
 
 def patches(stage: Stage) -> None:

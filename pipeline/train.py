@@ -6,8 +6,8 @@ import sys
 
 from stage import Stage, run
 
-from alkdnet.data.pairs import read_pairs
 from alkdnet.data.patches import PackedImages
+from alkdnet.data.validation import read_validation
 from alkdnet.tracking import open_tracker
 from alkdnet.training.distributed import TORCHRUN_ENVIRONMENT, torchrun_command, under_torchrun
 from alkdnet.training.interruption import Stopped, caller
@@ -35,16 +35,12 @@ def train(stage: Stage) -> None:
             sys.argv, processes=recipe.processes, hosts=recipe.hosts, rendezvous=meeting, name=stage.key
         )
         os.execve(command[0], command, {**os.environ, **TORCHRUN_ENVIRONMENT})
-    name = recipe.validation_set
-    alpha = params.datasets[name].alpha
     try:
         train_network(
             run=row,
             recipe=recipe,
             packed=PackedImages.open(paths.patches, row.scale),
-            validation=read_pairs(
-                paths.raw("test", name), paths.lr("test", name, row.scale), scale=row.scale, alpha=alpha
-            ),
+            validation=read_validation(paths.validation / f"x{row.scale}.safetensors"),
             output=output,
             checkpoints=stage.checkpoints,
             monitor=open_tracker(params, paths, stage.key, stage.root),

@@ -150,6 +150,7 @@ def test_outputs_are_where_the_code_writes_them() -> None:
         "download": {str(paths.raw(item, key))},
         "downscale": {str(paths.lr(item, key))},
         "patches": {str(paths.patches)},
+        "validation": {str(paths.validation)},
         "train": {str(paths.model(key))},
         "evaluate": {str(paths.evaluation(key))},
         "complexity": {str(paths.complexity)},

@@ -40,6 +40,11 @@ class Paths:
         """Folder of the packed training images: hr, x2, x3, x4."""
         return self.directory / "patches"
 
+    @property
+    def validation(self) -> Path:
+        """Folder of the images that training is validated on: x2.safetensors, ..."""
+        return self.directory / "validation"
+
     def model(self, run: str) -> Path:
         """Folder of a run: weights.safetensors, history.csv, run.json."""
         return self.directory / "models" / run

@@ -10,7 +10,8 @@ import pytest
 from alkdnet.data import space
 from alkdnet.data.images import read_rgb, write_png
 from alkdnet.data.lr import downscale_folder
-from alkdnet.data.patches import PackedImages, TrainingSet, pack, require_disk, required_bytes
+from alkdnet.data.packing import TrainingSet, pack, require_disk, required_bytes
+from alkdnet.data.patches import PackedImages
 from alkdnet.errors import UserError
 
 SIZES = {"b/z": (20, 31), "b/y": (17, 16), "a/x": (40, 13)}

@@ -10,7 +10,8 @@ import torch
 from alkdnet.data.augmentation import augment
 from alkdnet.data.images import write_png
 from alkdnet.data.lr import downscale_folder
-from alkdnet.data.patches import PackedImages, TrainingSet, pack
+from alkdnet.data.packing import TrainingSet, pack
+from alkdnet.data.patches import PackedImages
 from alkdnet.data.sampler import Draw, PatchSampler, cut, draw, gather, steps, turn
 from alkdnet.errors import UserError
 

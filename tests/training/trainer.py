@@ -13,8 +13,10 @@ import yaml
 
 from alkdnet.config import Option, Run, Train
 from alkdnet.data.images import write_png
-from alkdnet.data.patches import PackedImages, TrainingSet, pack
+from alkdnet.data.packing import TrainingSet, pack
+from alkdnet.data.patches import PackedImages
 from alkdnet.data.resize import downscale
+from alkdnet.data.validation import write_validation
 from alkdnet.errors import UserError
 from alkdnet.training.interruption import Stopped
 from alkdnet.training.loop import train
@@ -82,10 +84,7 @@ def make_pipeline(folder: Path, **recipe: object) -> list[str]:
             run |= SMALL
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     make_patches(folder / "study")
-    lr_HWC, hr_HWC = validation_pair()
-    for path, image_HWC in (("raw/test/set5/0.png", hr_HWC), ("lr/test/set5/x2/0.png", lr_HWC)):
-        (folder / "study" / path).parent.mkdir(parents=True)
-        write_png(folder / "study" / path, image_HWC)
+    write_validation(folder / "study" / "validation" / "x2.safetensors", [validation_pair()])
     return [str(ROOT / "pipeline" / "train.py"), "--params", "params.yaml", "--run", "alkdnet_x2"]
 
 

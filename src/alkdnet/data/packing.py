@@ -1,0 +1,147 @@
+"""Packing training images: from folders of image files to the packs that patches.py describes and reads."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from alkdnet.data.images import Alpha, collect_problems, image_sizes, list_images, pixel_bytes, read_rgb
+from alkdnet.data.space import require_space
+from alkdnet.errors import UserError
+from alkdnet.files import atomic_directory, write_json
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A folder of HR images, and the folder with their LR images in x<scale>/<stem>.png."""
+
+    name: str
+    hr: Path
+    lr: Path
+    alpha: Alpha = "refuse"
+
+
+@dataclass(frozen=True)
+class _Image:
+    """An image to pack: its name in the index, its file, and its size (height, width) in pixels."""
+
+    name: str
+    path: Path
+    size: tuple[int, int]
+    alpha: Alpha
+
+
+def required_bytes(sizes: Sequence[tuple[int, int]], scales: Sequence[int]) -> int:
+    """Return the bytes of the packs of HR images with these sizes (height, width) and of their LR images."""
+    return sum(pixel_bytes(sizes, scale) for scale in (1, *scales))
+
+
+def require_disk(sets: Sequence[TrainingSet], target: Path, scales: Sequence[int]) -> int:
+    """Log and return how many bytes `pack` would write to `target`, from the headers of the images alone.
+
+    Raises:
+        UserError: images cannot be read (all such at once), or the disk cannot hold the packs.
+    """
+    images = _measured(sets)
+    needed = required_bytes([image.size for image in images], scales)
+    logger.info("%s: %d images, %.3f GB when packed", target, len(images), needed / 1e9)
+    require_space([(target, needed)])
+    return needed
+
+
+def pack(sets: Sequence[TrainingSet], target: Path, scales: Sequence[int]) -> None:
+    """Write the packs of all images of `sets`, in the order of the sets' and the files' names, to `target`.
+
+    The images go through memory one for each core. `target` appears when all of it is written.
+
+    Raises:
+        UserError: images cannot be read, an LR image is missing or has not the size of its HR image divided
+            by the scale (all such problems at once), or the disk cannot hold the packs.
+    """
+    images = _measured(sets)
+    require_space([(target, required_bytes([image.size for image in images], scales))])
+    folders = {training_set.name: training_set.lr for training_set in sets}
+    with atomic_directory(target) as folder:
+        hr_digest = _write(folder / "hr", images, {})
+        for scale in scales:
+            lr_images = [
+                _Image(
+                    name=image.name,
+                    path=folders[image.name.partition("/")[0]] / f"x{scale}" / f"{image.path.stem}.png",
+                    size=(image.size[0] // scale, image.size[1] // scale),
+                    alpha="refuse",
+                )
+                for image in images
+            ]
+            _write(folder / f"x{scale}", lr_images, {"scale": scale, "hr_digest": hr_digest})
+
+
+def _measured(sets: Sequence[TrainingSet]) -> list[_Image]:
+    """Return the images to pack, their sizes taken from the files' headers."""
+    files = {
+        path: training_set
+        for training_set in sorted(sets, key=lambda each: each.name)
+        for path in list_images(training_set.hr)
+    }
+    sizes, problems = image_sizes(list(files))
+    _raise_all(problems)
+    return [
+        _Image(f"{training_set.name}/{path.stem}", path, sizes[path], training_set.alpha)
+        for path, training_set in files.items()
+    ]
+
+
+def _write(folder: Path, images: Sequence[_Image], header: dict[str, str | int]) -> str:
+    """Write one pack and return its digest, which covers the header, the names and all pixels."""
+    folder.mkdir()
+    lengths = [3 * prod(image.size) for image in images]
+    starts = dict(zip((image.path for image in images), np.cumsum([0, *lengths]).tolist(), strict=False))
+    by_path = {image.path: image for image in images}
+    digests: dict[Path, str] = {}
+    file = os.open(folder / "images.bin", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+
+        def copy(path: Path) -> str | None:
+            image_HWC = read_rgb(path, alpha=by_path[path].alpha)
+            height, width = by_path[path].size
+            if image_HWC.shape[:2] != (height, width):
+                actual = f"{image_HWC.shape[1]}x{image_HWC.shape[0]}"
+                return f"{path}: {actual} pixels, {width}x{height} were expected"
+            digests[path] = hashlib.sha256(image_HWC.data).hexdigest()
+            _write_at(file, image_HWC, starts[path])
+            return None
+
+        _raise_all(collect_problems(copy, list(by_path), description=f"pack {folder.name}"))
+        os.fsync(file)
+    finally:
+        os.close(file)
+    rows = [
+        {"name": i.name, "height": i.size[0], "width": i.size[1], "sha256": digests[i.path]} for i in images
+    ]
+    lines = [f"{key} {value}" for key, value in header.items()]
+    lines += [" ".join(str(value) for value in row.values()) for row in rows]
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    write_json(folder / "index.json", {**header, "digest": digest, "bytes": sum(lengths), "images": rows})
+    return digest
+
+
+def _write_at(file: int, image_HWC: npt.NDArray[np.uint8], start: int) -> None:
+    """Write at a position of a file that other threads write to as well."""
+    remaining = image_HWC.reshape(-1).data
+    while remaining:
+        written = os.pwrite(file, remaining, start)
+        start += written
+        remaining = remaining[written:]
+
+
+def _raise_all(problems: Sequence[str]) -> None:
+    if problems:
+        raise UserError("\n".join([f"{len(problems)} problems with the training images:", *problems]))

@@ -812,6 +812,13 @@ def test_embedded_photographs(tmp_path: Path) -> None:
     ]
 
 
+def test_photographs_are_not_copied_to_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("alkdnet.data.space.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(UserError, match=r"2\.09 MB are needed, 1 kB are free"):
+        local(SOURCES["embedded_test"], tmp_path)
+
+
 def test_another_version_of_a_photograph_is_refused(tmp_path: Path) -> None:
     source = SOURCES["embedded_test"]
     altered = replace(source, files=(replace(source.files[0], sha256="0" * 64),))
@@ -830,16 +837,24 @@ def fill(folder: Path, names: list[str]) -> Path:
     return folder
 
 
-def test_a_folder_of_the_user_is_copied_without_what_is_no_image(tmp_path: Path) -> None:
-    mine = fill(tmp_path / "mine", ["b.JPG", "a.png", "notes.txt", ".hidden.png"])
+def test_a_folder_of_the_user_is_copied_and_what_is_left_out_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = fill(tmp_path / "mine", ["b.JPG", "a.png"])
     assert local(SOURCES["folder"], tmp_path, mine) == ["a.png", "b.JPG"]
     assert (mine / "a.png").stat().st_nlink == 1
+    assert not caplog.messages
+    fill(mine, ["notes.txt", "c.HEIC", "d.heic", "e.avif", "README", ".hidden.png"])
+    fill(mine / "more", ["f.png"])
+    assert local(SOURCES["folder"], tmp_path, mine) == ["a.png", "b.JPG"]
+    left_out = "1 .avif, 2 .heic, 1 .txt, 1 without ending, 1 folder (not searched)"
+    assert caplog.messages == [f"{mine}: 2 images are taken; left out: {left_out}"]
 
 
 def test_a_folder_that_cannot_serve_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere: no such folder"):
         local(SOURCES["folder"], tmp_path, tmp_path / "nowhere")
-    with pytest.raises(UserError, match="mine: no images in it"):
+    with pytest.raises(UserError, match=r"mine: no images in it \(\.bmp, .*\); left out: 1 \.txt$"):
         local(SOURCES["folder"], tmp_path, fill(tmp_path / "mine", ["notes.txt"]))
     with pytest.raises(UserError, match=r"mine: a\.jpg, a\.png would have"):
         local(SOURCES["folder"], tmp_path, fill(tmp_path / "mine", ["a.jpg", "a.png"]))
@@ -847,20 +862,46 @@ def test_a_folder_that_cannot_serve_is_named(tmp_path: Path) -> None:
         local(SOURCES["folder"], tmp_path)
 
 
-def test_manga109_is_told_about_used_or_refused_half_filled(tmp_path: Path) -> None:
+def test_manga109_is_told_about_used_or_refused_half_filled(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     source = SOURCES["manga109"]
     folder = tmp_path / "manga109"
     assert local(source, tmp_path, folder) == [NOT_AVAILABLE]
     text = (tmp_path / "out" / NOT_AVAILABLE).read_text()
     assert "http://www.manga109.org/en/" in text
-    assert "dvc repro --force paper/dvc.yaml:download@manga109\n" in text
+    # The row is named as its folder; the pipeline may be any.
+    assert "dvc repro --force download@out\n" in text
+    assert "paper" not in text
     assert str(tmp_path) not in text
-    names = [f"{i:03d}.png" for i in range(109)]
+    assert caplog.messages == [f"{text}The folder to fill: {folder}"]
+    names = [f"{i:03d}.png" for i in range(110)]
     fill(folder, names[:57])
-    with pytest.raises(UserError, match=r"57 of the 109 images of manga109 \(000\.png to 056\.png\)"):
+    with pytest.raises(
+        UserError, match=r"57 of the 109 images of manga109 \(000\.png to 056\.png\); complete"
+    ):
         local(source, tmp_path, folder)
+    fill(folder, names[:109])
+    assert local(source, tmp_path, folder) == names[:109]
     fill(folder, names)
-    assert local(source, tmp_path, folder) == names
+    with pytest.raises(UserError, match=r"110 images \(.*\), 1 more than manga109 has; remove"):
+        local(source, tmp_path, folder)
+    (folder / "109.png").unlink()
+    (folder / "007.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"these files are empty: 007\.png; copy"):
+        local(source, tmp_path, folder)
+
+
+def test_a_folder_of_manga109_that_cannot_be_meant_is_refused(tmp_path: Path) -> None:
+    source = SOURCES["manga109"]
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file: a folder is wanted for the images of manga109"):
+        local(source, tmp_path, tmp_path / "file")
+    fill(tmp_path / "books", ["readme.txt"])
+    fill(tmp_path / "books" / "ARMS", ["000.jpg"])
+    with pytest.raises(UserError, match=r"books: has no images, only folders \(ARMS\); the 109 images"):
+        local(source, tmp_path, tmp_path / "books")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.data

@@ -470,6 +470,16 @@ def test_files_of_others_are_not_replaced(bench: Bench, name: str) -> None:
     assert page.requests == []
 
 
+def test_a_link_to_a_folder_elsewhere_stays_one(bench: Bench) -> None:
+    elsewhere = bench.root / "elsewhere" / "toy"
+    elsewhere.mkdir(parents=True)
+    bench.out.symlink_to(elsewhere)
+    page = Page(data(1000))
+    assert bench.fetch(bench.source(bench.file("a.png", page))) == {"a.png": page.content}
+    assert bench.out.is_symlink()
+    assert (elsewhere / "a.png").exists()
+
+
 def test_a_file_is_not_replaced_by_a_set(bench: Bench) -> None:
     bench.out.write_text("mine")
     with pytest.raises(UserError, match="out: is a file where the folder of toy is to be"):

@@ -55,6 +55,7 @@ def fetch(
     ledger = DigestLedger(digests)
     if source.files:
         _check_replaceable(source, destination, ledger.contents(source))
+        destination = destination.resolve()  # a link to a folder on another disk stays one
     if source.kind in ("files", "archives"):
         with _alone(cache, source):
             _remove_remains(destination)

@@ -1,3 +1,5 @@
+import errno
+import re
 import shutil
 import subprocess
 import sys
@@ -8,7 +10,8 @@ import pytest
 from PIL import Image
 
 from alkdnet import cli
-from alkdnet.data.sources import SOURCES
+from alkdnet.data import download
+from alkdnet.data.sources import SOURCES, Source
 from alkdnet.files import write_json
 from alkdnet.models.build import build, save_weights
 
@@ -32,6 +35,12 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ALKDNET_MIRROR", raising=False)
     return Shell(monkeypatch, capsys)
+
+
+def fill(folder: Path, names: list[str], content: bytes = b"x") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(content)
 
 
 def test_help_needs_neither_torch_nor_pandas(repository: Path) -> None:
@@ -63,6 +72,14 @@ def test_data_lists_every_set(shell: Shell) -> None:
     ]
 
 
+def test_data_knows_the_size_of_what_lies_there(shell: Shell) -> None:
+    fill(Path("data/urban100"), [file.name for file in SOURCES["urban100"].files], bytes(1000))
+    _, out = shell.run("data")
+    urban, flickr = (next(line for line in out.splitlines() if line.startswith(name)) for name in ("u", "fl"))
+    assert urban.split()[1:6] == ["test", "complete", "100", "100", "kB"]
+    assert flickr.split()[1:5] == ["train", "absent", "2650", "?"]
+
+
 def test_download_of_what_comes_with_scikit_image(shell: Shell) -> None:
     status, out = shell.run("download", "embedded_test", "--root", "sets")
     assert (status, out) == (0, "embedded_test: 5 files in sets/embedded_test\n")
@@ -71,6 +88,68 @@ def test_download_of_what_comes_with_scikit_image(shell: Shell) -> None:
         0,
         "embedded_test: complete in sets/embedded_test\n",
     )
+
+
+def test_damaged_files_are_found_and_fetched_anew(shell: Shell) -> None:
+    shell.run("download", "embedded_test")
+    damaged = Path("data/embedded_test/rocket.jpg")
+    good = damaged.read_bytes()
+    damaged.write_bytes(bytes(len(good)))
+    assert shell.run("download", "embedded_test") == (0, "embedded_test: 5 files in data/embedded_test\n")
+    assert damaged.read_bytes() == good
+
+
+def test_files_of_ones_own_are_not_deleted(shell: Shell) -> None:
+    fill(Path("ds/set14"), ["holiday.png"], b"mine")
+    status, _ = shell.run("download", "set14", "--root", "ds")
+    assert str(status).startswith("error: ds/set14: set14 would replace this folder, which holds what is not")
+    assert Path("ds/set14/holiday.png").read_bytes() == b"mine"
+
+
+def test_what_the_system_refuses_is_one_line(shell: Shell) -> None:
+    Path("file").touch()
+    for arguments in (("download", "set5"), ("upscale", "a.png", "b.png", "--released")):
+        status, _ = shell.run(*arguments, "--root", "file")
+        assert re.fullmatch(r"error: (set5: )?file/\S+: Not a directory", str(status))
+
+
+def test_what_the_system_refuses_of_one_set_does_not_keep_the_others_from_coming(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch = download.fetch
+
+    def refuse(source: Source, *arguments: object, **keywords: object) -> None:
+        if source.name == "set5":
+            raise PermissionError(errno.EACCES, "Permission denied", "data/.downloads")
+        fetch(source, *arguments, **keywords)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(download, "fetch", refuse)
+    status, out = shell.run("download", "set5", "embedded_test")
+    assert status == "error: set5: data/.downloads: Permission denied"
+    assert "embedded_test: 5 files" in out
+
+
+def test_a_folder_that_cannot_be_listed_is_one_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    Path("data/manga109").mkdir(parents=True)
+    monkeypatch.setattr("alkdnet.data.inventory.list_images", refuse)
+    assert shell.run("data")[0] == "error: data/manga109: Permission denied"
+
+
+def test_an_interrupted_download_says_how_to_go_on(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(download, "fetch", interrupt)
+    monkeypatch.setattr(sys, "argv", ["alkdnet", "download", "set5"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == "set5: interrupted; the same command goes on from what has arrived\n"
 
 
 def test_a_misspelt_name_comes_to_light_before_anything_is_done(shell: Shell) -> None:
@@ -90,20 +169,37 @@ def test_one_set_that_fails_does_not_keep_the_others_from_coming(shell: Shell) -
 def test_the_mirror_is_taken_from_the_environment(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALKDNET_MIRROR", "elsewhere")
     status, _ = shell.run("download", "set5")
-    assert "elsewhere/raw.githubusercontent.com" in str(status)
+    assert str(status).startswith("error: the mirror elsewhere: no such folder")
+
+
+@pytest.mark.parametrize(
+    ("option", "mirror"), [("", None), ("~/m", "/home/me/m"), ("m", "m"), ("https://m/~x", "https://m/~x")]
+)
+def test_which_mirror_is_meant(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, option: str, mirror: str | None
+) -> None:
+    asked = []
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setattr(download, "fetch", lambda *_, **keywords: asked.append(keywords["mirror"]))
+    assert shell.run("download", "set5", "--mirror", option)[0] == 0
+    assert asked == [mirror]
 
 
 def test_manga109_is_explained_and_never_overwritten(shell: Shell) -> None:
+    folder = Path("data/manga109")
     status, out = shell.run("download", "manga109")
     assert status == 0
     assert "http://www.manga109.org/en/" in out
-    assert "The folder can be data/manga109." in out
-    folder = Path("data/manga109")
-    folder.mkdir(parents=True)
-    (folder / "001.png").touch()
+    assert f"The folder to fill: {folder.absolute()}" in out
+    assert "dvc" not in out
+    fill(folder, ["001.png"])
     status, _ = shell.run("download", "manga109")
-    assert status == "error: data/manga109: 1 of the 109 images of manga109 are there; complete the folder"
+    assert str(status).startswith("error: data/manga109: 1 of the 109 images of manga109")
     assert (folder / "001.png").exists()
+    fill(folder, [f"{i:03d}.png" for i in range(110)])
+    assert "1 more than manga109 has" in str(shell.run("download", "manga109")[0])
+    (folder / "000.png").unlink()
+    assert shell.run("download", "manga109") == (0, "manga109: complete in data/manga109\n")
 
 
 def test_a_folder_of_ones_own_cannot_be_downloaded(shell: Shell) -> None:
@@ -163,6 +259,10 @@ def test_upscale_with_the_released_weights_downloads_them_once(shell: Shell, sha
     assert status == 0
     first = Path("out.png").read_bytes()
     assert shell.run(*command)[0] == 0
+    assert Path("out.png").read_bytes() == first
+    weights = Path("data/alkdnet_x2/net_g_ALKDN_x2.pth")
+    weights.write_bytes(bytes(weights.stat().st_size))
+    assert shell.run(*command, "--mirror", shared_dir / "mirror")[0] == 0
     assert Path("out.png").read_bytes() == first
     shutil.rmtree("data")
     truth = np.asarray(Image.open(next(hr.rglob("Set5/image_SRF_2/img_003_SRF_2_HR.png"))), np.float64)

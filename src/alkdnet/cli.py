@@ -4,11 +4,14 @@ import logging
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alkdnet.errors import UserError
+from alkdnet.errors import UserError, in_words
+
+if TYPE_CHECKING:
+    from alkdnet.data.sources import Source
 
 app = typer.Typer(
     add_completion=False,
@@ -17,11 +20,20 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+
+def _mirror(value: str | None) -> str | None:
+    """Return the mirror that is meant: empty counts as none, `~` is the home folder."""
+    if not value:
+        return None
+    return value if "://" in value else str(Path(value).expanduser())
+
+
 Root = Annotated[Path, typer.Option(help="Folder of the downloaded sets, one folder each.")]
 Mirror = Annotated[
     str | None,
     typer.Option(
         envvar="ALKDNET_MIRROR",
+        callback=_mirror,
         help="Folder or base URL that has https://host/path at <mirror>/host/path; used alone.",
     ),
 ]
@@ -50,7 +62,6 @@ def download(
     mirror: Mirror = None,
 ) -> None:
     """Fetch data sets or released weights into ROOT/SET; an interrupted download is continued."""
-    from alkdnet.data.inventory import is_complete
     from alkdnet.data.sources import source
 
     # All names first: a misspelt last one should not come to light after hours.
@@ -59,22 +70,30 @@ def download(
     if any(chosen.kind == "folder" for chosen in wanted):
         raise UserError("folder: that is a folder of your own, there is nothing to download")
     for chosen in wanted:
-        if is_complete(chosen, root / chosen.name):
-            typer.echo(f"{chosen.name}: complete in {root / chosen.name}")
-            continue
         try:
-            typer.echo(_fetch(chosen.name, root, mirror))
+            typer.echo(_fetched(chosen, root, mirror))
         except UserError as error:
             problems.append(str(error))
+        except OSError as error:
+            problems.append(f"{chosen.name}: {in_words(error)}")
+        except KeyboardInterrupt:
+            typer.echo(
+                f"{chosen.name}: interrupted; the same command goes on from what has arrived", err=True
+            )
+            raise typer.Exit(130) from None
     if problems:
         raise UserError("\n".join(problems))
 
 
 @app.command()
 def data(root: Root = _ROOT) -> None:
-    """List the data sets and weights: use, state, files, size of the download, licence."""
-    from alkdnet.data.inventory import size, state
+    """List the data sets and weights: use, state, files, size, licence.
+
+    The state is told by names and sizes; `alkdnet download` compares digests.
+    """
+    from alkdnet.data.inventory import known_bytes, state
     from alkdnet.data.sources import SOURCES
+    from alkdnet.data.space import size
 
     rows = [("set", "use", "state", "files", "size", "licence")]
     for entry in SOURCES.values():
@@ -84,7 +103,7 @@ def data(root: Root = _ROOT) -> None:
                 ", ".join(entry.uses),
                 state(entry, root / entry.name, root / ".downloads"),
                 str(entry.images or "-"),
-                size(entry.bytes) if entry.files else "-",
+                size(known_bytes(entry, root / entry.name)) if entry.files else "-",
                 entry.licence,
             )
         )
@@ -92,6 +111,7 @@ def data(root: Root = _ROOT) -> None:
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         typer.echo("  ".join(cells).rstrip())
+    typer.echo("The state is told by names and sizes; `alkdnet download SET` compares digests.", err=True)
 
 
 @app.command()
@@ -138,34 +158,31 @@ def upscale(
     typer.echo(f"{target}: {width}x{height}, with {path}")
 
 
-def _fetch(name: str, root: Path, mirror: str | None) -> str:
-    """Fill ROOT/NAME and return what to tell."""
+def _fetched(chosen: "Source", root: Path, mirror: str | None) -> str:
+    """Fill the set's folder in ROOT unless it is complete, by digests, and return what to tell."""
+    from alkdnet.data.digests import DigestLedger
     from alkdnet.data.download import fetch
-    from alkdnet.data.images import list_images
-    from alkdnet.data.local import not_available
-    from alkdnet.data.sources import source
+    from alkdnet.data.inventory import is_complete
+    from alkdnet.data.local import gated_images, not_available
 
-    chosen, cache, destination = source(name), root / ".downloads", root / name
+    destination, cache = root / chosen.name, root / ".downloads"
+    digests = cache / "digests.json"
+    if is_complete(chosen, destination, DigestLedger(digests)):
+        return f"{chosen.name}: complete in {destination}"
     if chosen.kind == "gated":
         # Here the folder to fill is the destination itself: what the user has put there stays.
-        if there := list_images(destination) if destination.is_dir() else []:
-            raise UserError(
-                f"{destination}: {len(there)} of the {chosen.images} images of {name} are there; "
-                "complete the folder"
-            )
-        return f"{not_available(chosen)}The folder can be {destination}."
-    fetch(chosen, destination, cache=cache, mirror=mirror, digests=cache / "digests.json")
-    return f"{name}: {chosen.images} file{'' if chosen.images == 1 else 's'} in {destination}"
+        gated_images(chosen, destination)
+        return f"{not_available(chosen)}The folder to fill: {destination.absolute()}"
+    fetch(chosen, destination, cache=cache, mirror=mirror, digests=digests)
+    return f"{chosen.name}: {chosen.images} file{'' if chosen.images == 1 else 's'} in {destination}"
 
 
 def _released_weights(scale: int, root: Path, mirror: str | None) -> Path:
     """Return the authors' file of ALKDNet's weights, after downloading it if it is not there."""
-    from alkdnet.data.inventory import is_complete
     from alkdnet.data.sources import source
 
     chosen = source(f"alkdnet_x{scale}")
-    if not is_complete(chosen, root / chosen.name):
-        typer.echo(_fetch(chosen.name, root, mirror), err=True)
+    _fetched(chosen, root, mirror)
     return root / chosen.name / chosen.files[0].name
 
 
@@ -182,11 +199,13 @@ def _own_weights(scale: int) -> Path:
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user's is printed without a traceback."""
+    """Run the command line; what the user can mend is printed without a traceback."""
     try:
         app()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {in_words(error)}")
 
 
 if __name__ == "__main__":

@@ -1,3 +1,5 @@
+import errno
+import hashlib
 import io
 import random
 import stat
@@ -19,6 +21,9 @@ CONTENT = {
     "Set/LR/1.png": RANDOM.randbytes(40),
     "readme": b"text",
 }
+
+
+SHA256 = {name: hashlib.sha256(data).hexdigest() for name, data in CONTENT.items()}
 
 
 def ignore(_: int) -> None:
@@ -52,7 +57,10 @@ def test_takes_only_the_wanted_members_flat(make: Callable[[Path], Path], tmp_pa
     target = tmp_path / "out"
     target.mkdir()
     assert [member.name for member in images_in(archive, PATTERN)] == ["1.png", "2.png"]
-    extract(archive, PATTERN, target, counted.append)
+    assert extract(archive, PATTERN, target, counted.append) == {
+        "1.png": SHA256["Set/HR/1.png"],
+        "2.png": SHA256["Set/HR/2.png"],
+    }
     assert {path.name: path.read_bytes() for path in target.iterdir()} == {
         "1.png": CONTENT["Set/HR/1.png"],
         "2.png": CONTENT["Set/HR/2.png"],
@@ -155,6 +163,46 @@ def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
     archive.write_bytes(data)
     with pytest.raises(ArchiveError, match="encrypted"):
         images_in(archive, PATTERN)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_methods_than_deflate_are_refused(method: int, tmp_path: Path) -> None:
+    # Their readers report damage as OSError and LZMAError, like a disk that fails and like nothing else.
+    with zipfile.ZipFile(tmp_path / "a", "w", method) as archive:
+        archive.writestr("Set/HR/1.png", CONTENT["Set/HR/1.png"])
+    with pytest.raises(ArchiveError, match=r"a: refused, Set/HR/1\.png is packed by another method"):
+        images_in(tmp_path / "a", PATTERN)
+
+
+def test_a_damaged_extension_header_of_a_tar_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a", "w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("Set/HR/1.png")
+        info.pax_headers = {"GNU.sparse.map": "0,x"}
+        archive.addfile(info)
+    with pytest.raises(ArchiveError, match="a: not a complete zip or tar archive"):
+        images_in(tmp_path / "a", PATTERN)
+
+
+def test_an_offset_before_the_beginning_of_a_zip_is_refused(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "a")
+    data = bytearray(archive.read_bytes())
+    # The directory's place in the file, moved: zipfile then seeks the members that far before their own.
+    place = data.rindex(b"PK\x05\x06") + 16
+    data[place : place + 4] = (int.from_bytes(data[place : place + 4], "little") + 200).to_bytes(4, "little")
+    archive.write_bytes(data)
+    with pytest.raises(ArchiveError, match="a: "):
+        extract(archive, PATTERN, tmp_path, ignore)
+
+
+def test_a_full_disk_is_no_damage_of_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = make_zip(tmp_path / "a")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("alkdnet.data.archives.os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        extract(archive, PATTERN, tmp_path, ignore)
 
 
 def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:

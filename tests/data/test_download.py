@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import io
 import json
@@ -14,10 +15,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from alkdnet.data import download
+from alkdnet.data.digests import DigestLedger
 from alkdnet.data.download import fetch
 from alkdnet.data.images import NOT_AVAILABLE
 from alkdnet.data.sources import SOURCES, PublishedFile, Source
@@ -39,6 +42,8 @@ class Page:
     statuses: list[int] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
     claim: int = 0
+    head_length: int | None = None
+    head_encoding: str = ""
     heads: bool = True
     states_length: bool = True
     type: str = "application/octet-stream"
@@ -77,7 +82,10 @@ class Handler(BaseHTTPRequestHandler):
         if page.redirect:
             self.send_header("Location", page.redirect)
         elif page.states_length:
-            self.send_header("Content-Length", str(len(page.content)))
+            length = len(page.content) if page.head_length is None else page.head_length
+            self.send_header("Content-Length", str(length))
+        if page.head_encoding:
+            self.send_header("Content-Encoding", page.head_encoding)
         self.end_headers()
 
     def do_GET(self) -> None:
@@ -349,6 +357,7 @@ def test_a_reply_without_a_length_ends_where_the_known_file_does(bench: Bench) -
     }
     flood.sent, flood.requests = 0, []
     file = replace(bench.file("b.png", flood), bytes=10_000)
+    bench.out = bench.root / "other"
     with pytest.raises(UserError, match=r"b\.png: .*more than 10000 bytes, which is all that it should have"):
         bench.fetch(bench.source(file))
     assert len(flood.requests) == 1
@@ -410,6 +419,72 @@ def test_the_first_download_records_a_digest_and_later_ones_must_match(bench: Be
         bench.fetch(bench.source(file))
     assert (bench.out / "a.png").read_bytes() == before
     assert json.loads(bench.digests.read_text()) == recorded
+
+
+def test_an_empty_file_is_none(bench: Bench) -> None:
+    with pytest.raises(UserError, match=r"a\.txt: 127.*: it is empty"):
+        bench.fetch(bench.source(bench.file("a.txt", Page(b""))))
+    assert not bench.digests.exists()
+
+
+@pytest.mark.parametrize("head", [{"head_length": 20}, {"head_length": 20, "head_encoding": "gzip"}])
+def test_a_wrong_answer_to_head_does_not_refuse_the_file(bench: Bench, head: dict[str, Any]) -> None:
+    page = Page(data(1000), **head)
+    assert bench.fetch(bench.source(bench.file("a.png", page))) == {"a.png": page.content}
+
+
+@pytest.mark.parametrize(
+    "note", ["", "[]", "null", "{}", '{"url": "u", "validator": null, "total": 1}', '{"url": "u"', "\xff"]
+)
+def test_a_note_that_says_nothing_is_as_good_as_none(bench: Bench, note: str) -> None:
+    page = Page(data(100_000), etag='"v1"')
+    source = bench.source(bench.file("a.png", page))
+    part = leave_half(bench, source, page)
+    part.with_name("a.png.part.json").write_text(note, encoding="latin-1")
+    assert bench.fetch(source) == {"a.png": page.content}
+    assert page.requests[-1] == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("HTTPS_PROXY", "socks5://localhost:1"), ("SSL_CERT_FILE", "/nonexistent/a.pem")]
+)
+def test_an_environment_that_allows_no_network_is_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=f"(?s)^the network cannot be used .*{name}.* unset them$") as raised:
+        bench.fetch(bench.source(bench.file("a.png", Page(data(10)))))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "holiday.png", ".hidden", "folder"])
+def test_files_of_others_are_not_replaced(bench: Bench, name: str) -> None:
+    page = Page(data(1000))
+    source = bench.source(bench.file("a.png", page))
+    bench.fetch(source)
+    (bench.out / name).mkdir() if name == "folder" else (bench.out / name).write_text("mine")
+    page.requests.clear()
+    with pytest.raises(UserError, match=rf"out: toy would replace .* not known to be of it: {name}; move"):
+        bench.fetch(source)
+    assert (bench.out / name).exists()
+    assert page.requests == []
+
+
+def test_a_link_to_a_folder_elsewhere_stays_one(bench: Bench) -> None:
+    elsewhere = bench.root / "elsewhere" / "toy"
+    elsewhere.mkdir(parents=True)
+    bench.out.symlink_to(elsewhere)
+    page = Page(data(1000))
+    assert bench.fetch(bench.source(bench.file("a.png", page))) == {"a.png": page.content}
+    assert bench.out.is_symlink()
+    assert (elsewhere / "a.png").exists()
+
+
+def test_a_file_is_not_replaced_by_a_set(bench: Bench) -> None:
+    bench.out.write_text("mine")
+    with pytest.raises(UserError, match="out: is a file where the folder of toy is to be"):
+        bench.fetch(bench.source(bench.file("a.png", Page(data(1000)))))
+    assert bench.out.read_text() == "mine"
 
 
 def test_a_redirected_file_is_resumed_too(bench: Bench) -> None:
@@ -536,6 +611,23 @@ def test_an_archive_is_unpacked_and_deleted(bench: Bench) -> None:
     assert bench.left() == {"digests.json"}
     assert not remains.exists()
     assert page.sent == len(page.content)
+    # What it holds is on record, so that it can be told from the user's own files and replaced.
+    assert DigestLedger(bench.digests).contents(source) == {
+        name: hashlib.sha256(content).hexdigest() for name, content in images.items()
+    }
+    assert bench.fetch(source) == images
+    bench.digests.unlink()
+    with pytest.raises(UserError, match=r"not known to be of it: 0\.png, 1\.png, 2\.png and 2 more; move"):
+        bench.fetch(source)
+
+
+def test_an_archive_that_cannot_be_read_is_named_and_not_kept(bench: Bench) -> None:
+    source, page = toy_archive(bench, b"PK, but no archive", 1)
+    with pytest.raises(UserError, match=r"toy\.zip: not a complete zip or tar archive"):
+        bench.fetch(source)
+    assert bench.left() == set()
+    page.content, page.etag = zip_of({"1.png": data(1000)}), '"v2"'
+    assert list(bench.fetch(source)) == ["1.png"]
 
 
 @pytest.mark.parametrize("evil", [{"../x.png": b"x"}, {"bomb": bytes(1 << 20)}, {}])
@@ -554,7 +646,7 @@ def test_a_full_disk_is_noticed_before_the_first_byte(bench: Bench, monkeypatch:
     usage = type("Usage", (), {"free": 60_000})
     monkeypatch.setattr("alkdnet.data.space.shutil.disk_usage", lambda _: usage)
     # The archive and what is unpacked from it: twice 50 kB.
-    with pytest.raises(UserError, match=r"GB are needed, 0\.00 GB are free"):
+    with pytest.raises(UserError, match=r"1\d\d kB are needed, 60 kB are free"):
         bench.fetch(source)
     assert page.requests == []
 
@@ -566,7 +658,7 @@ def test_sizes_that_are_not_published_are_asked_for_before_the_first_byte(
     source = bench.source(*(bench.file(f"{i}.png", page) for i, page in enumerate(pages)))
     usage = type("Usage", (), {"free": 60_000})
     monkeypatch.setattr("alkdnet.data.space.shutil.disk_usage", lambda _: usage)
-    with pytest.raises(UserError, match=r"GB are needed, 0\.00 GB are free"):
+    with pytest.raises(UserError, match=r"\d+ kB are needed, 60 kB are free"):
         bench.fetch(source)
     assert [page.requests for page in pages] == [[]] * 20
     # A home that does not answer is not asked about every file.
@@ -577,15 +669,66 @@ def test_sizes_that_are_not_published_are_asked_for_before_the_first_byte(
 
 
 def test_a_mirror_folder_is_not_copied_to_a_full_disk(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = bench.root / "mirror" / "example.org" / "a.png"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(data(50_000))
+    source = in_mirror_folder(bench, "a.png", data(50_000))
     usage = type("Usage", (), {"free": 40_000})
     monkeypatch.setattr("alkdnet.data.space.shutil.disk_usage", lambda _: usage)
-    source = bench.source(PublishedFile(("https://example.org/a.png",), "a.png"))
-    with pytest.raises(UserError, match=r"GB are needed, 0\.00 GB are free"):
+    with pytest.raises(UserError, match=r"50 kB are needed, 40 kB are free"):
         bench.fetch(source, mirror=str(bench.root / "mirror"))
     assert not bench.out.exists()
+
+
+def in_mirror_folder(bench: Bench, name: str, content: bytes) -> Source:
+    """Put a file into the folder `mirror` and return the set that has it alone."""
+    path = bench.root / "mirror" / "example.org" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return bench.source(PublishedFile((f"https://example.org/{name}",), name))
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(b"<html>please log in</html>", r"does not begin as a \.png file does"), (b"", "it is empty")],
+)
+def test_a_mirror_folder_is_not_believed_more_than_a_server(
+    bench: Bench, content: bytes, problem: str
+) -> None:
+    source = in_mirror_folder(bench, "a.png", content)
+    with pytest.raises(UserError, match=rf"example\.org/a\.png: .*{problem}"):
+        bench.fetch(source, mirror=str(bench.root / "mirror"))
+    assert not bench.digests.exists()
+    source = in_mirror_folder(bench, "a.png", data(1000))
+    assert bench.fetch(source, mirror=str(bench.root / "mirror")) == {"a.png": data(1000)}
+
+
+def test_what_cannot_be_read_in_a_mirror_folder_is_listed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = in_mirror_folder(bench, "a.png", data(1000))
+
+    def refuse(path: Path, *_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(download, "fingerprint", refuse)
+    with pytest.raises(UserError, match=r"  a\.png: .*example\.org/a\.png: Permission denied\n"):
+        bench.fetch(source, mirror=str(bench.root / "mirror"))
+
+
+def test_a_bad_archive_in_a_mirror_folder_costs_no_half_download(bench: Bench) -> None:
+    source = replace(in_mirror_folder(bench, "toy.zip", b"PK"), kind="archives")
+    half = bench.cache / "toy" / "toy.zip.part"
+    half.parent.mkdir(parents=True)
+    half.touch()
+    with pytest.raises(UserError, match=r"toy\.zip: not a complete"):
+        bench.fetch(source, mirror=str(bench.root / "mirror"))
+    assert half.exists()
+    assert (bench.root / "mirror" / "example.org" / "toy.zip").exists()
+
+
+@pytest.mark.parametrize("mirror", ["nowhere", "https:/example.org"])
+def test_a_mirror_folder_that_is_not_there_is_told_once(bench: Bench, mirror: str) -> None:
+    source = bench.source(*(PublishedFile((f"https://example.org/{i}",), f"{i}") for i in range(3)))
+    with pytest.raises(UserError, match=f"^the mirror {mirror}: no such folder, and no URL as https://"):
+        bench.fetch(source, mirror=mirror)
 
 
 @pytest.mark.parametrize("mirror", ["http://host:port", "http://[bad", "https://", "ftp://example.org"])
@@ -669,7 +812,7 @@ def local(source: Source, root: Path, folder: Path | None = None) -> list[str]:
 
 
 def test_embedded_photographs(tmp_path: Path) -> None:
-    assert len(local(SOURCES["embedded_train"], tmp_path)) == 9
+    assert len(local(SOURCES["embedded_train"], tmp_path / "train")) == 9
     assert local(SOURCES["embedded_test"], tmp_path) == [
         "astronaut.png",
         "chelsea.png",
@@ -677,6 +820,13 @@ def test_embedded_photographs(tmp_path: Path) -> None:
         "ihc.png",
         "rocket.jpg",
     ]
+
+
+def test_photographs_are_not_copied_to_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("alkdnet.data.space.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(UserError, match=r"2\.09 MB are needed, 1 kB are free"):
+        local(SOURCES["embedded_test"], tmp_path)
 
 
 def test_another_version_of_a_photograph_is_refused(tmp_path: Path) -> None:
@@ -697,16 +847,24 @@ def fill(folder: Path, names: list[str]) -> Path:
     return folder
 
 
-def test_a_folder_of_the_user_is_copied_without_what_is_no_image(tmp_path: Path) -> None:
-    mine = fill(tmp_path / "mine", ["b.JPG", "a.png", "notes.txt", ".hidden.png"])
+def test_a_folder_of_the_user_is_copied_and_what_is_left_out_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = fill(tmp_path / "mine", ["b.JPG", "a.png"])
     assert local(SOURCES["folder"], tmp_path, mine) == ["a.png", "b.JPG"]
     assert (mine / "a.png").stat().st_nlink == 1
+    assert not caplog.messages
+    fill(mine, ["notes.txt", "c.HEIC", "d.heic", "e.avif", "README", ".hidden.png"])
+    fill(mine / "more", ["f.png"])
+    assert local(SOURCES["folder"], tmp_path, mine) == ["a.png", "b.JPG"]
+    left_out = "1 .avif, 2 .heic, 1 .txt, 1 without ending, 1 folder (not searched)"
+    assert caplog.messages == [f"{mine}: 2 images are taken; left out: {left_out}"]
 
 
 def test_a_folder_that_cannot_serve_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere: no such folder"):
         local(SOURCES["folder"], tmp_path, tmp_path / "nowhere")
-    with pytest.raises(UserError, match="mine: no images in it"):
+    with pytest.raises(UserError, match=r"mine: no images in it \(\.bmp, .*\); left out: 1 \.txt$"):
         local(SOURCES["folder"], tmp_path, fill(tmp_path / "mine", ["notes.txt"]))
     with pytest.raises(UserError, match=r"mine: a\.jpg, a\.png would have"):
         local(SOURCES["folder"], tmp_path, fill(tmp_path / "mine", ["a.jpg", "a.png"]))
@@ -714,20 +872,46 @@ def test_a_folder_that_cannot_serve_is_named(tmp_path: Path) -> None:
         local(SOURCES["folder"], tmp_path)
 
 
-def test_manga109_is_told_about_used_or_refused_half_filled(tmp_path: Path) -> None:
+def test_manga109_is_told_about_used_or_refused_half_filled(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     source = SOURCES["manga109"]
     folder = tmp_path / "manga109"
     assert local(source, tmp_path, folder) == [NOT_AVAILABLE]
     text = (tmp_path / "out" / NOT_AVAILABLE).read_text()
     assert "http://www.manga109.org/en/" in text
-    assert "dvc repro --force paper/dvc.yaml:download@manga109\n" in text
+    # The row is named as its folder; the pipeline may be any.
+    assert "dvc repro --force download@out\n" in text
+    assert "paper" not in text
     assert str(tmp_path) not in text
-    names = [f"{i:03d}.png" for i in range(109)]
+    assert caplog.messages == [f"{text}The folder to fill: {folder}"]
+    names = [f"{i:03d}.png" for i in range(110)]
     fill(folder, names[:57])
-    with pytest.raises(UserError, match=r"57 of the 109 images of manga109 \(000\.png to 056\.png\)"):
+    with pytest.raises(
+        UserError, match=r"57 of the 109 images of manga109 \(000\.png to 056\.png\); complete"
+    ):
         local(source, tmp_path, folder)
+    fill(folder, names[:109])
+    assert local(source, tmp_path, folder) == names[:109]
     fill(folder, names)
-    assert local(source, tmp_path, folder) == names
+    with pytest.raises(UserError, match=r"110 images \(.*\), 1 more than manga109 has; remove"):
+        local(source, tmp_path, folder)
+    (folder / "109.png").unlink()
+    (folder / "007.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"these files are empty: 007\.png; copy"):
+        local(source, tmp_path, folder)
+
+
+def test_a_folder_of_manga109_that_cannot_be_meant_is_refused(tmp_path: Path) -> None:
+    source = SOURCES["manga109"]
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file: a folder is wanted for the images of manga109"):
+        local(source, tmp_path, tmp_path / "file")
+    fill(tmp_path / "books", ["readme.txt"])
+    fill(tmp_path / "books" / "ARMS", ["000.jpg"])
+    with pytest.raises(UserError, match=r"books: has no images, only folders \(ARMS\); the 109 images"):
+        local(source, tmp_path, tmp_path / "books")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.data

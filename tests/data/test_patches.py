@@ -80,9 +80,9 @@ def test_refuses_a_disk_that_is_too_small(
 ) -> None:
     usage = space.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(space.shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(UserError, match="GB are needed"):
+    with pytest.raises(UserError, match="kB are needed"):
         pack(sets, tmp_path / "patches", [2])
-    with pytest.raises(UserError, match="GB are needed"):
+    with pytest.raises(UserError, match="kB are needed"):
         require_disk(sets, tmp_path / "patches", [2])
     assert not list(tmp_path.glob("*patches*"))
 

@@ -1,5 +1,7 @@
 """Taking the images out of a published zip or tar; a hostile or broken archive is refused as a whole."""
 
+import errno
+import hashlib
 import os
 import stat
 import tarfile
@@ -17,7 +19,19 @@ from alkdnet.errors import UserError
 CHUNK_BYTES = 1 << 20
 # Images are compressed already: DIV2K's zip is as large as its content. A bomb is larger by thousands.
 LARGEST_EXPANSION = 8
-_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError)
+# What zipfile and tarfile raise on damage, each of them beside its own kind of error.
+_BROKEN = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    EOFError,
+    IndexError,
+    MemoryError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
 
 
 class ArchiveError(UserError):
@@ -42,15 +56,16 @@ def images_in(archive: Path, pattern: str) -> list[Member]:
 
     Raises:
         ArchiveError: it is truncated or damaged, is neither zip nor uncompressed tar, or has any member with
-            an absolute path, `..`, a link, a device, an encrypted or sparse file, declares more than
-            `LARGEST_EXPANSION` times its own size, or has two matching members of one name.
+            an absolute path, `..`, a link, a device, a file that is encrypted, sparse or packed by another
+            method than deflate, declares more than `LARGEST_EXPANSION` times its own size, or has two
+            matching members of one name.
     """
     with _opened(archive) as content:
         return _chosen(archive, content.members, pattern)
 
 
-def extract(archive: Path, pattern: str, folder: Path, advance: Callable[[int], None]) -> None:
-    """Write the members that match `folder/pattern` into `folder`, flat, one after the other.
+def extract(archive: Path, pattern: str, folder: Path, advance: Callable[[int], None]) -> dict[str, str]:
+    """Write the members that match `folder/pattern` into `folder`, flat; return their SHA-256 by name.
 
     `advance` is told of every chunk's bytes. Each file is flushed to the disk, so that the archive may be
     deleted afterwards. The caller removes `folder` after a failure.
@@ -58,27 +73,30 @@ def extract(archive: Path, pattern: str, folder: Path, advance: Callable[[int], 
     Raises:
         ArchiveError: as for `images_in`, or a member is not of its declared size or fails its checksum.
     """
+    digests = {}
     with _opened(archive) as content:
         for member in _chosen(archive, content.members, pattern):
-            try:
-                with content.open(member) as packed:
-                    _write(packed, member, folder / member.name, advance)
-            except _BROKEN as error:
-                raise ArchiveError(f"{archive.name}: {member.path} is damaged: {error}") from error
+            told = f"{archive.name}: {member.path} is damaged"
+            with _damage_refused(told), content.open(member) as packed:
+                digests[member.name] = _write(packed, member, folder / member.name, advance)
+    return digests
 
 
-def _write(packed: IO[bytes], member: Member, target: Path, advance: Callable[[int], None]) -> None:
+def _write(packed: IO[bytes], member: Member, target: Path, advance: Callable[[int], None]) -> str:
     # zipfile and tarfile give no more than the declared size, whatever is packed: a lie ends in an error.
     left = member.bytes
+    sha256 = hashlib.sha256()
     with target.open("xb") as written:
         while chunk := packed.read(CHUNK_BYTES):
             written.write(chunk)
+            sha256.update(chunk)
             advance(len(chunk))
             left -= len(chunk)
         written.flush()
         os.fsync(written.fileno())
     if left:
         raise EOFError(f"{left} of {member.bytes} bytes are missing")
+    return sha256.hexdigest()
 
 
 def _chosen(archive: Path, members: list[Member], pattern: str) -> list[Member]:
@@ -117,6 +135,11 @@ class _Zip:
                 raise ArchiveError(f"{path.name}: refused, {info.filename} is a link or a device")
             if info.flag_bits & 1:
                 raise ArchiveError(f"{path.name}: refused, {info.filename} is encrypted")
+            # The readers of bzip2 and LZMA report damage as they please, and no data set needs them.
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ArchiveError(
+                    f"{path.name}: refused, {info.filename} is packed by another method than deflate"
+                )
             if not info.is_dir():
                 self.members.append(Member(info.filename, info.file_size))
                 self._infos[info.filename] = info
@@ -152,10 +175,21 @@ class _Tar:
 @contextmanager
 def _opened(path: Path) -> Iterator[_Zip | _Tar]:
     with path.open("rb") as raw:
-        try:
+        with _damage_refused(f"{path.name}: not a complete zip or tar archive"):
             is_zip = zipfile.is_zipfile(raw)
             raw.seek(0)
             content = _Zip(path, raw) if is_zip else _Tar(path, raw)
-        except _BROKEN as error:
-            raise ArchiveError(f"{path.name}: not a complete zip or tar archive: {error}") from error
         yield content
+
+
+@contextmanager
+def _damage_refused(told: str) -> Iterator[None]:
+    try:
+        yield
+    except _BROKEN as error:
+        raise ArchiveError(f"{told}: {error}") from error
+    except OSError as error:
+        # A damaged offset lies before the beginning; every other reason is the disk's.
+        if error.errno != errno.EINVAL:
+            raise
+        raise ArchiveError(f"{told}: it names a place outside of the archive") from error

@@ -1,31 +1,46 @@
-"""The digests of files whose publishers give none, recorded at the first download."""
+"""The digests of what is published without any, recorded at the first download."""
 
 import fcntl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from alkdnet.data.sources import PublishedFile
+from alkdnet.data.sources import PublishedFile, Source
 from alkdnet.errors import UserError
 from alkdnet.files import read_json, write_json
 
 
 class DigestLedger:
-    """A JSON file of `url: sha256`, shared by processes."""
+    """A JSON file of `url: sha256`, shared by processes; the files of an archive are `url#name`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def expected(self, file: PublishedFile) -> PublishedFile:
-        """Return the file with the recorded SHA-256, where it has none of its own.
+    def expected(self, files: Sequence[PublishedFile]) -> list[PublishedFile]:
+        """Return the files, each with the recorded SHA-256 where it has none of its own.
 
         Raises:
             UserError: the ledger is not a JSON object of strings.
         """
-        return file if file.sha256 else replace(file, sha256=self._read().get(file.urls[0]))
+        recorded = self._read()
+        return [file if file.sha256 else replace(file, sha256=recorded.get(file.urls[0])) for file in files]
+
+    def contents(self, source: Source) -> dict[str, str | None]:
+        """Return the names of the files of the whole set, each with its SHA-256 where that is known.
+
+        For an archive that was not unpacked here there are none.
+
+        Raises:
+            UserError: as `expected`.
+        """
+        if source.kind != "archives":
+            return {file.name: file.sha256 for file in self.expected(source.files)}
+        archives = {file.urls[0] for file in source.files}
+        parts = ((*key.partition("#"), digest) for key, digest in self._read().items())
+        return {name: digest for url, _, name, digest in parts if name and url in archives}
 
     def record(self, digests: Mapping[str, str]) -> None:
-        """Keep the SHA-256 by URL of files that were downloaded for the first time."""
+        """Keep the SHA-256 by URL of what was downloaded for the first time."""
         if not digests:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)

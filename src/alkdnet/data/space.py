@@ -1,10 +1,22 @@
-"""Refusing work that the disk cannot hold, before it begins."""
+"""Bytes on a disk: written for people, and work refused that the disk cannot hold, before it begins."""
 
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from alkdnet.errors import UserError
+
+
+def size(count: int | None) -> str:
+    """Write a number of bytes for people; `?` for an unknown one."""
+    if count is None:
+        return "?"
+    amount, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if amount < 999.5:  # three digits are written
+            break
+        amount, unit = amount / 1000, larger
+    return f"{amount:.3g} {unit}"
 
 
 def require_space(needs: Iterable[tuple[Path, int]]) -> None:
@@ -21,4 +33,4 @@ def require_space(needs: Iterable[tuple[Path, int]]) -> None:
     for folder, needed in by_device.values():
         free = shutil.disk_usage(folder).free
         if needed > free:
-            raise UserError(f"{folder}: {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free")
+            raise UserError(f"{folder}: {size(needed)} are needed, {size(free)} are free")

@@ -1,6 +1,5 @@
 """One file over HTTP: resumed where it was cut, tried at all its homes, checked while it streams."""
 
-import hashlib
 import json
 import logging
 import os
@@ -13,19 +12,12 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from alkdnet.data.fingerprints import Fingerprint
 from alkdnet.data.sources import PublishedFile
 from alkdnet.files import atomic_path
 
 logger = logging.getLogger(__name__)
-CHUNK_BYTES = 1 << 18
 _TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-# How a file begins; looked at where no digest is known, so that a portal's login page is not taken for data.
-_SIGNATURES: dict[str, tuple[bytes, ...]] = {
-    ".png": (b"\x89PNG\r\n\x1a\n",),
-    ".jpg": (b"\xff\xd8\xff",),
-    ".zip": (b"PK",),
-    ".pth": (b"PK", b"\x80"),
-}
 
 
 @dataclass(frozen=True)
@@ -72,12 +64,12 @@ def part_of(target: Path) -> Path:
 class PartialFile:
     """What has arrived of one file: `path`, beside it `<path>.json` with its home and version.
 
-    Digests are kept up to date while the bytes come in; those of an earlier process are read once.
+    Digests are kept up to date while the bytes come in; those of an earlier process are read once. Without a
+    note that can be read, what lies there is of unknown origin and is discarded.
     """
 
     def __init__(self, path: Path, *, md5: bool, advance: Callable[[int], None]) -> None:
         self.path = path
-        self.size = 0
         self.homes: set[str] = set()
         self.url = ""
         self.validator = ""
@@ -85,31 +77,33 @@ class PartialFile:
         self._note = path.with_name(path.name + ".json")
         self._advance = advance
         self._md5 = md5
-        self._start_digests()
+        self._bytes = Fingerprint(md5=md5)
         if path.exists():
             self._take_up()
 
-    def _start_digests(self) -> None:
-        self._sha256 = hashlib.sha256()
-        self._md5_hash = hashlib.md5(usedforsecurity=False) if self._md5 else None
+    @property
+    def size(self) -> int:
+        """Return how many bytes have arrived."""
+        return self._bytes.size
 
     def _take_up(self) -> None:
-        try:
-            note = json.loads(self._note.read_text(encoding="utf-8"))
-            self.url, self.validator, self.total = note["url"], note["validator"], note["total"]
-        except (OSError, ValueError, KeyError):
+        note = self._read_note()
+        if note is None:
             self.discard()
             return
-        with self.path.open("rb") as arrived:
-            while chunk := arrived.read(CHUNK_BYTES):
-                self._digest(chunk)
+        self.url, self.validator, self.total = note
+        self._bytes.add_file(self.path)
         self.homes = {self.url, "an earlier process"}
 
-    def _digest(self, chunk: bytes) -> None:
-        self.size += len(chunk)
-        self._sha256.update(chunk)
-        if self._md5_hash is not None:
-            self._md5_hash.update(chunk)
+    def _read_note(self) -> tuple[str, str, int | None] | None:
+        """Return the home, its version and the length that it states; None where the note is of no use."""
+        try:
+            match json.loads(self._note.read_text(encoding="utf-8")):
+                case {"url": str(url), "validator": str(validator), "total": int() | None as total}:
+                    return url, validator, total
+        except (OSError, ValueError):
+            pass
+        return None
 
     def begin(self, url: str, validator: str, total: int | None) -> None:
         """Start from nothing with the version of the file that `url` has now."""
@@ -131,7 +125,7 @@ class PartialFile:
                 if expected is not None and self.size + len(chunk) > expected:
                     self._refuse_more(url, expected)
                 file.write(chunk)
-                self._digest(chunk)
+                self._bytes.add(chunk)
                 self._advance(len(chunk))
 
     def _refuse_more(self, url: str, expected: int) -> NoReturn:
@@ -145,11 +139,10 @@ class PartialFile:
         self._advance(-self.size)
         self.path.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
-        self.size = 0
         self.homes = set()
         self.url = self.validator = ""
         self.total = None
-        self._start_digests()
+        self._bytes = Fingerprint(md5=self._md5)
 
     def finish(self, target: Path) -> str:
         """Move the whole file to `target` and return its SHA-256."""
@@ -157,22 +150,11 @@ class PartialFile:
             os.fsync(whole.fileno())
         self.path.replace(target)
         self._note.unlink(missing_ok=True)
-        return self._sha256.hexdigest()
+        return self._bytes.sha256
 
-    def wrong(self, file: PublishedFile) -> str:
+    def difference(self, file: PublishedFile) -> str:
         """Say what speaks against these bytes being the file; empty: nothing."""
-        if file.bytes is not None and self.size != file.bytes:
-            return f"{self.size} bytes instead of {file.bytes}"
-        if file.sha256 is not None and self._sha256.hexdigest() != file.sha256:
-            return f"its SHA-256 is {self._sha256.hexdigest()}, not {file.sha256}"
-        if self._md5_hash is not None and self._md5_hash.hexdigest() != file.md5:
-            return f"its MD5 is {self._md5_hash.hexdigest()}, not {file.md5}"
-        signatures = _SIGNATURES.get(Path(file.name).suffix)
-        with self.path.open("rb") as arrived:
-            begins = arrived.read(8)
-        if file.sha256 is None and signatures is not None and not begins.startswith(signatures):
-            return f"it does not begin as a {Path(file.name).suffix} file does"
-        return ""
+        return self._bytes.difference(file)
 
 
 class Transfer:
@@ -197,7 +179,7 @@ class Transfer:
             TransferError: no home could give the right bytes, or they could not be written.
             Stopped: the event given to the constructor was set.
         """
-        part = PartialFile(target.with_name(target.name + ".part"), md5=file.md5 is not None, advance=advance)
+        part = PartialFile(part_of(target), md5=file.md5 is not None, advance=advance)
         homes = list(urls)
         reasons: dict[str, str] = {}
         reached, failures, turn = part.size, 0, 0
@@ -257,7 +239,7 @@ class Transfer:
         status = response.status_code
         if status in _TRY_AGAIN:
             raise _Temporary(f"HTTP {status}", _retry_after_s(response))
-        first, total = _content_range(response) if status in (206, 416) else (0, _length(response))
+        first, total = _content_range(response) if status in (206, 416) else (0, stated_length(response))
         if status == 416 and total == part.size:
             return False
         if status == 416 or (status == 206 and first != part.size):
@@ -277,7 +259,7 @@ class Transfer:
         return True
 
     def _check(self, url: str, file: PublishedFile, part: PartialFile) -> None:
-        problem = part.wrong(file)
+        problem = part.difference(file)
         if not problem:
             return
         whole_from_here = part.homes == {url}
@@ -292,7 +274,8 @@ def _host(url: str) -> str:
     return urlsplit(url).netloc
 
 
-def _length(response: httpx.Response) -> int | None:
+def stated_length(response: httpx.Response) -> int | None:
+    """Return how long a response says that the file is; None where it says nothing, or packs it."""
     text = response.headers.get("Content-Length", "")
     return int(text) if text.isdecimal() and "Content-Encoding" not in response.headers else None
 

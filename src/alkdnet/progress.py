@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -15,6 +16,10 @@ except ImportError:  # a bare GPU host: the log lines remain
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 LOG_INTERVAL_S = 60.0
+# Short, so that 80 columns hold a note too: tqdm cuts off what is longer.
+_BAR = "{desc} |{bar:6}| {n_fmt}/{total_fmt}, {remaining} left, {rate_fmt}{postfix}"
+# Units as a bar shows them.
+_SHORT = {"": "it", "iterations": "it"}
 
 
 class Progress:
@@ -29,18 +34,19 @@ class Progress:
         self.description = description
         self.unit = unit
         self.done = initial
-        self._initial = initial
         self._note = ""
         self._started = self._logged = time.monotonic()
+        self._initial = self._logged_done = initial
         self._bar = None
         if tqdm is not None and sys.stderr.isatty():
             self._bar = tqdm(
                 total=total,
                 desc=description,
-                unit=f" {unit}" if unit else "it",
+                unit=_SHORT.get(unit, f" {unit}"),
                 unit_scale=unit == "B",
                 initial=initial,
                 dynamic_ncols=True,
+                bar_format=None if total is None else _BAR,
             )
 
     def advance(self, units: int = 1, *, note: str = "") -> None:
@@ -56,12 +62,15 @@ class Progress:
 
     def _log(self) -> None:
         now = time.monotonic()
-        self._logged = now
-        rate = (self.done - self._initial) / max(now - self._started, 1e-9)
+        # Since the last line: what came before may have been slower, a compiler or a first download.
+        rate = (self.done - self._logged_done) / max(now - self._logged, 1e-9)
+        self._logged, self._logged_done = now, self.done
         of_total = f"/{self.total}" if self.total is not None else ""
-        left = (
-            f", {(self.total - self.done) / rate:.0f} s left" if self.total is not None and rate > 0 else ""
-        )
+        left = ""
+        if self.done == self.total:
+            left = f", {timedelta(seconds=round(now - self._started))} in all"
+        elif self.total is not None and rate > 0:
+            left = f", {timedelta(seconds=round((self.total - self.done) / rate))} left"
         logger.info(
             "%s: %d%s %s, %.4g/s%s%s",
             self.description,
@@ -82,6 +91,7 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
         elif self._logged != self._started:
+            self._logged, self._logged_done = self._started, self._initial  # the mean of it all
             self._log()
 
 

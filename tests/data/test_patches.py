@@ -116,7 +116,7 @@ def test_says_how_much_it_will_write_without_the_lr_images(
     with caplog.at_level("INFO"):
         needed = require_disk(sets, tmp_path / "patches", [2, 4])
     assert needed == required_bytes(list(SIZES.values()), [2, 4])
-    assert caplog.messages == [f"{tmp_path / 'patches'}: 3 images, 0.000 GB when packed"]
+    assert caplog.messages == [f"{tmp_path / 'patches'}: 3 images, 5.48 kB when packed"]
     assert not (tmp_path / "patches").exists()
 
 

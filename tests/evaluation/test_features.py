@@ -230,6 +230,7 @@ def test_the_stage_measures_details_as_the_stage_evaluate_measures_images(
     monkeypatch.setattr(stages["evaluate"], "benchmark_set", lambda *_: None)
     paths = Paths(Path(settings.dir), settings.name)
     for name, module in stages.items():
-        getattr(module, name)(SimpleNamespace(params=settings, paths=paths, key="bicubic_x2"))
+        stage = SimpleNamespace(params=settings, paths=paths, key="bicubic_x2", checkpoints=Path("none"))
+        getattr(module, name)(stage)
     assert len(seen["features"]) == 2
     assert seen["features"] == seen["evaluate"]

@@ -18,7 +18,7 @@ from alkdnet.data.images import (
     too_small,
 )
 from alkdnet.data.resize import Border, crop_to_multiple, downscale
-from alkdnet.data.space import require_space
+from alkdnet.data.space import require_space, size
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_directory
 
@@ -47,7 +47,7 @@ def downscale_folder(
     paths = list_images(source)
     sizes, _ = image_sizes(paths)
     needed = sum(pixel_bytes(sizes.values(), scale) for scale in scales)
-    logger.info("%s: %d images, their LR images take at most %.3f GB", source, len(paths), needed / 1e9)
+    logger.info("%s: %d images, their LR images take at most %s", source, len(paths), size(needed))
     require_space([(target, needed)])
     problems = same_stems(paths)
     with atomic_directory(target) as folder:

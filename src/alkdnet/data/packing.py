@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alkdnet.data.images import Alpha, collect_problems, image_sizes, list_images, pixel_bytes, read_rgb
-from alkdnet.data.space import require_space
+from alkdnet.data.space import require_space, size
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_directory, write_json
 
@@ -52,7 +52,7 @@ def require_disk(sets: Sequence[TrainingSet], target: Path, scales: Sequence[int
     """
     images = _measured(sets)
     needed = required_bytes([image.size for image in images], scales)
-    logger.info("%s: %d images, %.3f GB when packed", target, len(images), needed / 1e9)
+    logger.info("%s: %d images, %s when packed", target, len(images), size(needed))
     require_space([(target, needed)])
     return needed
 

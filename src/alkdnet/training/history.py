@@ -69,8 +69,8 @@ class History:
         """Return the last row and the last PSNR that is known in short, for the line of progress."""
         if not self._rows:
             return ""
-        note = f"loss {self._rows[-1].loss:.4f}, rate {self._rows[-1].learning_rate:.2e}"
-        return note if self._last_psnr is None else f"{note}, PSNR {self._last_psnr:.2f} dB"
+        psnr = "" if self._last_psnr is None else f", {self._last_psnr:.2f} dB"
+        return f"loss {self._rows[-1].loss:.4f}{psnr}, rate {self._rows[-1].learning_rate:.1e}"
 
 
 def write_history(path: Path, rows: Iterable[Row]) -> None:

@@ -26,7 +26,7 @@ def test_a_line_a_minute_by_the_pace_of_that_minute(
     assert caplog.messages == [
         "run: 20/100000 steps, 0.3333/s, 3 days, 11:19:00 left, loss 0.5",
         "run: 620/100000 steps, 10/s, 2:45:38 left, loss 0.5",
-        "run: 620/100000 steps, 4.769/s, 5:47:17 left, loss 0.5",
+        "run: 620/100000 steps, 4.769/s, 5:47:18 left, loss 0.5",
     ]
 
 

@@ -25,7 +25,8 @@ from alkdnet.reporting.marks import (
         ([38.1, 38.1, 38.0], ["best", "best", ""]),
         ([None, 38.0, math.nan, 37.0], ["", "best", "", "second"]),
         ([None, None], ["", ""]),
-        ([38.0], ["best"]),
+        ([38.0], [""]),
+        ([None, 38.0], ["", ""]),
         ([], []),
     ],
 )

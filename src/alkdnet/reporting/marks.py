@@ -50,14 +50,15 @@ VERDICT_LEGEND = (
 def ranks(values: Sequence[float | None]) -> list[Rank]:
     """Return for each value whether it is the best (greatest) or the second of the column.
 
-    Equal values share a rank; two that share the best leave no second, as in a competition. None and NaN are
-    missing cells and have no rank. Values are compared as they are: round them first to what is printed.
+    Equal values share a rank; two that share the best leave no second, as in a competition. A value alone is
+    best of nothing. None and NaN are missing cells and have no rank. Values are compared as they are: round
+    them first to what is printed.
     """
     present = sorted((value for value in values if value is not None and not math.isnan(value)), reverse=True)
-    if not present:
+    if len(present) < 2:
         return ["" for _ in values]
     best = present[0]
-    second = present[1] if len(present) > 1 and present[1] < best else None
+    second = present[1] if present[1] < best else None
     return ["best" if value == best else "second" if value == second is not None else "" for value in values]
 
 

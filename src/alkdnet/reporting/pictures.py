@@ -97,7 +97,7 @@ def _gains(params: Params, results: Results, scale: int) -> Picture | str:
         return ""
     frame = gains_frame(others, baseline[0])
     if frame.empty:
-        return f"Gain over bicubic by image at ×{scale}: not evaluated yet."
+        return f"Gain over bicubic by image at ×{scale}: no network is measured on an image that bicubic is."
     main = next((each.run.name for each in measured if each.method == OURS), others[-1].name)
     return Picture(
         file=f"gains_x{scale}.png",

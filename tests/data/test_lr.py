@@ -1,5 +1,6 @@
 """A folder of HR images becomes a folder of LR images, whole or not at all."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -65,3 +66,11 @@ def test_refuses_a_disk_that_is_too_small_before_it_writes(
     with pytest.raises(UserError, match="are needed"):
         downscale_folder(tmp_path / "raw", tmp_path / "lr", [2])
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+def test_a_name_that_is_no_text_is_told(tmp_path: Path) -> None:
+    write_noise(tmp_path / "a.png", 20, 20)
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "a.png").rename(tmp_path / "raw" / os.fsdecode(b"caf\xe9.png"))
+    with pytest.raises(UserError, match=r"the name 'caf\ufffd\.png' is not in UTF-8: rename the file"):
+        downscale_folder(tmp_path / "raw", tmp_path / "lr", [2])

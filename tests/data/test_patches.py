@@ -123,3 +123,13 @@ def test_says_how_much_it_will_write_without_the_lr_images(
 def test_states_the_size_of_the_packs() -> None:
     # 3 bytes for each of 2040x1356 pixels, a quarter and a sixteenth of them: by hand.
     assert required_bytes([(1356, 2040)], [2, 4]) == 8_298_720 + 2_074_680 + 518_670
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"images": [{}], "bytes": 1}', '{"images": [], "bytes": "x"}']
+)
+def test_a_damaged_index_is_told(sets: list[TrainingSet], tmp_path: Path, content: str) -> None:
+    pack(sets, tmp_path / "patches", [2])
+    (tmp_path / "patches/x2/index.json").write_text(content)
+    with pytest.raises(UserError, match=r"x2/index\.json: damaged \(.*; pack the images again"):
+        PackedImages.open(tmp_path / "patches", 2)

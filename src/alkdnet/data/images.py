@@ -144,6 +144,16 @@ def same_stems(paths: Iterable[Path]) -> list[str]:
     ]
 
 
+def unreadable_names(paths: Iterable[Path]) -> list[str]:
+    """Return a problem for every file whose name is no text, so that no index could hold it."""
+    names = ((path, os.fsencode(path.name).decode(errors="replace")) for path in paths)
+    return [
+        f"{path.parent}: the name {name!r} is not in UTF-8: rename the file"
+        for path, name in names
+        if "\ufffd" in name
+    ]
+
+
 def collect_problems(
     task: Callable[[Path], str | None], paths: Sequence[Path], *, description: str, workers: int | None = None
 ) -> list[str]:

@@ -16,6 +16,7 @@ from alkdnet.data.images import (
     read_rgb,
     same_stems,
     too_small,
+    unreadable_names,
 )
 from alkdnet.data.resize import Border, crop_to_multiple, downscale
 from alkdnet.data.space import require_space, size
@@ -41,15 +42,16 @@ def downscale_folder(
 
     Every core takes an image at a time, so that the memory is that of `workers` images.
 
-    Raises UserError with all problems at once: see `images.read_rgb`; also images smaller than a scale and
-    files that differ by their suffix only. Before all that, if the disk cannot hold the LR images' pixels.
+    Raises UserError with all problems at once: see `images.read_rgb`; also images smaller than a scale, files
+    that differ by their suffix only and names that are no text. Before all that, if the disk cannot hold the
+    LR images' pixels.
     """
     paths = list_images(source)
     sizes, _ = image_sizes(paths)
     needed = sum(pixel_bytes(sizes.values(), scale) for scale in scales)
     logger.info("%s: %d images, their LR images take at most %s", source, len(paths), size(needed))
     require_space([(target, needed)])
-    problems = same_stems(paths)
+    problems = same_stems(paths) + unreadable_names(paths)
     with atomic_directory(target) as folder:
         for scale in scales:
             (folder / f"x{scale}").mkdir()

@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from alkdnet.errors import UserError
+from alkdnet.errors import UserError, in_one_line
 from alkdnet.files import read_json
 
 _CHANNELS = 3
@@ -87,15 +87,18 @@ def _open(folder: Path) -> tuple[dict, Pack]:
     index_path, bytes_path = folder / "index.json", folder / "images.bin"
     if not index_path.is_file() or not bytes_path.is_file():
         raise UserError(f"{folder}: no packed images (images.bin and index.json)")
-    index = read_json(index_path)
-    assert isinstance(index, dict)
-    if bytes_path.stat().st_size != index["bytes"]:
-        raise UserError(f"{bytes_path}: {bytes_path.stat().st_size} bytes instead of {index['bytes']}")
-    heights = np.array([row["height"] for row in index["images"]], dtype=np.int64)
-    widths = np.array([row["width"] for row in index["images"]], dtype=np.int64)
+    try:
+        index = read_json(index_path)
+        heights = np.array([row["height"] for row in index["images"]], dtype=np.int64)
+        widths = np.array([row["width"] for row in index["images"]], dtype=np.int64)
+        expected = int(index["bytes"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{index_path}: damaged ({in_one_line(error)}); pack the images again") from None
+    if bytes_path.stat().st_size != expected:
+        raise UserError(f"{bytes_path}: {bytes_path.stat().st_size} bytes instead of {expected}")
     starts = np.cumsum(heights * widths * _CHANNELS) - heights * widths * _CHANNELS
     # As a plain array: slicing a memmap object costs several times as much.
-    flat = np.asarray(np.memmap(bytes_path, dtype=np.uint8, mode="r")) if index["bytes"] else _NOTHING
+    flat = np.asarray(np.memmap(bytes_path, dtype=np.uint8, mode="r")) if expected else _NOTHING
     return index, Pack(bytes_path, flat, heights, widths, starts)
 
 

@@ -7,6 +7,7 @@ ignored: the values in the file are taken for sRGB, as the published data sets a
 
 import io
 import os
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,8 @@ NOT_AVAILABLE = "NOT_AVAILABLE.txt"
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"))
 # Level 1 writes photographs 2.7 times as fast as zlib's default and 9 % larger: see docs/data.md.
 PNG_LEVEL = 1
+# Pillow warns from 89 megapixels on, with a line of its own source; images up to 178 are taken all the same.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def read_rgb(path: Path, *, alpha: Alpha = "refuse") -> npt.NDArray[np.uint8]:

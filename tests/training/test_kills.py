@@ -66,7 +66,7 @@ def test_signal_finishes_the_iteration_and_leaves_a_checkpoint(
     assert signal.getsignal(number) is handler
     assert not (tmp_path / "run").exists()
     assert [path.suffix for path in (tmp_path / "checkpoints").iterdir()] == [".ckpt"]
-    with pytest.raises(Stopped):  # once more, in the middle of the mean of a loss
+    with pytest.raises(Stopped):  # once more, when the row with a validation is complete
         train_small(patches, tmp_path, monitor=Killer(10, number))
     assert _outputs(train_small(patches, tmp_path)) == uninterrupted
 

@@ -3,6 +3,7 @@
 from stage import Stage, run
 
 from alkdnet.data.lr import downscale_folder
+from alkdnet.errors import UserError
 
 
 def downscale(stage: Stage) -> None:
@@ -13,9 +14,11 @@ def downscale(stage: Stage) -> None:
     if dataset.use == "weights":
         lr.mkdir(parents=True)
         return
-    downscale_folder(
-        stage.paths.raw(dataset.use, stage.key), lr, how.scales, border=how.border, alpha=dataset.alpha
-    )
+    raw = stage.paths.raw(dataset.use, stage.key)
+    try:
+        downscale_folder(raw, lr, how.scales, border=how.border, alpha=dataset.alpha)
+    except UserError as error:
+        raise UserError(f"{error}{stage.where_to_mend(stage.key)}") from None
 
 
 if __name__ == "__main__":

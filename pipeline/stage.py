@@ -46,6 +46,15 @@ class Stage:
         """Return a path of the user's: relative ones are seen from the main repository."""
         return self.root / Path(path).expanduser()
 
+    def where_to_mend(self, *names: str) -> str:
+        """Return where the images of the user's own sets among `names` are mended: not in DVC's copies."""
+        own = {name: self.params.datasets[name].path for name in names}
+        return "".join(
+            f"\nmend the images of {name} in {path}, then: dvc repro --force download@{name}"
+            for name, path in own.items()
+            if path is not None
+        )
+
     @property
     def mirror(self) -> str | None:
         """The folder or URL in ALKDNET_MIRROR that stands in for the internet; empty counts as not set."""

@@ -91,6 +91,16 @@ def test_a_target_that_cannot_hold_the_image_is_refused_before_the_work(tmp_path
         upscale_file(tmp_path / "deep.png", tmp_path / "out.png", never, scale=2)
 
 
+def test_the_source_is_not_overwritten(tmp_path: Path) -> None:
+    Image.fromarray(noise(4, 4, 3)).save(tmp_path / "in.png")
+    before = (tmp_path / "in.png").read_bytes()
+    (tmp_path / "link").symlink_to(tmp_path)
+    for target in (tmp_path / "in.png", tmp_path / "link" / "in.png"):
+        with pytest.raises(UserError, match=r"in\.png: is the source itself"):
+            upscale_file(tmp_path / "in.png", target, DOUBLE, scale=2)
+    assert (tmp_path / "in.png").read_bytes() == before
+
+
 def test_a_failure_leaves_no_half_image(tmp_path: Path) -> None:
     Image.fromarray(noise(4, 4, 3)).save(tmp_path / "in.png")
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 LOG_INTERVAL_S = 60.0
 # Short, so that 80 columns hold a note too: tqdm cuts off what is longer.
-_BAR = "{desc} |{bar:6}| {n_fmt}/{total_fmt}, {remaining} left, {rate_fmt}{postfix}"
+_BAR = "{desc} |{bar:6}| {n_fmt}/{total_fmt} {remaining} {rate_fmt}{postfix}"
 # Units as a bar shows them.
 _SHORT = {"": "it", "iterations": "it"}
 
@@ -47,6 +47,7 @@ class Progress:
                 initial=initial,
                 dynamic_ncols=True,
                 bar_format=None if total is None else _BAR,
+                smoothing=0.02,  # a minute's pace rather than a second's
             )
 
     def advance(self, units: int = 1, *, note: str = "") -> None:

@@ -75,10 +75,15 @@ def upscale_file(
     ICC profile is passed on, the EXIF orientation is applied. JPEG is written with quality 95.
 
     Raises:
-        UserError: the source is no 8-bit image, or the target's format is unknown or has no transparency.
+        UserError: the source is no 8-bit image, the target is the source, or its format is unknown or has no
+            transparency.
     """
     if target.suffix.lower() not in _FORMATS:
         raise UserError(f"{target}: unknown ending; there are: {', '.join(_FORMATS)}")
+    if target.resolve() == source.resolve():
+        raise UserError(
+            f"{target}: is the source itself, which would be lost; give the larger image another name"
+        )
     kind, has_alpha, options = _FORMATS[target.suffix.lower()]
     picture = read_picture(source)
     if picture.alpha is not None and not has_alpha:

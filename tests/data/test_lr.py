@@ -44,7 +44,7 @@ def test_lists_all_problems_and_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         downscale_folder(tmp_path / "raw", tmp_path / "lr", [2, 4])
     lines = str(caught.value).splitlines()
-    assert lines[0] == f"2 problems with the images in {tmp_path / 'raw'}:"
+    assert lines[0] == f"{tmp_path / 'raw'}: 2 of the images cannot be used:"
     assert "broken.png: not an image" in lines[1]
     assert "narrow.png: 3x20 pixels, at least 4x4 are needed" in lines[2]
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]

@@ -69,7 +69,7 @@ def test_lists_all_problems_and_writes_nothing(sets: list[TrainingSet], tmp_path
     with pytest.raises(UserError) as caught:
         pack(sets, tmp_path / "patches", [2])
     lines = str(caught.value).splitlines()
-    assert lines[0] == "2 problems with the training images:"
+    assert lines[0] == "2 of the training images cannot be packed:"
     assert lines[1].endswith("x2/y.png: no such file")
     assert lines[2].endswith("x2/z.png: 15x9 pixels, 15x10 were expected")
     assert not list(tmp_path.glob("*patches*"))

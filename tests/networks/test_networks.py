@@ -49,6 +49,11 @@ VARIANTS = {
 }
 SCALES = (2, 3, 4)
 # The variant of each network for what takes a second: compilation, export.
+# A network that somebody has added, by its defaults until it has a small variant here.
+VARIANTS |= {
+    name: (name, {})
+    for name in set(network_names()) - {network for network, _ in VARIANTS.values()} - {"bicubic"}
+}
 ONE_EACH = tuple(name for name, (network, _) in VARIANTS.items() if name == network)
 
 
@@ -87,10 +92,6 @@ def check_suffixes(model: nn.Module) -> None:
 def variant(request: pytest.FixtureRequest) -> tuple[str, dict]:
     torch.manual_seed(0)
     return VARIANTS[request.param]
-
-
-def test_every_network_has_a_variant():
-    assert {name for name, _ in VARIANTS.values()} | {"bicubic"} == set(network_names())
 
 
 @pytest.mark.parametrize("name", network_names())

@@ -64,6 +64,7 @@ def train(params: Params, paths: Paths) -> Callable[..., None]:
             "iterations": ITERATIONS,
             "recipe": dataclasses.asdict(params.train),
             "data": "d" * 64,
+            "training_sets": ["embedded_train"],
             "config_hash": hashlib.sha256(repr(row).encode()).hexdigest(),
             "weights_sha256": hashlib.sha256(weights).hexdigest(),
         }

@@ -155,7 +155,7 @@ def test_a_stop_on_a_full_disk_does_not_promise_a_checkpoint(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(CheckpointFile, "write", fail)
-    with pytest.raises(Stopped, match="SIGTERM; the next start continues, from the checkpoint before"):
+    with pytest.raises(Stopped, match="SIGTERM; the next start continues from the checkpoint before"):
         train_small(patches, tmp_path, monitor=Killer(4, signal.SIGTERM))
 
 

@@ -33,13 +33,13 @@ def test_a_row_is_told_when_it_is_complete_and_rows_stay_in_order() -> None:
     coming: Future[float] = Future()
     history.add(2, 0.4, 0.1, coming)
     assert history.iteration == 2
-    assert history.note() == "loss 0.4000, 20.00 dB, rate 1.0e-01"
+    assert history.note() == "loss 0.4000, 20.00 dB, lr 1.0e-01"
     assert listener.rows == []
     coming.set_result(30.0)
     history.add(3, 0.3, 0.1, None)
     assert listener.rows == [(2, 30.0), (3, None)]
     assert history.complete() == [Row(1, 0.5, 0.1, 20.0), Row(2, 0.4, 0.1, 30.0), Row(3, 0.3, 0.1, None)]
-    assert history.note() == "loss 0.3000, 30.00 dB, rate 1.0e-01"
+    assert history.note() == "loss 0.3000, 30.00 dB, lr 1.0e-01"
 
 
 def test_the_training_goes_on_while_images_are_compared(

@@ -69,5 +69,7 @@ def downscale_folder(
 
         problems += collect_problems(shrink, paths, description=f"downscale {source.name}", workers=workers)
         if problems:
-            raise UserError(f"{len(problems)} problems with the images in {source}:\n" + "\n".join(problems))
+            raise UserError(
+                f"{source}: {len(problems)} of the images cannot be used:\n" + "\n".join(problems)
+            )
     return len(paths)

@@ -144,4 +144,4 @@ def _write_at(file: int, image_HWC: npt.NDArray[np.uint8], start: int) -> None:
 
 def _raise_all(problems: Sequence[str]) -> None:
     if problems:
-        raise UserError("\n".join([f"{len(problems)} problems with the training images:", *problems]))
+        raise UserError("\n".join([f"{len(problems)} of the training images cannot be packed:", *problems]))

@@ -49,7 +49,7 @@ class Pack:
 class PackedImages:
     """The packs of one scale: pixel (i, j) of an LR image lies at (scale * i, scale * j) of its HR image.
 
-    `digest` covers all pixels of both packs and the names of the images.
+    `digest` covers all pixels of both packs and the names of the images, <set>/<file name without ending>.
     """
 
     scale: int
@@ -76,6 +76,11 @@ class PackedImages:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def sets(self) -> list[str]:
+        """Names of the training sets, sorted."""
+        return sorted({name.partition("/")[0] for name in self.names})
 
     @property
     def bytes(self) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path
@@ -25,7 +25,7 @@ def write_validation(path: Path, pairs: Sequence[tuple[ImageHWC, ImageHWC]]) -> 
         for side, image_HWC in zip(("lr", "hr"), pair, strict=True)
     }
     with atomic_path(path) as temporary:
-        save_file(arrays, temporary)
+        temporary.write_bytes(save(arrays))  # save_file would keep others from reading it
 
 
 def read_validation(path: Path) -> list[tuple[ImageHWC, ImageHWC]]:

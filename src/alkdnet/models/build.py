@@ -1,6 +1,5 @@
 """From the name of a network and its options to the module, and its weights to and from a file."""
 
-import errno
 import importlib
 import inspect
 import pkgutil
@@ -12,7 +11,7 @@ from typing import Literal
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 import alkdnet.networks
@@ -85,10 +84,7 @@ def save_weights(path: Path, model: nn.Module) -> None:
     """Write the parameters and buffers as safetensors; the same weights give the same bytes."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with atomic_path(path) as temporary:
-        try:
-            save_file(tensors, temporary)
-        except SafetensorError as error:  # a full disk
-            raise OSError(errno.EIO, str(error), str(path)) from error
+        temporary.write_bytes(save(tensors))  # save_file would keep others from reading it
 
 
 def load_weights(path: Path, model: nn.Module) -> None:

@@ -114,7 +114,7 @@ def read_record(params: Params, paths: Paths, run: str, *, trained_only: bool = 
             metrics |= _read_evaluation(artifacts["evaluation/sets.json"])
             shown |= {f"evaluate.{name}": str(getattr(params.evaluate, name)) for name in _PROTOCOL}
     points = tuple(_read_points(folder / "history.csv", time_ms))
-    inputs = {"+".join(params.names("train")): str(made["data"])} if made.get("data") else {}
+    inputs = {"+".join(made["training_sets"]): str(made["data"])} if made.get("data") else {}
     description = _describe(params, run, made)
     # The weights need not be read again: their digest is among the tags.
     files = {name: sha256_file(file) for name, file in artifacts.items() if name != "weights.safetensors"}

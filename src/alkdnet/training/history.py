@@ -70,7 +70,7 @@ class History:
         if not self._rows:
             return ""
         psnr = "" if self._last_psnr is None else f", {self._last_psnr:.2f} dB"
-        return f"loss {self._rows[-1].loss:.4f}{psnr}, rate {self._rows[-1].learning_rate:.1e}"
+        return f"loss {self._rows[-1].loss:.4f}{psnr}, lr {self._rows[-1].learning_rate:.1e}"
 
 
 def write_history(path: Path, rows: Iterable[Row]) -> None:

@@ -167,21 +167,17 @@ def train(
                 )
             if stops:
                 reason = reason or Stopped("a request to another process of this training", 1)
-                rest = "" if written or not group.leads else ", from the checkpoint before"
-                raise Stopped(f"{reason}; the next start continues{rest}", reason.exit_code)
+                where = (
+                    f"after iteration {done}" if written or not group.leads else "from the checkpoint before"
+                )
+                raise Stopped(f"{reason}; the next start continues {where}", reason.exit_code)
 
         if group.leads:
-            write_outputs(
-                output,
-                model,
-                history.complete(),
-                run=run,
-                recipe=recipe,
-                data=packed.digest,
-                identity=identity,
-            )
+            rows = history.complete()
+            write_outputs(output, model, rows, run=run, recipe=recipe, packed=packed, identity=identity)
             file.finish()
             finished = True
+            logger.info("%s: %d iterations, %s", output, recipe.iterations, history.note())
 
 
 def _batch_loss(

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from alkdnet.config import Run, Train
+from alkdnet.data.patches import PackedImages
 from alkdnet.files import atomic_directory, sha256_file, write_json
 from alkdnet.models.build import save_weights
 from alkdnet.training.history import Row, write_history
@@ -20,7 +21,7 @@ def write_outputs(
     *,
     run: Run,
     recipe: Train,
-    data: str,
+    packed: PackedImages,
     identity: str,
 ) -> None:
     """Write the folder `output` whole: weights.safetensors, history.csv and run.json.
@@ -31,7 +32,7 @@ def write_outputs(
         rows: its history.
         run: the row of `runs` it was made from.
         recipe: the training recipe.
-        data: digest of the packed training images.
+        packed: the training images.
         identity: digest of all that determined the run.
     """
     with atomic_directory(output) as folder:
@@ -46,7 +47,8 @@ def write_outputs(
             "iterations": rows[-1].iteration,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "recipe": dataclasses.asdict(recipe),
-            "data": data,
+            "data": packed.digest,
+            "training_sets": packed.sets,
             "config_hash": identity,
             "weights_sha256": sha256_file(weights),
             "torch": torch.__version__.partition("+")[0],

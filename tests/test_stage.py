@@ -1,0 +1,44 @@
+"""What the stages share: how mistakes are told."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+
+@pytest.fixture
+def project(repository: Path, tmp_path: Path) -> Path:
+    """A folder with the demo's parameters, its training set a folder of the user's with one broken image."""
+    params = yaml.safe_load((repository / "params.yaml").read_text())
+    del params["datasets"]["embedded_train"]
+    params["datasets"]["mine"] = {"use": "train", "source": "folder", "path": "pictures"}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    (tmp_path / "demo/raw/train/mine").mkdir(parents=True)
+    (tmp_path / "demo/raw/train/mine/bad.png").write_text("no image")
+    return tmp_path
+
+
+def stage(repository: Path, project: Path, name: str) -> subprocess.CompletedProcess[str]:
+    script = str(repository / "pipeline" / f"{name}.py")
+    arguments = ["--params", "params.yaml", "--dataset", "mine"]
+    return subprocess.run([sys.executable, script, *arguments], cwd=project, capture_output=True, text=True)
+
+
+def test_a_bad_image_is_traced_to_the_folder_of_the_user(repository: Path, project: Path) -> None:
+    done = stage(repository, project, "downscale")
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert lines[-3] == "error: demo/raw/train/mine: 1 of the images cannot be used:"
+    assert lines[-2].startswith("demo/raw/train/mine/bad.png: not an image")
+    assert lines[-1] == "mend the images of mine in pictures, then: dvc repro --force download@mine"
+
+
+def test_what_the_system_refuses_is_told_in_a_line(repository: Path, project: Path) -> None:
+    (project / "demo/lr").write_text("a file where a folder is wanted")
+    (project / "demo/raw/train/mine/bad.png").unlink()
+    done = stage(repository, project, "downscale")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: demo/lr")
+    assert "Traceback" not in done.stderr

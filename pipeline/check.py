@@ -13,7 +13,6 @@ from alkdnet.data.sources import source
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path, write_json
 from alkdnet.models.build import check_options
-from alkdnet.training.checkpoint import forget_finished
 
 
 def check(stage: Stage) -> None:
@@ -27,8 +26,6 @@ def check(stage: Stage) -> None:
     for name, dataset in stage.params.datasets.items():
         known = asdict(source(dataset.source))
         write_json(stage.paths.descriptor(name), {key: known[key] for key in ("name", "images", "files")})
-    # So that `dvc repro --force`, which begins here, trains anew.
-    forget_finished(stage.checkpoints, "*")
 
 
 def _problems(params: Params) -> list[str]:

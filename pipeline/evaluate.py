@@ -5,6 +5,7 @@ from stage import Stage, run
 from alkdnet.evaluation.benchmark import evaluate as measure
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.evaluation.sets import benchmark_set
+from alkdnet.files import read_json
 from alkdnet.models.build import build, load_weights
 from alkdnet.models.device import arithmetic, choose_device
 from alkdnet.models.inference import Upscaler
@@ -35,8 +36,9 @@ def evaluate(stage: Stage) -> None:
             workers=settings.threads if device.type == "cpu" else 1,
         )
     result.write(paths.evaluation(stage.key))
-    # DVC runs this stage when it has recorded the training's outputs.
-    forget_finished(stage.checkpoints, stage.key)
+    # DVC runs this stage when it has recorded the training's outputs. What was taken over has no identity.
+    if identity := read_json(paths.model(stage.key) / "run.json").get("config_hash"):
+        forget_finished(stage.checkpoints, stage.key, identity)
 
 
 if __name__ == "__main__":

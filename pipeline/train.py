@@ -9,7 +9,7 @@ from stage import Stage, run
 from alkdnet.data.patches import PackedImages
 from alkdnet.data.validation import read_validation
 from alkdnet.tracking import open_tracker
-from alkdnet.training.distributed import TORCHRUN_ENVIRONMENT, torchrun_command, under_torchrun
+from alkdnet.training import distributed
 from alkdnet.training.interruption import Stopped, caller
 from alkdnet.training.loop import train as train_network
 from alkdnet.training.takeover import take_over
@@ -29,23 +29,24 @@ def train(stage: Stage) -> None:
         # DVC waits for this process; when it is gone, nobody takes the outputs. Asked for before torchrun is
         # between the two: a worker that it starts again would find no DVC any more, and train for nobody.
         os.environ.setdefault(STARTER, str(caller()))
-    if recipe.hosts * recipe.processes > 1 and not under_torchrun():
+    if recipe.hosts * recipe.processes > 1 and not distributed.under_torchrun():
         meeting = os.environ.get("ALKDNET_RENDEZVOUS")
-        command = torchrun_command(
+        command = distributed.torchrun_command(
             sys.argv, processes=recipe.processes, hosts=recipe.hosts, rendezvous=meeting, name=stage.key
         )
-        os.execve(command[0], command, {**os.environ, **TORCHRUN_ENVIRONMENT})
+        os.execve(command[0], command, {**os.environ, **distributed.TORCHRUN_ENVIRONMENT})
     try:
-        train_network(
-            run=row,
-            recipe=recipe,
-            packed=PackedImages.open(paths.patches, row.scale),
-            validation=read_validation(paths.validation / f"x{row.scale}.safetensors"),
-            output=output,
-            checkpoints=stage.checkpoints,
-            monitor=open_tracker(params, paths, stage.key, stage.root),
-            starter=int(os.environ.get(STARTER) or 0) or None,
-        )
+        with distributed.no_restart_after_refusal():
+            train_network(
+                run=row,
+                recipe=recipe,
+                packed=PackedImages.open(paths.patches, row.scale),
+                validation=read_validation(paths.validation / f"x{row.scale}.safetensors"),
+                output=output,
+                checkpoints=stage.checkpoints,
+                monitor=open_tracker(params, paths, stage.key, stage.root),
+                starter=int(os.environ.get(STARTER) or 0) or None,
+            )
     except Stopped as stopped:
         logging.warning("%s: stopped by %s", stage.key, stopped)
         sys.exit(stopped.exit_code)

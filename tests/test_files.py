@@ -24,6 +24,37 @@ def test_a_failure_leaves_the_old_folder(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["set"]
 
 
+def test_the_old_folder_is_back_if_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with atomic_directory(tmp_path / "set") as folder:
+        (folder / "old").touch()
+    rename = Path.replace
+
+    def fails_second(path: Path, target: Path) -> Path:
+        if path.name.endswith(".tmp"):
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", fails_second)
+    with pytest.raises(KeyboardInterrupt), atomic_directory(tmp_path / "set"):
+        pass
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["set", "set/old"]
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "dangling link"])
+def test_whatever_is_in_the_place_is_replaced(tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "set"
+    if kind == "file":
+        target.touch()
+    else:
+        target.symlink_to(tmp_path if kind == "link" else tmp_path / "nowhere")
+    with atomic_directory(target) as folder:
+        (folder / "new").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    assert [path.name for path in target.iterdir()] == ["new"]
+
+
 def test_the_new_folder_is_there_before_the_old_one_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

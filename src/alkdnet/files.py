@@ -39,20 +39,25 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    old = path.with_name(f".{path.name}.old.{os.getpid()}.tmp")
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
         yield temporary
-        if path.exists():
+        if path.exists() or path.is_symlink():
             path.replace(old)
         temporary.replace(path)
         _sync_directory(path.parent)
     except OSError as error:
         raise _named(error, path) from error
     finally:
+        if old.exists() and not path.exists():  # the second renaming failed
+            old.replace(path)
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.unlink(missing_ok=True)
 
 
 def _named(error: OSError, path: Path) -> OSError:

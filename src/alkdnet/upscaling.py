@@ -107,7 +107,7 @@ def read_picture(path: Path) -> Picture:
         UserError: as `read_rgb`.
     """
     rgb_HWC = read_rgb(path, alpha="black")
-    with Image.open(path) as image:
+    with path.open("rb") as file, Image.open(file) as image:  # see images.py: TIFFs by name are scrambled
         profile = image.info.get("icc_profile")
         gray = image.mode in ("1", "L", "LA")
         if not image.has_transparency_data:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from alkdnet.data.images import (
     collect_problems,
@@ -66,6 +66,25 @@ def test_applies_the_orientation(tmp_path: Path) -> None:
     # EXIF 2.3, Orientation 6: the camera was turned; show after a turn by 90 degrees clockwise
     path = save_oriented(tmp_path / "turned.png", 6)
     np.testing.assert_array_equal(read_rgb(path), np.rot90(GRADIENT, -1))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK", "P"])
+def test_uncompressed_tiffs_are_turned_whole(tmp_path: Path, orientation: int, mode: str) -> None:
+    """Pillow maps some of them into memory, with the sides of the turned image."""
+    image = Image.fromarray(GRADIENT).convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "a.tif", exif=exif)
+    shown = ImageOps.exif_transpose(_with(image, exif)).convert("RGB")
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.tif"), np.asarray(shown))
+
+
+def _with(image: Image.Image, exif: Image.Exif) -> Image.Image:
+    """Return a copy in memory that has the orientation."""
+    copy = image.copy()
+    copy.getexif()[0x0112] = exif[0x0112]
+    return copy
 
 
 def save_oriented(path: Path, orientation: int) -> Path:

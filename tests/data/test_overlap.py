@@ -58,6 +58,13 @@ def test_finds_changed_copies_and_nothing_else(
     ]
 
 
+def test_finds_a_picture_in_frames_within_each_other(photographs: list[Path], tmp_path: Path) -> None:
+    for path in photographs:
+        barred = ImageOps.expand(Image.open(path), (0, 50), "black")
+        ImageOps.expand(barred, 9, "white").save(tmp_path / path.name)
+    assert len(find_overlaps(list_images(tmp_path), [describe(photographs)])) == len(NAMES)
+
+
 def test_equal_pixels_are_told_from_likeness_whatever_the_format(
     photographs: list[Path], tmp_path: Path
 ) -> None:

@@ -197,9 +197,12 @@ def test_a_receptive_field_of_a_run_taken_out_is_a_sentence(tmp_path: Path, sets
 
 
 def test_the_stage_measures_details_as_the_stage_evaluate_measures_images(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Self-ensemble and tiles change the PSNR, which stands below a detail and in the tables."""
+    """Self-ensemble and tiles change the PSNR, which stands below a detail and in the tables.
+
+    And when a run is evaluated it is recorded: its finished checkpoint goes, and no other.
+    """
     # What importing the stages' common module would leave in the environment.
     for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS"):
         monkeypatch.setenv(name, "avx2" if name.startswith("ATEN") else "AVX2")
@@ -228,9 +231,15 @@ def test_the_stage_measures_details_as_the_stage_evaluate_measures_images(
         lambda upscale, sets, *, protocol, **_: (seen["evaluate"].append(protocol), result)[1],
     )
     monkeypatch.setattr(stages["evaluate"], "benchmark_set", lambda *_: None)
-    paths = Paths(Path(settings.dir), settings.name)
+    paths = Paths(tmp_path, settings.name)
+    paths.model("bicubic_x2").mkdir(parents=True)
+    (paths.model("bicubic_x2") / "run.json").write_text(json.dumps({"config_hash": "a" * 64}))
+    own, other = (tmp_path / f"bicubic_x2-{letter * 16}.finished" for letter in "ab")
+    own.touch()
+    other.touch()
     for name, module in stages.items():
-        stage = SimpleNamespace(params=settings, paths=paths, key="bicubic_x2", checkpoints=Path("none"))
+        stage = SimpleNamespace(params=settings, paths=paths, key="bicubic_x2", checkpoints=tmp_path)
         getattr(module, name)(stage)
+    assert (own.exists(), other.exists()) == (False, True)
     assert len(seen["features"]) == 2
     assert seen["features"] == seen["evaluate"]

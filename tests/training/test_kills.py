@@ -40,6 +40,19 @@ def _outputs(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in OUTPUTS}
 
 
+class KillerAtCheckpoint(NullMonitor):
+    """Sends a signal to its own process when a checkpoint is written, once."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self.number: signal.Signals | None = number
+
+    def state(self) -> str:
+        if self.number is not None:
+            os.kill(os.getpid(), self.number)
+            self.number = None
+        return ""
+
+
 class Killer(NullMonitor):
     """Sends a signal to its own process when the row of an iteration is logged."""
 
@@ -66,8 +79,9 @@ def test_signal_finishes_the_iteration_and_leaves_a_checkpoint(
     assert signal.getsignal(number) is handler
     assert not (tmp_path / "run").exists()
     assert [path.suffix for path in (tmp_path / "checkpoints").iterdir()] == [".ckpt"]
-    with pytest.raises(Stopped):  # once more, when the row with a validation is complete
-        train_small(patches, tmp_path, monitor=Killer(10, number))
+    # Once more in the middle of the mean of a loss, of iterations 5 to 8.
+    with pytest.raises(Stopped, match="continues after iteration 7"):
+        train_small(patches, tmp_path, monitor=KillerAtCheckpoint(number))
     assert _outputs(train_small(patches, tmp_path)) == uninterrupted
 
 
@@ -93,9 +107,12 @@ def test_a_run_that_ended_before_dvc_recorded_it_is_not_trained_again(
             shutil.rmtree(train_small(patches, tmp_path))
         assert _outputs(train_small(patches, tmp_path)) == uninterrupted
     assert caplog.text.count(f"run: continued after iteration {RECIPE.iterations}") == 2
-    forget_finished(tmp_path / "checkpoints", "other")
-    forget_finished(tmp_path / "checkpoints", "run")
-    assert list((tmp_path / "checkpoints").iterdir()) == []
+    (finished,) = (tmp_path / "checkpoints").iterdir()
+    identity = _identity(finished)
+    forget_finished(finished.parent, "run", "0" * 64)
+    assert finished.exists()
+    forget_finished(finished.parent, "run", identity)
+    assert not finished.exists()
 
 
 def test_a_kill_after_the_last_iteration_costs_nothing(
@@ -155,7 +172,7 @@ def test_a_stop_on_a_full_disk_does_not_promise_a_checkpoint(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(CheckpointFile, "write", fail)
-    with pytest.raises(Stopped, match="SIGTERM; the next start continues from the checkpoint before"):
+    with pytest.raises(Stopped, match="SIGTERM; the next start begins anew"):
         train_small(patches, tmp_path, monitor=Killer(4, signal.SIGTERM))
 
 

@@ -13,7 +13,7 @@ from alkdnet.data.sampler import PatchSampler
 from alkdnet.training import validation
 from alkdnet.training.history import History, Row
 from alkdnet.training.monitor import NullMonitor
-from tests.training.trainer import RECIPE, train_small
+from tests.training.trainer import RECIPE, train_small, validation_pair
 
 
 class Listener(NullMonitor):
@@ -63,6 +63,15 @@ def test_the_training_goes_on_while_images_are_compared(
     listener = Listener()
     train_small(patches, tmp_path, monitor=listener)
     assert listener.rows == [(4, None), (8, None), (10, 42.0), (12, None), (16, None), (20, 42.0)]
+
+
+def test_the_network_trains_on_after_it() -> None:
+    model = torch.nn.Sequential(
+        torch.nn.Dropout(0.5), torch.nn.Conv2d(3, 3, 1), torch.nn.Upsample(scale_factor=2)
+    )
+    validator = validation.Validator([validation_pair()], scale=2, device=torch.device("cpu"))
+    assert validator.start(model.train()).result() == validator.start(model).result()
+    assert model.training
 
 
 def test_a_comparison_that_fails_ends_the_training(

@@ -195,7 +195,8 @@ def _cores() -> int:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image; what goes wrong with it, also in the block, becomes a UserError with its path."""
     try:
-        with Image.open(path) as image:
+        # From an open file: by its name Pillow maps some TIFFs into memory, and scrambles those to be turned.
+        with path.open("rb") as file, Image.open(file) as image:
             yield image
         return
     except _RefusedError as refused:
@@ -233,10 +234,16 @@ def _check_kind(image: Image.Image) -> None:
 
 def _inside_the_frame(gray_HW: npt.NDArray[np.uint8], noise: int) -> tuple[int, int, int, int]:
     """Return left, top, right and bottom of what is between the first and the last line that is no frame."""
-    columns, rows = (np.flatnonzero(np.ptp(gray_HW, axis=axis) > noise).tolist() for axis in (0, 1))
-    if not columns or not rows:
-        return 0, 0, gray_HW.shape[1], gray_HW.shape[0]
-    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    left, top, (bottom, right) = 0, 0, gray_HW.shape
+    while True:  # a frame may lie in another
+        inside_HW = gray_HW[top:bottom, left:right]
+        columns, rows = (np.flatnonzero(np.ptp(inside_HW, axis=axis) > noise).tolist() for axis in (0, 1))
+        if not columns or not rows:
+            return 0, 0, gray_HW.shape[1], gray_HW.shape[0]
+        left, right = left + columns[0], left + columns[-1] + 1
+        top, bottom = top + rows[0], top + rows[-1] + 1
+        if (bottom - top, right - left) == inside_HW.shape:
+            return left, top, right, bottom
 
 
 def _is_deep(image: Image.Image) -> bool:

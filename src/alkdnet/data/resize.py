@@ -32,7 +32,8 @@ BORDERS: tuple[Border, ...] = ("replicate", "symmetric")
 # cache of a core. Measured on 2K images.
 _BLOCK = 8
 _STRIP = 2 * _BLOCK
-# Up to here float64 holds all sums and rounds their quotients rightly (see `_divide`): that of scale 512.
+# Up to here float64 holds all sums and rounds their quotients rightly (see `_divide`): that of scale 512,
+# and of odd scales up to 699.
 _LARGEST_DIVISOR = 2**40
 
 

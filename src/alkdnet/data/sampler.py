@@ -72,7 +72,8 @@ def cut(images: Sequence[Pixels], drawn: Draw, *, patch_size: int, scale: int = 
     the three channels, or words: a pixel and the byte behind it in one. So a patch whose pixels change places
     goes through a copy that stays in the cache, from there in their new order to a buffer of words, and
     from that to its place, where each word overwrites the surplus byte of the one before. In two moves, since
-    NumPy is fast at words that overlap only where the other side of the move is contiguous.
+    NumPy is fast at words that overlap only where the other side of the move is contiguous. That it
+    stores them in rising order, which no document promises, the tests hold.
     """
     size = patch_size * scale
     line = 3 * size

@@ -36,8 +36,8 @@ def read_validation(path: Path) -> list[tuple[ImageHWC, ImageHWC]]:
     """
     try:
         arrays = load_file(path)
-    except (FileNotFoundError, SafetensorError) as error:
+        return [(arrays[name], arrays[f"{name[:-2]}hr"]) for name in sorted(arrays) if name.endswith(".lr")]
+    except (FileNotFoundError, SafetensorError, KeyError) as error:
         raise UserError(
             f"{path}: no validation images ({error}); the stage `validation` makes them"
         ) from None
-    return [(arrays[name], arrays[f"{name[:-2]}hr"]) for name in sorted(arrays) if name.endswith(".lr")]

@@ -131,10 +131,9 @@ class CheckpointFile:
             self.path.replace(self.finished)
 
 
-def forget_finished(folder: Path, run: str) -> None:
-    """Remove the checkpoints of finished trainings of a run, whose outputs are recorded; `*`: of all runs."""
-    for path in folder.glob(f"{run}-????????????????.finished"):
-        path.unlink(missing_ok=True)
+def forget_finished(folder: Path, run: str, identity: str) -> None:
+    """Remove the checkpoint of a finished training, whose outputs are recorded."""
+    CheckpointFile(folder, run, identity).finished.unlink(missing_ok=True)
 
 
 def _owner(lock: Path) -> str:

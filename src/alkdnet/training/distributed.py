@@ -101,35 +101,46 @@ class Agreement:
 
 
 @contextmanager
-def process_group(device_type: str) -> Iterator[Group]:
+def process_group(device_type: str, *, processes: int) -> Iterator[Group]:
     """Join the group if torchrun started this process (NCCL on CUDA, gloo on CPU); leave it at the end.
 
-    A UserError ends torchrun too: it would restart the workers, and they would meet the same again.
-
     Raises:
-        UserError: there are fewer CUDA devices than processes on this host.
+        UserError: there are fewer CUDA devices than `processes`, those on each host.
     """
     if not under_torchrun():
         yield Group()
         return
-    local_rank = dist.get_node_local_rank()
+    if device_type == "cuda":
+        local_rank = dist.get_node_local_rank()
+        # All of them compare, so that all of them raise.
+        if (devices := torch.cuda.device_count()) < max(processes, local_rank + 1):
+            raise UserError(
+                f"train.processes: this host has {devices} CUDA devices, and each process needs one"
+            )
+        torch.cuda.set_device(local_rank)
+    dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
+    # Talking through NCCL would wait for the device.
+    messages = dist.new_group(backend="gloo") if device_type == "cuda" else None
     try:
-        if device_type == "cuda":
-            if local_rank >= torch.cuda.device_count():
-                raise UserError(
-                    f"train.processes: this host has {torch.cuda.device_count()} CUDA devices, "
-                    "and each process needs one"
-                )
-            torch.cuda.set_device(local_rank)
-        dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
-        # Talking through NCCL would wait for the device.
-        messages = dist.new_group(backend="gloo") if device_type == "cuda" else None
-        try:
-            yield Group(dist.get_rank(), dist.get_world_size(), messages)
-        finally:
-            dist.destroy_process_group()
+        yield Group(dist.get_rank(), dist.get_world_size(), messages)
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def no_restart_after_refusal() -> Iterator[None]:
+    """Let a UserError, which all processes meet, end torchrun: it would restart them, to meet it again.
+
+    The first process on each host tells it.
+    """
+    try:
+        yield
     except UserError:
-        if local_rank == 0:
+        if under_torchrun():
+            if dist.get_node_local_rank() > 0:
+                time.sleep(10)  # until torchrun ends this process, or by its own end restarts the others
+                sys.exit(1)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which torchrun sends in return: to tell it first
             os.kill(os.getppid(), signal.SIGTERM)
         raise
 

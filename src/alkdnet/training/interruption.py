@@ -13,7 +13,7 @@ SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "fish", "ash"))
 
 
 class Stopped(Exception):  # noqa: N818 - nothing went wrong: it is a request that was fulfilled
-    """The training was asked to stop and has written a checkpoint; `exit_code` is that of a shell."""
+    """The training was asked to stop; the message tells how it goes on, `exit_code` is that of a shell."""
 
     def __init__(self, reason: str, exit_code: int) -> None:
         super().__init__(reason)

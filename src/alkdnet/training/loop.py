@@ -64,25 +64,26 @@ def train(
         packed: the training images of the run's scale.
         validation: images (LR, HR) to follow PSNR on; none: the column stays empty.
         output: folder of weights.safetensors, history.csv and run.json; its name is that of the run.
-        checkpoints: folder that keeps the state of unfinished runs.
+        checkpoints: folder that keeps the states of runs that are not finished, or not recorded yet.
         monitor: told of every row of the history.
         starter: id of the process to work for, see `StopRequest`.
 
     Raises:
         UserError: the batch does not divide among the processes, the device is missing, another process
             trains this run, or the loss has exploded or is no number.
-        Stopped: SIGINT, SIGTERM or the starter's death ended the training early; the checkpoint is written.
+        Stopped: a signal or the starter's death ended the training early; with a checkpoint, if the disk had
+            room for it.
     """
     device = choose_device(recipe.device)
     identity = run_identity(run, recipe, data=packed.digest, validation=validation)
     file = CheckpointFile(checkpoints, output.name, identity)
     with contextlib.ExitStack() as stack:
         stack.enter_context(arithmetic(device, recipe.precision, threads=recipe.threads))
-        group = stack.enter_context(process_group(device.type))
+        group = stack.enter_context(process_group(device.type, processes=recipe.processes))
         request = stack.enter_context(stop_requests(starter))
         finished = False
+        _own(file, group, stack)
         if group.leads:
-            stack.enter_context(file.owned())
             stack.callback(lambda: monitor.close(finished=finished))
         else:
             monitor = NullMonitor()
@@ -117,8 +118,9 @@ def train(
         )
         batch_loss = _batch_loss(model, recipe, device, group)
         agreement = Agreement(group, start)
-        shown = Progress(recipe.iterations, description=output.name, unit="iterations", initial=start)
+        shown = None
         if group.leads:
+            shown = Progress(recipe.iterations, description=output.name, unit="iterations", initial=start)
             stack.enter_context(shown)
 
         for iteration in range(start, recipe.iterations):
@@ -146,7 +148,7 @@ def train(
                     done, mean_loss, rate, validator.start(model) if validator and validates else None
                 )
                 loss_sum.zero_()
-            if group.leads:
+            if shown is not None:
                 shown.advance(note=history.note())
 
             reason = None if last else request.reason()
@@ -154,23 +156,20 @@ def train(
             if stops or last or done % recipe.checkpoint_interval == 0:
                 partial_sum = group.mean(loss_sum).item()
                 _refuse_explosion(partial_sum / max(done - history.iteration, 1), done, file, model)
-                written = group.leads and _write_checkpoint(
-                    file,
-                    State(
+                written = None
+                if group.leads:
+                    state = State(
                         iteration=done,
                         model=model.state_dict(),
                         optimizer=optimizer.state_dict(),
                         rows=history.complete(),
                         loss_sum=partial_sum,
                         monitor=monitor.state(),
-                    ),
-                )
+                    )
+                    written = _write_checkpoint(file, state)
             if stops:
                 reason = reason or Stopped("a request to another process of this training", 1)
-                where = (
-                    f"after iteration {done}" if written or not group.leads else "from the checkpoint before"
-                )
-                raise Stopped(f"{reason}; the next start continues {where}", reason.exit_code)
+                raise Stopped(f"{reason}; the next start {_next_start(file, written)}", reason.exit_code)
 
         if group.leads:
             rows = history.complete()
@@ -178,6 +177,19 @@ def train(
             file.finish()
             finished = True
             logger.info("%s: %d iterations, %s", output, recipe.iterations, history.note())
+
+
+def _own(file: CheckpointFile, group: Group, stack: contextlib.ExitStack) -> None:
+    """Own the checkpoint until the stack ends, on the first process; what is refused there, all raise."""
+    refusal = None
+    if group.leads:
+        try:
+            stack.enter_context(file.owned())
+        except UserError as error:
+            refusal = str(error)
+    refusal = group.same(refusal)
+    if refusal is not None:
+        raise UserError(refusal)
 
 
 def _batch_loss(
@@ -216,11 +228,17 @@ def _refuse_explosion(loss: float, iteration: int, file: CheckpointFile, model: 
     )
 
 
-def _write_checkpoint(file: CheckpointFile, state: State) -> bool:
-    """Write it, or warn and return False: a full disk may be emptied before the next one is due."""
+def _write_checkpoint(file: CheckpointFile, state: State) -> int | None:
+    """Write it and return its iteration, or warn: a full disk may be emptied before the next one is due."""
     try:
         file.write(state)
     except OSError as error:
         logger.warning("%s: no checkpoint at iteration %d: %s", file.run, state.iteration, error)
-        return False
-    return True
+        return None
+    return state.iteration
+
+
+def _next_start(file: CheckpointFile, written: int | None) -> str:
+    if written is not None:
+        return f"continues after iteration {written}"
+    return "continues from the checkpoint before" if file.path.exists() else "begins anew"

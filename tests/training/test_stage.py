@@ -70,6 +70,17 @@ def test_two_hosts_give_the_bytes_of_two_processes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_what_all_processes_refuse_is_told_once(tmp_path: Path) -> None:
+    script = make_pipeline(tmp_path, processes=2)
+    (tmp_path / "study/validation/x2.safetensors").unlink()
+    done = subprocess.run(
+        [sys.executable, *script], cwd=tmp_path, env=_environment(), capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert done.stderr.count("no validation images") == 1, done.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_nothing_trains_on_when_the_starter_is_killed(tmp_path: Path, processes: int) -> None:
     """A shell in DVC's place starts the stage through `sh -c`, as DVC does, and is killed.

@@ -18,6 +18,7 @@ from alkdnet.data.patches import PackedImages
 from alkdnet.data.resize import downscale
 from alkdnet.data.validation import write_validation
 from alkdnet.errors import UserError
+from alkdnet.training.distributed import no_restart_after_refusal
 from alkdnet.training.interruption import Stopped
 from alkdnet.training.loop import train
 from alkdnet.training.monitor import Monitor, NullMonitor
@@ -116,7 +117,8 @@ def train_or_exit(patches: Path, folder: Path, recipe: Train, starter: int | Non
     """Train as a process of its own does: what stops it decides its exit code."""
     torch.set_num_threads(1)
     try:
-        train_small(patches, folder, recipe=recipe, starter=starter)
+        with no_restart_after_refusal():
+            train_small(patches, folder, recipe=recipe, starter=starter)
     except Stopped as stopped:
         sys.exit(stopped.exit_code)
     except UserError as error:

@@ -19,6 +19,7 @@ import torch
 from alkdnet.data.images import read_rgb, write_png
 from alkdnet.data.patches import Pack, PackedImages
 from alkdnet.data.sampler import PatchSampler, cut, draw
+from alkdnet.models.device import keep_freed_memory
 from benchmarks.resize import photograph
 
 BATCH, PATCH = 64, 48
@@ -97,6 +98,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100)
     images = parser.parse_args().images
     torch.set_num_threads(1)
+    keep_freed_memory()  # as a training on a CPU does
     with tempfile.TemporaryDirectory() as name:
         decoded = decoding(Path(name))
         print(

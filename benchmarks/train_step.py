@@ -212,6 +212,7 @@ def recipe_of(
         compile=compiled,
         threads=threads,
         processes=1,
+        hosts=1,
     )
 
 

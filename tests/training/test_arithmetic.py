@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from alkdnet.config import load_params
 from alkdnet.data import sampler
 from alkdnet.data.patches import PackedImages
 from alkdnet.errors import UserError
@@ -52,6 +53,24 @@ def test_the_plain_step_of_the_benchmark_is_float32(monkeypatch: pytest.MonkeyPa
     arguments = train_step.argparse.Namespace(device="cuda", threads=1, batch=8, steps=5)
     train_step.time_variant("plain", Path(), arguments)
     assert seen == [("highest", False)]
+
+
+def test_the_benchmark_trains_by_the_recipe_of_the_paper(repository: Path) -> None:
+    recipe = train_step.recipe_of(
+        device="cuda", batch=64, threads=8, precision="float32", compiled=True, iterations=20, row=5
+    )
+    paper = load_params(repository / "paper/params.yaml").train
+    for name in (
+        "batch_size",
+        "patch_size",
+        "learning_rate",
+        "beta1",
+        "beta2",
+        "compile",
+        "processes",
+        "hosts",
+    ):
+        assert getattr(recipe, name) == getattr(paper, name), name
 
 
 def test_a_variant_that_fails_or_finds_no_time_costs_its_numbers_only(

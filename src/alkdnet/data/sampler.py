@@ -25,6 +25,8 @@ Pixels = npt.NDArray[np.uint8]
 
 # Batches cut ahead of the one in use when they travel to a device.
 _AHEAD = 2
+# Bytes of a line of the processor's cache.
+_LINE = 64
 # Bytes of a pack that travel to a device at once.
 _PIECE = 2**26
 # A set lives on the device if it takes no more than this part of the device's free memory.
@@ -77,17 +79,15 @@ def cut(images: Sequence[Pixels], drawn: Draw, *, patch_size: int, scale: int = 
     """
     size = patch_size * scale
     line = 3 * size
-    out = np.empty((len(drawn), size, size, 3), dtype=np.uint8)
-    copy_and_surplus = np.empty(size * line + 1, dtype=np.uint8)
+    # The last word of a patch reaches into the next one, which is written after it, or into the surplus.
+    out_and_surplus = _aligned(len(drawn) * size * line + 1)
+    out = out_and_surplus[:-1].reshape(len(drawn), size, size, 3)
+    places = np.ndarray((len(drawn), size, size), np.uint32, out_and_surplus, strides=(size * line, line, 3))
+    copy_and_surplus = _aligned(size * line + 1)
     copy = copy_and_surplus[:-1].reshape(size, size, 3)
     pixels = np.ndarray((size, size), np.uint32, copy_and_surplus, strides=(line, 3))
     reordered = [augment(pixels, bits) for bits in range(8)]
-    words = np.empty((size, size), dtype=np.uint32)
-    # The last pixel of a patch is moved alone: the byte behind it belongs to the next patch.
-    all_but_last = words.reshape(-1)[:-1]
-    places = np.ndarray((len(drawn), size * size - 1), np.uint32, out, strides=(size * line, 3))
-    last = words.view(np.uint8)[-1, -4:-1]
-    last_places = out[:, -1, -1]
+    words = _aligned(4 * size * size).view(np.uint32).reshape(size, size)
     for k, image, row, column, bits in zip(
         range(len(drawn)),
         drawn.image.tolist(),
@@ -100,11 +100,20 @@ def cut(images: Sequence[Pixels], drawn: Draw, *, patch_size: int, scale: int = 
         if bits & (FLIP_COLUMNS | TRANSPOSE):
             copy[...] = source
             words[...] = reordered[bits]
-            places[k] = all_but_last
-            last_places[k] = last
+            places[k] = words
         else:
             out[k] = augment(source, bits)
     return out
+
+
+def _aligned(count: int) -> Pixels:
+    """Return uninitialised bytes that begin with a line of the cache.
+
+    NumPy gives memory that mostly does not; rows of whole lines are then copied at 0.7 of the speed.
+    """
+    memory = np.empty(count + _LINE, dtype=np.uint8)
+    start = -memory.ctypes.data % _LINE
+    return memory[start : start + count]
 
 
 def steps(pack: Pack, drawn: Draw, *, patch_size: int, scale: int = 1) -> npt.NDArray[np.int64]:

@@ -323,7 +323,7 @@ def test_a_clone_pulls_from_a_remote_and_computes_nothing(project: Repository, t
     }
     sets = ("embedded_train", "embedded_test")
     assert missing == {
-        *("check", "patches"),
+        *("check", "patches", "validation"),
         *(f"{stage}@{name}" for stage in ("download", "downscale") for name in sets),
         *(f"train@{run}" for run in RUNS),
     }

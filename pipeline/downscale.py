@@ -3,7 +3,6 @@
 from stage import Stage, run
 
 from alkdnet.data.lr import downscale_folder
-from alkdnet.errors import UserError
 
 
 def downscale(stage: Stage) -> None:
@@ -15,10 +14,8 @@ def downscale(stage: Stage) -> None:
         lr.mkdir(parents=True)
         return
     raw = stage.paths.raw(dataset.use, stage.key)
-    try:
+    with stage.saying_where_to_mend(stage.key):
         downscale_folder(raw, lr, how.scales, border=how.border, alpha=dataset.alpha)
-    except UserError as error:
-        raise UserError(f"{error}{stage.where_to_mend(stage.key)}") from None
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from stage import Stage, run
 
 from alkdnet.data.overlap import refuse_overlaps
 from alkdnet.data.packing import TrainingSet, pack, require_disk
-from alkdnet.errors import UserError
 
 
 def patches(stage: Stage) -> None:
@@ -20,10 +19,8 @@ def patches(stage: Stage) -> None:
     require_disk(sets, paths.patches, params.downscale.scales)
     if sets:
         tests = [paths.raw("test", name) for name in params.names("test")]
-        try:
+        with stage.saying_where_to_mend(*params.names("train")):
             refuse_overlaps([training.hr for training in sets], tests)
-        except UserError as error:
-            raise UserError(f"{error}{stage.where_to_mend(*params.names('train'))}") from None
     pack(sets, paths.patches, params.downscale.scales)
 
 

@@ -4,7 +4,8 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -46,14 +47,19 @@ class Stage:
         """Return a path of the user's: relative ones are seen from the main repository."""
         return self.root / Path(path).expanduser()
 
-    def where_to_mend(self, *names: str) -> str:
-        """Return where the images of the user's own sets among `names` are mended: not in DVC's copies."""
-        own = {name: self.params.datasets[name].path for name in names}
-        return "".join(
-            f"\nmend the images of {name} in {path}, then: dvc repro --force download@{name}"
-            for name, path in own.items()
-            if path is not None
-        )
+    @contextmanager
+    def saying_where_to_mend(self, *names: str) -> Iterator[None]:
+        """Add to a UserError where the user's own sets among `names` are mended: not in DVC's copies."""
+        try:
+            yield
+        except UserError as error:
+            lines = [str(error)]
+            for name in names:
+                if (path := self.params.datasets[name].path) is not None:
+                    lines.append(
+                        f"mend the images of {name} in {path}, then: dvc repro --force download@{name}"
+                    )
+            raise UserError("\n".join(lines)) from None
 
     @property
     def mirror(self) -> str | None:

@@ -77,6 +77,10 @@ class Train:
     )
 
 
+# Fields of Train that say where and how often, not what.
+HOW_COMPUTED = ("checkpoint_interval", "device", "compile", "threads", "processes", "hosts")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
     """One row of `runs`: everything that is trained or taken over. Further keys are the network's options."""

@@ -5,7 +5,6 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +101,7 @@ def _measured(sets: Sequence[TrainingSet]) -> list[_Image]:
 def _write(folder: Path, images: Sequence[_Image], header: dict[str, str | int]) -> str:
     """Write one pack and return its digest, which covers the header, the names and all pixels."""
     folder.mkdir()
-    lengths = [3 * prod(image.size) for image in images]
+    lengths = [pixel_bytes([image.size]) for image in images]
     starts = dict(zip((image.path for image in images), np.cumsum([0, *lengths]).tolist(), strict=False))
     by_path = {image.path: image for image in images}
     digests: dict[Path, str] = {}

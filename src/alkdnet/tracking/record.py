@@ -10,23 +10,12 @@ from typing import Any
 
 import yaml
 
-from alkdnet.config import Params, Run, Train
+from alkdnet.config import HOW_COMPUTED, Params, Run, Train
 from alkdnet.files import read_json, sha256_file
 from alkdnet.paths import Paths
 
-# Fields of the recipe that say how the numbers were computed, not which: no column worth comparing.
-_UNCOMPARED = frozenset(
-    {
-        "validation_interval",
-        "log_interval",
-        "checkpoint_interval",
-        "device",
-        "compile",
-        "threads",
-        "processes",
-        "hosts",
-    }
-)
+# Fields of the recipe that are no column worth comparing.
+_UNCOMPARED = frozenset({*HOW_COMPUTED, "validation_interval", "log_interval"})
 
 # Fields of the protocol that decide the figures.
 _PROTOCOL = ("channel", "round_luma", "crop", "self_ensemble", "tile")

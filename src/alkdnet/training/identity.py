@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from alkdnet.config import Run, Train
+from alkdnet.config import HOW_COMPUTED, Run, Train
 from alkdnet.data import augmentation, sampler
 from alkdnet.evaluation import metrics, protocol
 from alkdnet.files import sha256_file
@@ -21,17 +21,9 @@ from alkdnet.training.checkpoint import FORMAT
 
 ImageHWC = NDArray[np.uint8]
 
-# They say where and how often, not what. Threads, processes, hosts, device and compilation change the last
-# bits, yet a run may be continued on another machine (docs/training.md).
-NOT_DETERMINING = (
-    "checkpoint_interval",
-    "device",
-    "compile",
-    "threads",
-    "processes",
-    "hosts",
-    "validation_set",
-)
+# Threads, processes, hosts, device and compilation change the last bits, yet a run may be continued on
+# another machine (docs/training.md). Of the validation set the pixels count, not the name.
+NOT_DETERMINING = (*HOW_COMPUTED, "validation_set")
 
 
 def run_identity(

@@ -24,7 +24,7 @@ from alkdnet.data.resize import crop_to_multiple, downscale
 from alkdnet.evaluation.benchmark import BenchmarkSet, evaluate
 from alkdnet.evaluation.metrics import ImageHWC, luma
 from alkdnet.evaluation.protocol import Protocol
-from alkdnet.models.inference import Upscaler
+from alkdnet.inference.upscaler import Upscaler
 from alkdnet.networks.alkdnet import ALKDNet
 from benchmarks.plain import PlainALKDNet, copy_weights
 

@@ -39,22 +39,23 @@ from pathlib import Path
 
 import torch
 
-from alkdnet.config import Params, load_params
+from alkdnet.config.params import Params, load_params
 from alkdnet.data.images import list_images
 from alkdnet.data.lr import downscale_folder
 from alkdnet.data.packing import TrainingSet, pack
+from alkdnet.data.packs import PackedImages
 from alkdnet.data.pairs import read_pairs
-from alkdnet.data.patches import PackedImages
+from alkdnet.device import arithmetic
 from alkdnet.errors import UserError
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.files import read_json
-from alkdnet.models.build import build, load_weights
-from alkdnet.models.device import arithmetic
-from alkdnet.models.inference import Upscaler
-from alkdnet.training.interruption import Stopped
+from alkdnet.inference.upscaler import Upscaler
+from alkdnet.networks import build
 from alkdnet.training.loop import train
-from alkdnet.training.monitor import NullMonitor
+from alkdnet.training.runtime.monitor import NullMonitor
+from alkdnet.training.runtime.signals import Stopped
 from alkdnet.training.validation import Validator
+from alkdnet.weights.files import load_weights
 from benchmarks.train_step import (
     copy_bandwidth,
     device_name,

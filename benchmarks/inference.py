@@ -20,8 +20,8 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from alkdnet.models.complexity import count
-from alkdnet.models.inference import Upscaler
+from alkdnet.analysis.complexity import count
+from alkdnet.inference.upscaler import Upscaler
 from alkdnet.networks.alkdnet import ALKDNet
 from benchmarks.plain import PlainALKDNet, copy_weights
 

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from alkdnet.data.images import read_rgb, write_png
-from alkdnet.data.patches import Pack, PackedImages
+from alkdnet.data.packs import Pack, PackedImages
 from alkdnet.data.sampler import PatchSampler, cut, draw
-from alkdnet.models.device import keep_freed_memory
+from alkdnet.device import keep_freed_memory
 from benchmarks.resize import photograph
 
 BATCH, PATCH = 64, 48

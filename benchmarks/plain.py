@@ -8,8 +8,8 @@ NCHW memory throughout; a normalisation is permute, `nn.LayerNorm`, permute back
 import torch
 from torch import Tensor, nn
 
-from alkdnet.models.released import released_names
 from alkdnet.networks.alkdnet import ALKDNet
+from alkdnet.weights.released import released_names
 
 
 class PlainBSConv(nn.Module):

@@ -22,8 +22,8 @@ from alkdnet.data.images import list_images, read_rgb
 from alkdnet.data.resize import crop_to_multiple, downscale
 from alkdnet.evaluation.metrics import ImageHWC, psnr
 from alkdnet.evaluation.protocol import Protocol
-from alkdnet.models.inference import Upscaler
-from alkdnet.models.tiling import OVERLAP, Tiled, attentions_of
+from alkdnet.inference.tiling import OVERLAP, Tiled, attentions_of
+from alkdnet.inference.upscaler import Upscaler
 from alkdnet.networks.alkdnet import ALKDNet
 from alkdnet.upscaling import open_model
 

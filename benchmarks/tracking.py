@@ -16,8 +16,8 @@ import threading
 import time
 from pathlib import Path
 
-from alkdnet.config import load_params
-from alkdnet.paths import Paths
+from alkdnet.config.params import load_params
+from alkdnet.config.paths import Paths
 from alkdnet.tracking import open_tracker
 
 TRAINING_S = 600

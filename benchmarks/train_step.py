@@ -25,16 +25,16 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from alkdnet.config import Run, Train
+from alkdnet.analysis.complexity import count
+from alkdnet.config.params import Run, Train
 from alkdnet.data.images import list_images, read_rgb, write_png
 from alkdnet.data.lr import downscale_folder
 from alkdnet.data.packing import TrainingSet, pack
-from alkdnet.data.patches import PackedImages
-from alkdnet.models.build import build
-from alkdnet.models.complexity import count
-from alkdnet.models.device import arithmetic
+from alkdnet.data.packs import PackedImages
+from alkdnet.device import arithmetic
+from alkdnet.networks import build
 from alkdnet.training.loop import train
-from alkdnet.training.monitor import NullMonitor
+from alkdnet.training.runtime.monitor import NullMonitor
 from benchmarks.plain import PlainALKDNet
 
 SCALE, PATCH = 2, 48

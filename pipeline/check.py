@@ -8,11 +8,11 @@ from dataclasses import asdict
 
 from stage import Stage, run
 
-from alkdnet.config import Params
-from alkdnet.data.sources import source
+from alkdnet.config.params import Params
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path, write_json
-from alkdnet.models.build import check_options
+from alkdnet.networks import check_options
+from alkdnet.sources.catalogue import source
 
 
 def check(stage: Stage) -> None:

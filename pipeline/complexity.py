@@ -4,9 +4,9 @@ from dataclasses import asdict
 
 from stage import Stage, run
 
+from alkdnet.analysis.complexity import count, lr_size
 from alkdnet.files import write_json
-from alkdnet.models.build import build
-from alkdnet.models.complexity import count, lr_size
+from alkdnet.networks import build
 
 
 def complexity(stage: Stage) -> None:

@@ -2,8 +2,8 @@
 
 from stage import Stage, run
 
-from alkdnet.data.download import fetch
-from alkdnet.data.sources import source
+from alkdnet.sources.catalogue import source
+from alkdnet.sources.fetching import fetch
 
 
 def download(stage: Stage) -> None:

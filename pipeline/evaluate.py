@@ -2,14 +2,15 @@
 
 from stage import Stage, run
 
+from alkdnet.device import arithmetic, choose_device
 from alkdnet.evaluation.benchmark import evaluate as measure
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.evaluation.sets import benchmark_set
 from alkdnet.files import read_json
-from alkdnet.models.build import build, load_weights
-from alkdnet.models.device import arithmetic, choose_device
-from alkdnet.models.inference import Upscaler
-from alkdnet.training.checkpoint import forget_finished
+from alkdnet.inference.upscaler import Upscaler
+from alkdnet.networks import build
+from alkdnet.training.runtime.checkpoint import forget_finished
+from alkdnet.weights.files import load_weights
 
 
 def evaluate(stage: Stage) -> None:

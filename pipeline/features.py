@@ -4,12 +4,13 @@ from torch import nn
 
 from stage import Stage, run
 
-from alkdnet.evaluation.features import write_features
+from alkdnet.analysis.features import write_features
+from alkdnet.device import arithmetic, choose_device
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.evaluation.sets import benchmark_set
-from alkdnet.models.build import build, load_weights
-from alkdnet.models.device import arithmetic, choose_device
-from alkdnet.models.inference import Upscaler
+from alkdnet.inference.upscaler import Upscaler
+from alkdnet.networks import build
+from alkdnet.weights.files import load_weights
 
 
 def features(stage: Stage) -> None:

@@ -2,7 +2,7 @@
 
 from stage import Stage, run
 
-from alkdnet.data.overlap import refuse_overlaps
+from alkdnet.data.leakage import refuse_overlaps
 from alkdnet.data.packing import TrainingSet, pack, require_disk
 
 

@@ -22,9 +22,9 @@ for name, value in {
 # The code of this checkout, whatever is installed: an experiment in a temporary folder runs its own.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from alkdnet.config import Params, load_params
+from alkdnet.config.params import Params, load_params
+from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError, in_words
-from alkdnet.paths import Paths
 
 
 @dataclass(frozen=True)

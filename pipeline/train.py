@@ -6,13 +6,13 @@ import sys
 
 from stage import Stage, run
 
-from alkdnet.data.patches import PackedImages
-from alkdnet.data.validation import read_validation
+from alkdnet.data.packs import PackedImages
+from alkdnet.data.validation_images import read_validation
 from alkdnet.tracking import open_tracker
 from alkdnet.training import distributed
-from alkdnet.training.interruption import Stopped, caller
 from alkdnet.training.loop import train as train_network
-from alkdnet.training.takeover import take_over
+from alkdnet.training.runtime.signals import Stopped, caller
+from alkdnet.weights.takeover import take_over
 
 # Names the process that waits for the outputs to those that torchrun starts, and starts again.
 STARTER = "ALKDNET_STARTER"

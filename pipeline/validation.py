@@ -3,7 +3,7 @@
 from stage import Stage, run
 
 from alkdnet.data.pairs import read_pairs
-from alkdnet.data.validation import write_validation
+from alkdnet.data.validation_images import write_validation
 from alkdnet.files import atomic_directory
 
 

@@ -1,13 +1,20 @@
 """Fixtures that several test folders share."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import pipeline.stage  # noqa: F401 - it chooses the CPU instructions of all stages
+from alkdnet.data.images import write_png
+from alkdnet.data.resize import crop_to_multiple, downscale, upscale
+from alkdnet.evaluation.benchmark import BenchmarkSet
+from alkdnet.evaluation.metrics import ImageHWC
 
 ROOT = Path(__file__).resolve().parent.parent
+MakeSet = Callable[..., BenchmarkSet]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,3 +36,33 @@ def shared_dir() -> Path:
     if not (folder / "mirror").is_dir():
         pytest.skip(f"no folder {folder.name}/mirror beside the repository")
     return folder
+
+
+@pytest.fixture
+def photograph() -> Callable[..., ImageHWC]:
+    """Return an image with large and small structures, by a seed; HR size."""
+
+    def make(seed: int, height: int = 41, width: int = 50) -> ImageHWC:
+        random = np.random.default_rng(seed)
+        coarse = random.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
+        return np.ascontiguousarray(upscale(coarse, 8)[:height, :width])
+
+    return make
+
+
+@pytest.fixture
+def make_set(tmp_path: Path) -> MakeSet:
+    """Write a set's original and LR images under the test's folder."""
+
+    def make(
+        name: str, images: Mapping[str, ImageHWC], *, scale: int = 2, expected: int | None = None
+    ) -> BenchmarkSet:
+        hr_folder, lr_folder = tmp_path / "raw" / name, tmp_path / "lr" / name / f"x{scale}"
+        hr_folder.mkdir(parents=True, exist_ok=True)
+        lr_folder.mkdir(parents=True)
+        for stem, image in images.items():
+            write_png(hr_folder / f"{stem}.png", image)
+            write_png(lr_folder / f"{stem}.png", downscale(crop_to_multiple(image, scale), scale))
+        return BenchmarkSet(name=name, hr_folder=hr_folder, lr_folder=lr_folder, expected=expected)
+
+    return make

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from alkdnet import cli
-from alkdnet.data import download
-from alkdnet.data.sources import SOURCES, Source
 from alkdnet.files import write_json
-from alkdnet.models.build import build, save_weights
+from alkdnet.networks import build
+from alkdnet.sources import fetching as download
+from alkdnet.sources.catalogue import SOURCES, Source
+from alkdnet.weights.files import save_weights
 
 
 class Shell:
@@ -134,7 +135,7 @@ def test_a_folder_that_cannot_be_listed_is_one_line(shell: Shell, monkeypatch: p
         raise PermissionError(errno.EACCES, "Permission denied", str(folder))
 
     Path("data/manga109").mkdir(parents=True)
-    monkeypatch.setattr("alkdnet.data.inventory.list_images", refuse)
+    monkeypatch.setattr("alkdnet.sources.inventory.list_images", refuse)
     assert shell.run("data")[0] == "error: data/manga109: Permission denied"
 
 

@@ -9,8 +9,9 @@ from PIL import Image, ImageCms
 
 from alkdnet.data.resize import upscale
 from alkdnet.errors import UserError
-from alkdnet.models.build import build, save_weights
+from alkdnet.networks import build
 from alkdnet.upscaling import Pixels, open_model, upscale_file
+from alkdnet.weights.files import save_weights
 
 DOUBLE = partial(upscale, scale=2)
 

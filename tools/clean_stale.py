@@ -21,7 +21,7 @@ from dvc.lock import LockError, make_lock
 from alkdnet.errors import in_one_line
 from alkdnet.files import write_json
 from alkdnet.tracking.place import find_place
-from alkdnet.training.interruption import is_alive
+from alkdnet.training.runtime.signals import is_alive
 
 # Folders in which nothing is written by this project, or too much lies to look through.
 _SKIPPED = {".git", ".venv", ".dvc", "mlartifacts", "node_modules"}

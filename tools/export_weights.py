@@ -11,12 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alkdnet.config import load_params
+from alkdnet.config.params import load_params
+from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path, read_json, sha256_file
-from alkdnet.models.build import build, load_weights
+from alkdnet.networks import build
 from alkdnet.networks.alkdnet import ALKDNet
-from alkdnet.paths import Paths
+from alkdnet.weights.files import load_weights
 
 
 def export(params_file: Path, run: str, target: Path) -> str:

@@ -5,9 +5,9 @@ import logging
 import sys
 from pathlib import Path
 
-from alkdnet.config import load_params
+from alkdnet.config.params import load_params
+from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError
-from alkdnet.paths import Paths
 from alkdnet.tracking import sync_or_warn
 
 

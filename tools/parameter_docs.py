@@ -10,9 +10,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from alkdnet.config import Params, Run
-from alkdnet.models.build import network_class, network_names
-from alkdnet.schema import Setting, type_name
+from alkdnet.config.params import Params, Run
+from alkdnet.config.schema import Setting, type_name
+from alkdnet.networks import network_class, network_names
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "parameters.md"
 

@@ -11,7 +11,7 @@ import typer
 from alkdnet.errors import UserError, in_words
 
 if TYPE_CHECKING:
-    from alkdnet.data.sources import Source
+    from alkdnet.sources.catalogue import Source
 
 app = typer.Typer(
     add_completion=False,
@@ -62,7 +62,7 @@ def download(
     mirror: Mirror = None,
 ) -> None:
     """Fetch data sets or released weights into ROOT/SET; an interrupted download is continued."""
-    from alkdnet.data.sources import source
+    from alkdnet.sources.catalogue import source
 
     # All names first: a misspelt last one should not come to light after hours.
     problems = []
@@ -91,9 +91,9 @@ def data(root: Root = _ROOT) -> None:
 
     The state is told by names and sizes; `alkdnet download` compares digests.
     """
-    from alkdnet.data.inventory import known_bytes, state
-    from alkdnet.data.sources import SOURCES
-    from alkdnet.data.space import size
+    from alkdnet.data.disk import size
+    from alkdnet.sources.catalogue import SOURCES
+    from alkdnet.sources.inventory import known_bytes, state
 
     rows = [("set", "use", "state", "files", "size", "licence")]
     for entry in SOURCES.values():
@@ -147,8 +147,8 @@ def upscale(
 
     import torch
 
-    from alkdnet.models.device import arithmetic, choose_device
-    from alkdnet.models.inference import Upscaler
+    from alkdnet.device import arithmetic, choose_device
+    from alkdnet.inference.upscaler import Upscaler
     from alkdnet.upscaling import open_model, upscale_file
 
     chosen = choose_device(device.value)
@@ -160,10 +160,10 @@ def upscale(
 
 def _fetched(chosen: "Source", root: Path, mirror: str | None) -> str:
     """Fill the set's folder in ROOT unless it is complete, by digests, and return what to tell."""
-    from alkdnet.data.digests import DigestLedger
-    from alkdnet.data.download import fetch
-    from alkdnet.data.inventory import is_complete
-    from alkdnet.data.local import gated_images, not_available
+    from alkdnet.sources.fetching import fetch
+    from alkdnet.sources.folders import gated_images, not_available
+    from alkdnet.sources.inventory import is_complete
+    from alkdnet.sources.ledger import DigestLedger
 
     destination, cache = root / chosen.name, root / ".downloads"
     digests = cache / "digests.json"
@@ -179,7 +179,7 @@ def _fetched(chosen: "Source", root: Path, mirror: str | None) -> str:
 
 def _released_weights(scale: int, root: Path, mirror: str | None) -> Path:
     """Return the authors' file of ALKDNet's weights, after downloading it if it is not there."""
-    from alkdnet.data.sources import source
+    from alkdnet.sources.catalogue import source
 
     chosen = source(f"alkdnet_x{scale}")
     _fetched(chosen, root, mirror)

@@ -15,8 +15,9 @@ from alkdnet.data.images import read_rgb
 from alkdnet.data.resize import upscale
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path, read_json
-from alkdnet.models.build import build, load_weights
-from alkdnet.models.released import import_released
+from alkdnet.networks import build
+from alkdnet.weights.files import load_weights
+from alkdnet.weights.released import import_released
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alkdnet.data import space
+from alkdnet.data import disk as space
 from alkdnet.data.images import read_rgb, write_png
 from alkdnet.data.lr import downscale_folder
 from alkdnet.data.resize import crop_to_multiple, downscale

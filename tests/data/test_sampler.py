@@ -11,7 +11,7 @@ from alkdnet.data.augmentation import augment
 from alkdnet.data.images import write_png
 from alkdnet.data.lr import downscale_folder
 from alkdnet.data.packing import TrainingSet, pack
-from alkdnet.data.patches import PackedImages
+from alkdnet.data.packs import PackedImages
 from alkdnet.data.sampler import Draw, PatchSampler, cut, draw, gather, steps, turn
 from alkdnet.errors import UserError
 

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from alkdnet.data.images import list_images, read_rgb
 from alkdnet.data.resize import crop_to_multiple, downscale, upscale
 from alkdnet.evaluation.benchmark import BenchmarkSet, evaluate
-from alkdnet.evaluation.ensemble import SelfEnsemble
 from alkdnet.evaluation.metrics import ImageHWC, score
 from alkdnet.evaluation.protocol import Protocol
-from alkdnet.models.build import build
-from alkdnet.models.released import import_released
+from alkdnet.inference.ensemble import SelfEnsemble
+from alkdnet.networks import build
+from alkdnet.weights.released import import_released
 
 pytestmark = pytest.mark.data
 

@@ -2,12 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from alkdnet.config import load_params
+from alkdnet.config.params import load_params
+from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError
 from alkdnet.evaluation.benchmark import read_pair
 from alkdnet.evaluation.sets import benchmark_set
 from alkdnet.files import write_json
-from alkdnet.paths import Paths
 
 
 def test_a_set_is_as_its_descriptor_says(repository: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from alkdnet.models.features import intermediates
+from alkdnet.analysis.intermediates import intermediates
 from alkdnet.networks.alkdnet import ALKDNet
 from benchmarks.plain import PlainALKDNet, copy_weights
 

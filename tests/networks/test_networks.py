@@ -9,7 +9,7 @@ from beartype import beartype
 from jaxtyping import Float, jaxtyped
 from torch import Tensor, nn
 
-from alkdnet.models.build import network_class, network_names
+from alkdnet.networks import network_class, network_names
 from alkdnet.networks.bicubic import Bicubic
 
 BSRN = {

@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alkdnet.config import Params
-from alkdnet.evaluation.statistics import Comparison, Verdict
-from alkdnet.paths import Paths
+from alkdnet.analysis.statistics import Comparison, Verdict
+from alkdnet.config.params import Params
+from alkdnet.config.paths import Paths
+from alkdnet.paper.published import SETS, STATED
 from alkdnet.reporting.ablations import ablation, agreement, mean_difference, stated_text
 from alkdnet.reporting.comparisons import seed_margins
 from alkdnet.reporting.pages import ablations_page
-from alkdnet.reporting.published import SETS, STATED
-from alkdnet.reporting.results import read_results
 from alkdnet.reporting.seeds import seeds_frame, seeds_table
+from alkdnet.results.tree import read_results
 
 
 def test_table_1_by_hand(params: Params, tree: Paths) -> None:

@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from alkdnet.config import Params
-from alkdnet.paths import Paths
+from alkdnet.config.params import Params
+from alkdnet.config.paths import Paths
 from alkdnet.reporting.comparison_table import (
     against_ours,
     against_ours_table,
@@ -12,8 +12,8 @@ from alkdnet.reporting.comparison_table import (
     comparison_table,
 )
 from alkdnet.reporting.main_table import reproduced
-from alkdnet.reporting.results import read_results
 from alkdnet.reporting.table import Cell
+from alkdnet.results.tree import read_results
 
 
 def _row(rows: list[tuple[Cell, ...]], method: str) -> tuple[Cell, ...]:

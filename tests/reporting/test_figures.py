@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
-from alkdnet.config import Params
+from alkdnet.config.params import Params
+from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError
-from alkdnet.paths import Paths
 from alkdnet.reporting.cost_points import cost_panel
 from alkdnet.reporting.feature_files import read_features
 from alkdnet.reporting.figures.cost import Point, cost_figure, legend_sizes
@@ -20,7 +20,7 @@ from alkdnet.reporting.figures.gains import gains_frame
 from alkdnet.reporting.figures.maps import Field, fields_figure
 from alkdnet.reporting.figures.style import write_figure
 from alkdnet.reporting.pictures import pictures
-from alkdnet.reporting.results import read_results
+from alkdnet.results.tree import read_results
 
 NAMES = ["crops.png", "cost.png", "gains_x2.png", "curves.png", "maps.png", "fields.png"]
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alkdnet.config import Params
-from alkdnet.paths import Paths
+from alkdnet.config.params import Params
+from alkdnet.config.paths import Paths
 from alkdnet.reporting.deviations import evaluation_deviations, stale_trainings, training_deviations
 from alkdnet.reporting.report import write_report
-from alkdnet.reporting.results import Results, read_results
 from alkdnet.reporting.standing import standing
+from alkdnet.results.tree import Results, read_results
 
 FIGURES = ("crops.png", "cost.png", "gains_x2.png", "curves.png", "maps.png", "fields.png")
 PAGES = {"README.md", "ablations.md", "comparison.md", "runs.md", "figures.md", "audit.md"}

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from alkdnet.config import Params, load_params
-from alkdnet.paths import Paths
+from alkdnet.config.params import Params, load_params
+from alkdnet.config.paths import Paths
 from tests.tracking.fabricated import HISTORY, ITERATIONS, TEST_SET
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from alkdnet.config import Params
+from alkdnet.config.params import Params
+from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError
-from alkdnet.paths import Paths
 from alkdnet.tracking import live
 from alkdnet.tracking.live import Tracker, open_tracker
 from alkdnet.tracking.record import Point
-from alkdnet.training.interruption import Stopped
-from alkdnet.training.monitor import Monitor, NullMonitor
+from alkdnet.training.runtime.monitor import Monitor, NullMonitor
+from alkdnet.training.runtime.signals import Stopped
 
 
 class Store:

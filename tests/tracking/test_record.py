@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from alkdnet.config import Params
-from alkdnet.paths import Paths
+from alkdnet.config.params import Params
+from alkdnet.config.paths import Paths
 from alkdnet.tracking.record import read_record, settings, stale_evaluations
 from tests.tracking.fabricated import HISTORY, TEST_SET
 

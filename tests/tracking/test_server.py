@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from alkdnet.config import Params
-from alkdnet.paths import Paths
+from alkdnet.config.params import Params
+from alkdnet.config.paths import Paths
 from alkdnet.tracking import sync
 
 pytestmark = [

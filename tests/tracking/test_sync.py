@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from alkdnet.config import Params
-from alkdnet.paths import Paths
+from alkdnet.config.params import Params
+from alkdnet.config.paths import Paths
 from alkdnet.tracking import SyncResult, open_tracker, sync, sync_or_warn
 from alkdnet.tracking.live import _Writer
 from alkdnet.tracking.place import find_origin, find_place

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from alkdnet.config import load_params
+from alkdnet.config.params import load_params
 from alkdnet.data import sampler
-from alkdnet.data.patches import PackedImages
+from alkdnet.data.packs import PackedImages
+from alkdnet.device import arithmetic
 from alkdnet.errors import UserError
-from alkdnet.models.device import arithmetic
-from alkdnet.training.checkpoint import CheckpointFile
 from alkdnet.training.loop import _refuse_explosion
+from alkdnet.training.runtime.checkpoint import CheckpointFile
 from alkdnet.training.validation import Validator
 from benchmarks import train_step
 from tests.training.trainer import RUN, validation_pair

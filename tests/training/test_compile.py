@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alkdnet.models.build import build
+from alkdnet.networks import build
 
 
 @pytest.mark.slow

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from alkdnet.config import Train
-from alkdnet.data.patches import PackedImages
+from alkdnet.config.params import Train
+from alkdnet.data.packs import PackedImages
 from alkdnet.data.sampler import PatchSampler
-from alkdnet.training.interruption import Stopped
+from alkdnet.training.runtime.signals import Stopped
 from tests.training.test_kills import Killer
 from tests.training.test_loop import GOLDEN
 from tests.training.trainer import RECIPE, RUN, train_small

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from alkdnet.files import sha256_file
-from alkdnet.models.build import build, save_weights
+from alkdnet.networks import build
 from alkdnet.upscaling import open_model
+from alkdnet.weights.files import save_weights
 from tests.training.trainer import ROOT
 
 RUN = "alkdnet_x2"

@@ -13,9 +13,10 @@ import pytest
 import torch
 import yaml
 
-from alkdnet.config import load_params
+from alkdnet.config.params import load_params
 from alkdnet.data.images import list_images, read_rgb, write_png
-from alkdnet.models.build import build, save_weights
+from alkdnet.networks import build
+from alkdnet.weights.files import save_weights
 from benchmarks import gpu, gpu_pack
 from tests.training.trainer import photograph
 

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import pytest
 
-from alkdnet.config import Train
+from alkdnet.config.params import Train
 from alkdnet.training import loop
-from alkdnet.training.checkpoint import CheckpointFile, forget_finished
-from alkdnet.training.interruption import Stopped, is_alive
-from alkdnet.training.monitor import NullMonitor
+from alkdnet.training.runtime.checkpoint import CheckpointFile, forget_finished
+from alkdnet.training.runtime.monitor import NullMonitor
+from alkdnet.training.runtime.signals import Stopped, is_alive
 from tests.training.trainer import RECIPE, train_or_exit, train_small
 
 Starter = Callable[..., subprocess.Popen[str]]
@@ -144,7 +144,7 @@ def _identity(checkpoint: Path) -> str:
 )
 def test_caller_is_found_behind_the_shell_that_dvc_uses(shell: list[str]) -> None:
     """`; true` keeps the shell from becoming the command."""
-    code = "from alkdnet.training.interruption import caller; print(caller())"
+    code = "from alkdnet.training.runtime.signals import caller; print(caller())"
     command = f'PYTHONPATH=src {sys.executable} -c "{code}"; true'
     printed = subprocess.run([*shell, command], stdout=subprocess.PIPE, text=True, check=True)
     assert int(printed.stdout) == os.getpid()

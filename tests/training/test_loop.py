@@ -14,10 +14,11 @@ from alkdnet.errors import UserError
 from alkdnet.evaluation.metrics import psnr
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.files import sha256_file
-from alkdnet.models.build import build, load_weights
-from alkdnet.models.inference import Upscaler
-from alkdnet.training.history import Row
+from alkdnet.inference.upscaler import Upscaler
+from alkdnet.networks import build
 from alkdnet.training.loop import EXPLODED
+from alkdnet.training.runtime.history import Row
+from alkdnet.weights.files import load_weights
 from tests.training.trainer import RECIPE, RUN, train_small, validation_pair
 
 OUTPUTS = ("weights.safetensors", "history.csv", "run.json")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from alkdnet.training.interruption import is_alive
+from alkdnet.training.runtime.signals import is_alive
 from tests.training.trainer import make_pipeline
 
 OUTPUTS = ["history.csv", "run.json", "weights.safetensors"]

@@ -11,8 +11,8 @@ import torch
 
 from alkdnet.data.sampler import PatchSampler
 from alkdnet.training import validation
-from alkdnet.training.history import History, Row
-from alkdnet.training.monitor import NullMonitor
+from alkdnet.training.runtime.history import History, Row
+from alkdnet.training.runtime.monitor import NullMonitor
 from tests.training.trainer import RECIPE, train_small, validation_pair
 
 

@@ -11,17 +11,17 @@ import numpy as np
 import torch
 import yaml
 
-from alkdnet.config import Option, Run, Train
+from alkdnet.config.params import Option, Run, Train
 from alkdnet.data.images import write_png
 from alkdnet.data.packing import TrainingSet, pack
-from alkdnet.data.patches import PackedImages
+from alkdnet.data.packs import PackedImages
 from alkdnet.data.resize import downscale
-from alkdnet.data.validation import write_validation
+from alkdnet.data.validation_images import write_validation
 from alkdnet.errors import UserError
 from alkdnet.training.distributed import no_restart_after_refusal
-from alkdnet.training.interruption import Stopped
 from alkdnet.training.loop import train
-from alkdnet.training.monitor import Monitor, NullMonitor
+from alkdnet.training.runtime.monitor import Monitor, NullMonitor
+from alkdnet.training.runtime.signals import Stopped
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SMALL: Mapping[str, Option] = {"blocks": 1, "channels": 8}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from alkdnet.data.disk import require_space, size
 from alkdnet.data.images import (
     Alpha,
     collect_problems,
@@ -19,7 +20,6 @@ from alkdnet.data.images import (
     unreadable_names,
 )
 from alkdnet.data.resize import Border, crop_to_multiple, downscale
-from alkdnet.data.space import require_space, size
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_directory
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from alkdnet.data.disk import require_space, size
 from alkdnet.data.images import Alpha, collect_problems, image_sizes, list_images, pixel_bytes, read_rgb
-from alkdnet.data.space import require_space, size
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_directory, write_json
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from alkdnet.data.augmentation import FLIP_COLUMNS, FLIP_ROWS, TRANSPOSE, augment
-from alkdnet.data.patches import Pack, PackedImages
+from alkdnet.data.packs import Pack, PackedImages
 from alkdnet.errors import UserError
 
 Pixels = npt.NDArray[np.uint8]

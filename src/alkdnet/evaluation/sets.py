@@ -1,9 +1,9 @@
 """The test sets of a pipeline, as its parameters and paths describe them."""
 
-from alkdnet.config import Params
+from alkdnet.config.params import Params
+from alkdnet.config.paths import Paths
 from alkdnet.evaluation.benchmark import BenchmarkSet
 from alkdnet.files import read_json
-from alkdnet.paths import Paths
 
 
 def benchmark_set(params: Params, paths: Paths, name: str, scale: int) -> BenchmarkSet:

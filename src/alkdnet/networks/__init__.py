@@ -1,1 +1,103 @@
-"""One file per network; each names its class NETWORK."""
+"""One file per network, each naming its class NETWORK; here they are looked up by name and built."""
+
+import importlib
+import inspect
+import pkgutil
+import typing
+from collections.abc import Mapping
+from types import UnionType
+from typing import Literal
+
+import torch
+from torch import nn
+
+from alkdnet.config.params import Option
+from alkdnet.errors import UserError
+
+
+def network_names() -> list[str]:
+    """Return the names of all networks, sorted: one for each module of `alkdnet.networks`."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def network_class(name: str) -> type[nn.Module]:
+    """Return the class of a network, the NETWORK of its module.
+
+    Raises:
+        UserError: there is no such network.
+    """
+    if name not in network_names():
+        raise UserError(f"there is no network {name!r}; there are: {', '.join(network_names())}")
+    network: type[nn.Module] = importlib.import_module(f"alkdnet.networks.{name}").NETWORK
+    return network
+
+
+def check_options(network: str, options: Mapping[str, Option]) -> list[str]:
+    """Return in words what is wrong with a network's name and options; an empty list if nothing is.
+
+    The names and types are those of the constructor; its own ValueErrors are asked for by building on the
+    meta device, which allocates nothing.
+    """
+    try:
+        cls = network_class(network)
+    except UserError as error:
+        return [str(error)]
+    hints = typing.get_type_hints(cls.__init__)
+    valid = [name for name in inspect.signature(cls).parameters if name != "scale"]
+    problems = []
+    for name, value in options.items():
+        if name not in valid:
+            problems.append(
+                f"{network} has no option {name!r}; it has: {', '.join(valid) if valid else 'none'}"
+            )
+        elif not _fits(value, hints[name]):
+            problems.append(f"{name} must be {_describe(hints[name])}, not {value!r}")
+    if not problems:
+        try:
+            with torch.device("meta"):
+                cls(scale=2, **options)
+        except ValueError as error:
+            problems.append(str(error))
+    return problems
+
+
+def build(network: str, scale: int, options: Mapping[str, Option]) -> nn.Module:
+    """Return the network with freshly initialised weights (from torch's global random generator).
+
+    Raises:
+        UserError: there is no such network, or an option does not fit.
+    """
+    problems = check_options(network, options)
+    if scale < 1:
+        problems.append(f"scale must be at least 1, not {scale}")
+    if problems:
+        raise UserError(f"network {network}: " + "; ".join(problems))
+    return network_class(network)(scale=scale, **options)
+
+
+def _fits(value: object, hint: object) -> bool:
+    if typing.get_origin(hint) is Literal:
+        # 1 == True: a bool is no value of Literal[0, 1].
+        return any(value == choice and type(value) is type(choice) for choice in typing.get_args(hint))
+    if isinstance(hint, UnionType):
+        return any(_fits(value, part) for part in typing.get_args(hint))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if not isinstance(hint, type):
+        raise TypeError(f"an option of type {hint} cannot be checked")
+    return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+
+
+def _describe(hint: object) -> str:
+    if typing.get_origin(hint) is Literal:
+        return "one of " + ", ".join(repr(choice) for choice in typing.get_args(hint))
+    names = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "a text",
+        type(None): "null",
+    }
+    if isinstance(hint, UnionType):
+        return " or ".join(_describe(part) for part in typing.get_args(hint))
+    return names[hint] if isinstance(hint, type) and hint in names else str(hint)

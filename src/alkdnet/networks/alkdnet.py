@@ -13,7 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alkdnet.models.blocks import CCA, ESA, ALKConv, BSConv, PixelNorm, pad_to_minimum
+from alkdnet.layers.attention import CCA, ESA
+from alkdnet.layers.convolution import ALKConv, BSConv
+from alkdnet.layers.norm import PixelNorm
+from alkdnet.layers.padding import pad_to_minimum
 
 Convolution = Literal["alkconv", "bsconv"]
 Residual = Literal["fsrl", "abrl", "both"]

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alkdnet.models.blocks import PixelNorm
+from alkdnet.layers.norm import PixelNorm
 
 # Mean colour of DIV2K in [0, 1], taken from the input and added to the output.
 MEAN = (0.4488, 0.4371, 0.4040)

@@ -11,7 +11,7 @@ Shape letters: B batch, C channels, H and W the LR size; Hs and Ws the HR size.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alkdnet.models.luma import bicubic, luma, with_luma
+from alkdnet.layers.luma import bicubic, luma, with_luma
 
 
 class DRRN(nn.Module):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alkdnet.models.luma import bicubic, luma, with_luma
+from alkdnet.layers.luma import bicubic, luma, with_luma
 
 SLOPE = 0.05
 # Channels: of the features, kept by a distillation step, passed on by it, and of a block's inside.

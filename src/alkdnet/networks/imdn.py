@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alkdnet.models.blocks import CCA
+from alkdnet.layers.attention import CCA
 
 SLOPE = 0.05
 

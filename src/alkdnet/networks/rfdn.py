@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alkdnet.models.blocks import ESA, pad_to_minimum
+from alkdnet.layers.attention import ESA
+from alkdnet.layers.padding import pad_to_minimum
 
 SLOPE = 0.05
 

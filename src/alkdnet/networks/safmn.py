@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alkdnet.models.blocks import PixelNorm, pad_to_minimum
+from alkdnet.layers.norm import PixelNorm
+from alkdnet.layers.padding import pad_to_minimum
 
 LEVELS = 4
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from alkdnet.models.luma import bicubic, luma, with_luma
+from alkdnet.layers.luma import bicubic, luma, with_luma
 
 
 class SRCNN(nn.Module):

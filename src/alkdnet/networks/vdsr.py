@@ -9,7 +9,7 @@ Shape letters: B batch, H and W the LR size; Hs and Ws the HR size.
 
 from torch import Tensor, nn
 
-from alkdnet.models.luma import bicubic, luma, with_luma
+from alkdnet.layers.luma import bicubic, luma, with_luma
 
 
 class VDSR(nn.Module):

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from alkdnet.config import Ablation, Params
-from alkdnet.evaluation.statistics import Comparison
-from alkdnet.evaluation.statistics import frame as comparison_frame
+from alkdnet.analysis.statistics import Comparison
+from alkdnet.analysis.statistics import frame as comparison_frame
+from alkdnet.config.params import Ablation, Params
+from alkdnet.paper.published import Stated, is_variant, paper_sets, set_label, stated_difference
 from alkdnet.reporting.comparisons import compare_run_pairs, difference_text, find, sentences
 from alkdnet.reporting.marks import VERDICTS
-from alkdnet.reporting.published import Stated, is_variant, paper_sets, set_label, stated_difference
-from alkdnet.reporting.results import Results, RunResults
 from alkdnet.reporting.scores import cost_texts, origin, score_cells
 from alkdnet.reporting.table import Cell, Table, signed, text_cell
+from alkdnet.results.tree import Results, RunResults
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from alkdnet.config import Params
-from alkdnet.evaluation.statistics import Comparison
+from alkdnet.analysis.statistics import Comparison
+from alkdnet.config.params import Params
+from alkdnet.paper.published import OURS, SCALES, SETS, paper_sets, set_label, table4
 from alkdnet.reporting.comparisons import compare_runs, difference_text, find
 from alkdnet.reporting.marks import VERDICTS, published_mark, ranks
-from alkdnet.reporting.published import OURS, SCALES, SETS, paper_sets, set_label, table4
-from alkdnet.reporting.results import Results, RunResults
 from alkdnet.reporting.scores import PSNR_DIGITS, SSIM_DIGITS, cost_texts, origin, score_cells
 from alkdnet.reporting.table import Cell, Part, Table, number, signed, text_cell
+from alkdnet.results.tree import Results, RunResults
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pandas as pd
 
-from alkdnet.config import Params
-from alkdnet.evaluation.statistics import Comparison, Metric, compare_pairs, seed_margin
-from alkdnet.evaluation.wording import nothing_to_say, sentence
-from alkdnet.reporting.published import set_label
-from alkdnet.reporting.results import Results, RunResults
+from alkdnet.analysis.statistics import Comparison, Metric, compare_pairs, seed_margin
+from alkdnet.config.params import Params
+from alkdnet.paper.published import set_label
 from alkdnet.reporting.table import number, signed
+from alkdnet.reporting.wording import nothing_to_say, sentence
+from alkdnet.results.tree import Results, RunResults
 
 
 def images_of(runs: Sequence[RunResults]) -> pd.DataFrame:

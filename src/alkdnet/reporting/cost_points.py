@@ -1,12 +1,12 @@
 """The points of the figure of accuracy against cost."""
 
-from alkdnet.config import Params
-from alkdnet.reporting.audit_scores import corrected_table4
+from alkdnet.config.params import Params
+from alkdnet.paper.audit_scores import corrected_table4
+from alkdnet.paper.published import OURS, paper_sets, set_label
 from alkdnet.reporting.comparison_table import measured_runs
 from alkdnet.reporting.figures.cost import Point
-from alkdnet.reporting.published import OURS, paper_sets, set_label
-from alkdnet.reporting.results import Results
 from alkdnet.reporting.table import records
+from alkdnet.results.tree import Results
 
 # Of the published methods, those are drawn that gain at least this share of the best one's gain over bicubic,
 # and cost at most this many times as much as ALKDNet: the old ones would press the others together.

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from alkdnet.config import Params
-from alkdnet.data.sources import source
-from alkdnet.reporting.published import RECIPE, SETS, TRAINING_SOURCES, paper_sets
-from alkdnet.reporting.results import Results
+from alkdnet.config.params import Params
+from alkdnet.paper.published import RECIPE, SETS, TRAINING_SOURCES, paper_sets
+from alkdnet.results.tree import Results
+from alkdnet.sources.catalogue import source
 
 # Size of ALKDNet and BSRN in section 4.2, where a row of `runs` says nothing else.
 PAPER_SIZE = {"blocks": 8, "channels": 64}

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from alkdnet.config import Params
+from alkdnet.config.params import Params
+from alkdnet.paper.published import RECIPE, paper_sets, set_label
 from alkdnet.reporting.ablations import AblationResult
 from alkdnet.reporting.deviations import (
     evaluation_deviations,
@@ -16,11 +17,10 @@ from alkdnet.reporting.main_table import main_table, reproduced
 from alkdnet.reporting.marks import PUBLISHED_LEGEND
 from alkdnet.reporting.pages import RANK_LEGEND
 from alkdnet.reporting.pictures import Picture
-from alkdnet.reporting.published import RECIPE, paper_sets, set_label
-from alkdnet.reporting.results import Results
 from alkdnet.reporting.scores import PARTIAL_LEGEND
 from alkdnet.reporting.standing import standing
 from alkdnet.reporting.table import Table, paragraphs, text_cell, to_markdown
+from alkdnet.results.tree import Results
 
 PAGES = (
     ("ablations.md", "Tables 1 to 3: the ablations, with intervals and what each supports"),

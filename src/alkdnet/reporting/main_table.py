@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from alkdnet.config import Params
+from alkdnet.config.params import Params
+from alkdnet.paper.published import SCALES, SETS, paper_sets, set_label, table4
 from alkdnet.reporting.comparison_table import Measured, comparison_rows, measured_runs
 from alkdnet.reporting.marks import published_mark
 from alkdnet.reporting.pages import scales_of
-from alkdnet.reporting.published import SCALES, SETS, paper_sets, set_label, table4
-from alkdnet.reporting.results import Results
 from alkdnet.reporting.scores import PSNR_DIGITS, SSIM_DIGITS, cost_texts, origin, score_cells
 from alkdnet.reporting.table import Cell, Table, signed, text_row
+from alkdnet.results.tree import Results
 
 
 def main_table(params: Params, results: Results) -> Table:

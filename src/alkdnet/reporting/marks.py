@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from alkdnet.evaluation.statistics import Verdict
+from alkdnet.analysis.statistics import Verdict
 
 Rank = Literal["best", "second", ""]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from alkdnet.files import atomic_path, write_json
-from alkdnet.reporting.results import Results
+from alkdnet.results.tree import Results
 
 
 def write_metrics(path: Path, results: Results) -> None:

@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 
-from alkdnet.config import Params
+from alkdnet.config.params import Params
+from alkdnet.paper.published import OURS, paper_sets
 from alkdnet.reporting.ablations import AblationResult
 from alkdnet.reporting.comparison_table import AgainstOurs, against_ours_table, comparison_table
 from alkdnet.reporting.comparisons import sentences
 from alkdnet.reporting.marks import PUBLISHED_LEGEND, VERDICT_LEGEND
 from alkdnet.reporting.pictures import Picture
-from alkdnet.reporting.published import OURS, paper_sets
-from alkdnet.reporting.results import Results
 from alkdnet.reporting.scores import COSTS_LEGEND, PARTIAL_LEGEND, costs_table, runs_table
 from alkdnet.reporting.seeds import SEEDS_TEXT, seeds_table
 from alkdnet.reporting.table import paragraphs, to_markdown
+from alkdnet.results.tree import Results
 
 RANK_LEGEND = "**best**, <ins>second</ins> of a column"
 

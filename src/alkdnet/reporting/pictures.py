@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from alkdnet.config import Params
-from alkdnet.paths import Paths
+from alkdnet.config.params import Params
+from alkdnet.config.paths import Paths
+from alkdnet.paper.published import OURS, SCALES, set_label
 from alkdnet.reporting.comparison_table import measured_runs
 from alkdnet.reporting.cost_points import COST_FACTOR, NEAR_BEST, cost_panel
 from alkdnet.reporting.feature_files import FeatureFiles, read_features
@@ -15,8 +16,7 @@ from alkdnet.reporting.figures.crops import crops_figure
 from alkdnet.reporting.figures.curves import curves_figure, drawable
 from alkdnet.reporting.figures.gains import gains_figure, gains_frame
 from alkdnet.reporting.figures.maps import MAP_TITLES, fields_figure, maps_figure
-from alkdnet.reporting.published import OURS, SCALES, set_label
-from alkdnet.reporting.results import Results, RunResults
+from alkdnet.results.tree import Results, RunResults
 
 BASELINE = "Bicubic"
 

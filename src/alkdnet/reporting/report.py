@@ -5,23 +5,23 @@ from pathlib import Path
 
 import pandas as pd
 
-from alkdnet.config import Params
-from alkdnet.evaluation.statistics import frame as comparison_frame
+from alkdnet.analysis.statistics import frame as comparison_frame
+from alkdnet.config.params import Params
+from alkdnet.config.paths import Paths
 from alkdnet.files import atomic_directory
-from alkdnet.paths import Paths
+from alkdnet.paper.audit import audit, audit_page
+from alkdnet.paper.published import SCALES
 from alkdnet.reporting.ablations import AblationResult, ablation
-from alkdnet.reporting.audit import audit, audit_page
 from alkdnet.reporting.comparison_table import AgainstOurs, against_ours, comparison_rows, comparison_table
 from alkdnet.reporting.figures.style import write_figure
 from alkdnet.reporting.front_page import front_page
 from alkdnet.reporting.metrics import write_curves, write_metrics
 from alkdnet.reporting.pages import ablations_page, comparison_page, figures_page, runs_page
 from alkdnet.reporting.pictures import pictures
-from alkdnet.reporting.published import SCALES
-from alkdnet.reporting.results import Results, read_results
 from alkdnet.reporting.scores import runs_frame
 from alkdnet.reporting.seeds import seeds_frame
 from alkdnet.reporting.table import to_latex
+from alkdnet.results.tree import Results, read_results
 
 
 def write_report(*, params: Params, paths: Paths) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from alkdnet.config import Params
+from alkdnet.config.params import Params
+from alkdnet.paper.published import RECIPE, set_label, table4
 from alkdnet.reporting.marks import Rank, ranks
-from alkdnet.reporting.published import RECIPE, set_label, table4
-from alkdnet.reporting.results import Results, RunResults
 from alkdnet.reporting.table import Cell, Part, Table, number, records, text_cell, text_row
+from alkdnet.results.tree import Results, RunResults
 
 PSNR_DIGITS, SSIM_DIGITS = 2, 4
 COSTS = ("parameters", "multi_adds", "multi_adds_convolutions", "activations")

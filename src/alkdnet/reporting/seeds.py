@@ -2,13 +2,13 @@
 
 import pandas as pd
 
-from alkdnet.config import Params
-from alkdnet.evaluation.statistics import half_width, pooled_seeds, seed_spread
+from alkdnet.analysis.statistics import half_width, pooled_seeds, seed_spread
+from alkdnet.config.params import Params
+from alkdnet.paper.published import set_label
 from alkdnet.reporting.comparisons import images_of, seed_group, seed_margins
-from alkdnet.reporting.published import set_label
-from alkdnet.reporting.results import Results
 from alkdnet.reporting.scores import origin
 from alkdnet.reporting.table import Table, number, records, signed, text_row
+from alkdnet.results.tree import Results
 
 SEEDS_TEXT = (
     "The intervals above are those of the images, for one training of each variant. Trained again with other "

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from alkdnet.config import Params
+from alkdnet.config.params import Params
 from alkdnet.reporting.deviations import Deviation, stale_trainings, training_deviations
-from alkdnet.reporting.results import Results
+from alkdnet.results.tree import Results
 
 
 def standing(params: Params, results: Results) -> str:

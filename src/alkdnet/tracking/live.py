@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from queue import SimpleQueue
 
-from alkdnet.config import Params
+from alkdnet.config.params import Params
+from alkdnet.config.paths import Paths
 from alkdnet.errors import in_one_line
-from alkdnet.paths import Paths
 from alkdnet.tracking.place import WORKSPACE, find_origin, find_place
 from alkdnet.tracking.record import Point, read_record, settings
-from alkdnet.training.interruption import Stopped
-from alkdnet.training.monitor import Monitor, NullMonitor
+from alkdnet.training.runtime.monitor import Monitor, NullMonitor
+from alkdnet.training.runtime.signals import Stopped
 
 logger = logging.getLogger(__name__)
 

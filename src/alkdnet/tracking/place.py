@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alkdnet.errors import UserError
-from alkdnet.training import interruption
+from alkdnet.training.runtime import signals as interruption
 
 SQLITE = "sqlite:///"
 WORKSPACE = "workspace"

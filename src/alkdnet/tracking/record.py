@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from alkdnet.config import HOW_COMPUTED, Params, Run, Train
+from alkdnet.config.params import HOW_COMPUTED, Params, Run, Train
+from alkdnet.config.paths import Paths
 from alkdnet.files import read_json, sha256_file
-from alkdnet.paths import Paths
 
 # Fields of the recipe that are no column worth comparing.
 _UNCOMPARED = frozenset({*HOW_COMPUTED, "validation_interval", "log_interval"})

@@ -6,9 +6,9 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from alkdnet.config import Params
+from alkdnet.config.params import Params
+from alkdnet.config.paths import Paths
 from alkdnet.errors import in_one_line
-from alkdnet.paths import Paths
 from alkdnet.tracking.place import find_origin, find_place
 from alkdnet.tracking.record import read_record, stale_evaluations
 

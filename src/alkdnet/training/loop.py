@@ -16,22 +16,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from alkdnet.config import Run, Train
-from alkdnet.data.patches import PackedImages
+from alkdnet.config.params import Run, Train
+from alkdnet.data.packs import PackedImages
 from alkdnet.data.sampler import PatchSampler
+from alkdnet.device import arithmetic, choose_device, keep_freed_memory
 from alkdnet.errors import UserError
-from alkdnet.models.build import build
-from alkdnet.models.device import arithmetic, choose_device, keep_freed_memory
+from alkdnet.kernels.cpu.training import FastKernels
+from alkdnet.networks import build
 from alkdnet.progress import Progress
-from alkdnet.training.checkpoint import CheckpointFile, State
-from alkdnet.training.cpu import FastKernels
 from alkdnet.training.distributed import Agreement, Group, process_group
-from alkdnet.training.history import History
-from alkdnet.training.identity import run_identity
-from alkdnet.training.interruption import Stopped, stop_requests
-from alkdnet.training.monitor import Monitor, NullMonitor
-from alkdnet.training.outputs import write_outputs
 from alkdnet.training.precision import keep_tail_in_float32
+from alkdnet.training.runtime.checkpoint import CheckpointFile, State
+from alkdnet.training.runtime.history import History
+from alkdnet.training.runtime.identity import run_identity
+from alkdnet.training.runtime.monitor import Monitor, NullMonitor
+from alkdnet.training.runtime.outputs import write_outputs
+from alkdnet.training.runtime.signals import Stopped, stop_requests
 from alkdnet.training.schedule import learning_rate
 from alkdnet.training.validation import Validator
 

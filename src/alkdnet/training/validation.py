@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from alkdnet.device import arithmetic
 from alkdnet.evaluation.metrics import psnr
 from alkdnet.evaluation.protocol import Protocol
-from alkdnet.models.device import arithmetic
 
 ImageHWC = NDArray[np.uint8]
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
 
 from alkdnet.reporting.figures.style import INK, MUTED, colour_of, new_figure
-from alkdnet.reporting.results import RunResults
+from alkdnet.results.tree import RunResults
 
 
 def validation_curve(run: RunResults) -> pd.DataFrame:

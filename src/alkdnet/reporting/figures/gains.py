@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from alkdnet.reporting.figures.style import ACCENT, INK, MUTED, colour_of, new_figure
-from alkdnet.reporting.results import RunResults
+from alkdnet.results.tree import RunResults
 
 
 def gains_frame(runs: Sequence[RunResults], bicubic: RunResults) -> pd.DataFrame:

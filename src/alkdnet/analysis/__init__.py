@@ -1,0 +1,1 @@
+"""What is computed of networks and results for tables and figures."""

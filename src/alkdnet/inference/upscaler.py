@@ -1,0 +1,82 @@
+"""From an image to its super-resolution: what every inference goes through.
+
+Shape letters: B batch, H and W the LR size, s the scale.
+"""
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from alkdnet.inference.ensemble import SelfEnsemble
+from alkdnet.inference.tiling import Tiled, attentions_of
+from alkdnet.kernels.cpu.alkdnet import FastALKDNet
+from alkdnet.networks.alkdnet import ALKDNet
+
+
+class Upscaler:
+    """A network ready for inference, by the fastest way there is for it; several threads may call it at once.
+
+    An ALKDNet of any options on a CPU runs through `FastALKDNet`, everything else through the network itself
+    in channels-last memory, tiles too.
+
+    Args:
+        model: the network, in float32. It is copied: later changes have no effect, and it is not changed.
+        device: where to compute.
+        self_ensemble: average over the eight symmetries of the square; takes eight times as long.
+        tile: side of tiles in LR pixels, for images too large for the memory; None: whole images. Tiles
+            change the result a little and take twice as long and more (docs/inference.md).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        device: torch.device | str = "cpu",
+        self_ensemble: bool = False,
+        tile: int | None = None,
+    ) -> None:
+        self._device = torch.device(device)
+        model = copy.deepcopy(model).eval().requires_grad_(False).to(self._device)
+        if tile is None:
+            self._forward = _fastest(model, self._device)
+        else:
+            self._forward = Tiled(_channels_last(model), tile=tile, attentions=attentions_of(model))
+        if self_ensemble:
+            self._forward = SelfEnsemble(self._forward)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return the network's output (B, 3, Hs, Ws) for float32 RGB in [0, 1]; not clipped, no gradients."""
+        with torch.inference_mode():
+            return self._forward(x_BCHW.to(self._device))
+
+    def __call__(self, lr_HWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return the image s times as large: the output clipped to [0, 1], times 255, rounded half to even.
+
+        Raises:
+            ValueError: the image is not uint8 with three channels.
+        """
+        if lr_HWC.dtype != np.uint8 or lr_HWC.ndim != 3 or lr_HWC.shape[2] != 3:
+            raise ValueError(f"the image must be uint8 of shape (H, W, 3), not {lr_HWC.dtype} {lr_HWC.shape}")
+        x_BCHW = torch.from_numpy(np.ascontiguousarray(lr_HWC)).permute(2, 0, 1)[None].float() / 255
+        with torch.inference_mode():
+            y_CHW = self.forward(x_BCHW)[0].clamp(0, 1).mul_(255).round_().to(torch.uint8)
+            sr_HWC: npt.NDArray[np.uint8] = y_CHW.permute(1, 2, 0).contiguous().cpu().numpy()
+        return sr_HWC
+
+
+def _fastest(model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
+    single = all(parameter.dtype == torch.float32 for parameter in model.parameters())
+    if isinstance(model, ALKDNet) and device.type == "cpu" and single:
+        return FastALKDNet(model)
+    return _channels_last(model)
+
+
+def _channels_last(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return lambda x_BCHW: model(x_BCHW.contiguous(memory_format=torch.channels_last))

@@ -1,1 +1,0 @@
-"""What the networks share: blocks, construction, released weights, cost, features, inference."""

@@ -1,0 +1,1 @@
+"""What the paper publishes, and the audit of it."""

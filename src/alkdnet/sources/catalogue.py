@@ -1,0 +1,274 @@
+"""Where every data set and every file of released weights is published: one table, `SOURCES`.
+
+Digests and sizes come from digests.json beside this file, by URL: DIV2K's and Flickr2K's as published, the
+test sets' and the weights' computed from the files at the pinned commits, the photographs' from the registry
+of scikit-image. A file without a digest there has its SHA-256 recorded at its first download.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.resources import files
+from typing import Any, Literal
+
+from alkdnet.errors import UserError
+
+Kind = Literal["files", "archives", "embedded", "folder", "gated"]
+Use = Literal["train", "test", "weights"]
+
+_RAW = "https://raw.githubusercontent.com"
+_SELFEXSR = f"{_RAW}/jbhuang0604/SelfExSR/8f6dd8c1d20cb7e8792a7177b4f6fd677633f598/data"
+_BSDS = f"{_RAW}/BIDS/BSDS500/a04b7c6c3a9f0ace74bf205c72a43d32e1c72722/BSDS500/data/images"
+_DIV2K = "https://data.vision.ee.ethz.ch/cvl/DIV2K"
+_DIV2K_MIRROR = "https://huggingface.co/datasets/goodfellowliu/DIV2K/resolve/main"
+_EDSR = "https://cv.snu.ac.kr/research/EDSR"
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """One published file.
+
+    `urls` are its homes, all with the same bytes, tried in order; for `embedded` sources it is a single path
+    inside an installed package. `name` is the file's name on our disk. `bytes`, `sha256` (hexadecimal) and
+    `md5` are None where they are not published. `members` says which files of an archive are images,
+    as `folder/pattern`; None: the file itself is one.
+    """
+
+    urls: tuple[str, ...]
+    name: str
+    bytes: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+    members: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set, or one file of released weights.
+
+    `kind`: `files` and `archives` are downloaded, `embedded` comes with scikit-image, a `folder` and a
+    `gated` set are filled by the user. `images` is the number of files that the complete set has (of weights:
+    1), None where only the user knows. `obtain` tells how to get a set that is never downloaded.
+    """
+
+    name: str
+    kind: Kind
+    uses: tuple[Use, ...]
+    images: int | None
+    licence: str
+    citation: str
+    files: tuple[PublishedFile, ...] = ()
+    obtain: str = ""
+
+    @property
+    def bytes(self) -> int | None:
+        """Return how much is downloaded (of an embedded set: copied), or None if that is not published."""
+        total = 0
+        for file in self.files:
+            if file.bytes is None:
+                return None
+            total += file.bytes
+        return total if self.files else None
+
+
+def source(name: str) -> Source:
+    """Return the descriptor of that name.
+
+    Raises:
+        UserError: there is none; the message names the nearest ones, or all.
+    """
+    if name in SOURCES:
+        return SOURCES[name]
+    near = get_close_matches(name, SOURCES)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(SOURCES)}"
+    raise UserError(f"{name}: no such data set; {hint}")
+
+
+def _read_json(name: str) -> Any:
+    return json.loads(files("alkdnet.sources").joinpath(name).read_text(encoding="utf-8"))
+
+
+def _published(*urls: str, members: str | None = None) -> PublishedFile:
+    return PublishedFile(urls, urls[0].rpartition("/")[2], members=members, **_DIGESTS.get(urls[0], {}))
+
+
+def _test_set(name: str, folder: str, images: int, citation: str, licence: str) -> Source:
+    scale = folder.rpartition("_")[2]
+    numbers = range(1, images + 1)
+    return Source(
+        name,
+        "files",
+        ("test",),
+        images,
+        licence,
+        citation,
+        tuple(_published(f"{_SELFEXSR}/{folder}/img_{i:03d}_SRF_{scale}_HR.png") for i in numbers),
+    )
+
+
+def _embedded(name: str, use: Use, photographs: tuple[str, ...]) -> Source:
+    return Source(
+        name,
+        "embedded",
+        (use,),
+        len(photographs),
+        "public domain, CC0 or without known restrictions; in scikit-image's wheel (BSD-3-Clause)",
+        "van der Walt et al. 2014, scikit-image, PeerJ 2:e453; sources per image in skimage.data",
+        tuple(_published(f"skimage/data/{photograph}") for photograph in photographs),
+    )
+
+
+def _weights(network: str, url: str, licence: str, citation: str) -> list[Source]:
+    return [
+        Source(
+            f"{network}_x{scale}",
+            "files",
+            ("weights",),
+            1,
+            licence,
+            citation,
+            (_published(url.format(scale=scale)),),
+        )
+        for scale in (2, 3, 4)
+    ]
+
+
+def _sources() -> list[Source]:
+    research = "academic research only"
+    bsds = "non-commercial research and education"
+    return [
+        Source(
+            "div2k",
+            "archives",
+            ("train",),
+            800,
+            research,
+            "Agustsson & Timofte 2017, NTIRE 2017 challenge: dataset and study, CVPRW",
+            (
+                _published(
+                    f"{_DIV2K}/DIV2K_train_HR.zip",
+                    f"{_DIV2K_MIRROR}/DIV2K_train_HR.zip",
+                    members="DIV2K_train_HR/*.png",
+                ),
+            ),
+        ),
+        Source(
+            "flickr2k",
+            "archives",
+            ("train",),
+            2650,
+            research,
+            "Lim et al. 2017, Enhanced deep residual networks, CVPRW",
+            (_published(f"{_EDSR}/Flickr2K.tar", members="Flickr2K/Flickr2K_HR/*.png"),),
+        ),
+        Source(
+            "bsds500",
+            "files",
+            ("train",),
+            399,
+            bsds,
+            "Arbelaez et al. 2010, Contour detection and hierarchical image segmentation, PAMI 33",
+            tuple(
+                _published(f"{_BSDS}/{split}/{image}.jpg")
+                # Without `val`, which is BSD100; train/302003 is Set5's "woman".
+                for split, images in _read_json("bsds500.json").items()
+                for image in images
+                if image != "302003"
+            ),
+        ),
+        _test_set(
+            "set5",
+            "Set5/image_SRF_2",
+            5,
+            "Bevilacqua et al. 2012, Low-complexity single-image super-resolution, BMVC",
+            "none stated; in use for research",
+        ),
+        _test_set(
+            "set14",
+            "Set14/image_SRF_2",
+            14,
+            "Zeyde et al. 2012, On single image scale-up using sparse-representations, LNCS 6920",
+            "none stated; in use for research",
+        ),
+        # The HR files of the other scales are crops of these (Urban100: image_SRF_2 is half as large!).
+        _test_set(
+            "bsd100",
+            "BSD100/image_SRF_3",
+            100,
+            "Martin et al. 2001, A database of human segmented natural images, ICCV",
+            bsds,
+        ),
+        _test_set(
+            "urban100",
+            "Urban100/image_SRF_4",
+            100,
+            "Huang et al. 2015, Single image super-resolution from transformed self-exemplars, CVPR",
+            "none stated; photographs from Flickr, in use for research",
+        ),
+        Source(
+            "manga109",
+            "gated",
+            ("test",),
+            109,
+            "academic research only, no redistribution",
+            "Matsui et al. 2017, Sketch-based manga retrieval using Manga109, MTAP 76",
+            obtain="Apply with an institutional e-mail at http://www.manga109.org/en/ or\n"
+            "https://huggingface.co/datasets/hal-utokyo/Manga109 and put the 109 images of the\n"
+            "super-resolution benchmark into one folder.",
+        ),
+        # motorcycle_right shows the scene of motorcycle_left: both stay on one side.
+        _embedded(
+            "embedded_train",
+            "train",
+            (
+                "brick.png",
+                "camera.png",
+                "coins.png",
+                "grass.png",
+                "gravel.png",
+                "hubble_deep_field.jpg",
+                "motorcycle_left.png",
+                "motorcycle_right.png",
+                "retina.jpg",
+            ),
+        ),
+        _embedded(
+            "embedded_test",
+            "test",
+            ("astronaut.png", "chelsea.png", "coffee.png", "ihc.png", "rocket.jpg"),
+        ),
+        Source(
+            "folder",
+            "folder",
+            ("train", "test"),
+            None,
+            "that of your images",
+            "that of your images",
+            obtain="Any folder of images of your own.",
+        ),
+        *_weights(
+            "alkdnet",
+            f"{_RAW}/Qudaokuan/ALKDNet/ceec1948929fa261a5fa1d3ff8ce503ea7ecd90a/experiments/"
+            "pretrained_models/net_g_ALKDN_x{scale}.pth",
+            "MIT",
+            "Qu & Ke 2024, the paper that this software reproduces",
+        ),
+        *_weights(
+            "bsrn",
+            f"{_RAW}/xiaom233/BSRN/2d63d5239c9fa9810b9c1aea93e98d42ece09efc/experiments/"
+            "pretrained_models/net_g_BSRN_x{scale}.pth",
+            "MIT",
+            "Li et al. 2022, Blueprint separable residual network, CVPRW",
+        ),
+        *_weights(
+            "imdn",
+            f"{_RAW}/Zheng222/IMDN/8f158e6a5ac9db6e5857d9159fd4a6c4214da574/checkpoints/IMDN_x{{scale}}.pth",
+            "none stated",
+            "Hui et al. 2019, Lightweight image super-resolution, ACM MM",
+        ),
+    ]
+
+
+_DIGESTS: dict[str, dict[str, Any]] = _read_json("digests.json")
+SOURCES: Mapping[str, Source] = {entry.name: entry for entry in _sources()}

@@ -1,0 +1,162 @@
+"""The state of a run on disk: written whole or not at all, with one owner, checked when read."""
+
+import dataclasses
+import fcntl
+import hashlib
+import io
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from alkdnet.errors import UserError
+from alkdnet.files import atomic_path
+from alkdnet.training.runtime.history import Row
+
+logger = logging.getLogger(__name__)
+
+# Part of the identity of a run: to be raised with any change of the file's layout.
+FORMAT = "alkdnet-checkpoint 1"
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """All that the rest of a run follows from, besides its configuration and data."""
+
+    iteration: int
+    """Finished optimiser steps."""
+    model: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    rows: list[Row]
+    loss_sum: float
+    """Sum of the losses since the last row."""
+    monitor: str
+    """What the monitor asked to keep."""
+
+
+class CheckpointFile:
+    """The checkpoint of one run: `folder/<run>-<start of its identity>.ckpt`, or .finished after its end.
+
+    The first line holds the format, the identity and the SHA-256 of the rest, so that a torn or foreign file
+    is told from a good one.
+
+    A finished run's checkpoint stays until its outputs are known to be recorded (`forget_finished`): whoever
+    kills DVC before it has recorded them makes it remove them, and the next start must not train again.
+
+    Args:
+        folder: where checkpoints lie; it outlives the run's outputs.
+        run: name of the run.
+        identity: digest of all that determines the run (see identity.py).
+    """
+
+    def __init__(self, folder: Path, run: str, identity: str) -> None:
+        self.folder = folder
+        self.run = run
+        self.identity = identity
+        self.path = folder / f"{run}-{identity[:16]}.ckpt"
+        self.finished = self.path.with_suffix(".finished")
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Own the checkpoint while the block runs; the operating system frees it if the process dies.
+
+        Raises:
+            UserError: another process trains the same run; the message has its id and host.
+        """
+        path = self.path.with_suffix(".lock")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        descriptor = _lock(path)
+        if descriptor is None:
+            raise UserError(
+                f"{self.run}: process {_owner(path)} is training this very run already (it holds {path}); "
+                "wait for it, or stop it: its checkpoint will be continued"
+            )
+        try:
+            with suppress(OSError):  # on a full disk the lock holds all the same
+                path.write_text(f"{os.getpid()} on {socket.gethostname()}")
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+    def write(self, state: State) -> None:
+        """Replace the checkpoint; after an OSError (disk full) the one before is still there."""
+        buffer = io.BytesIO()
+        fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+        torch.save({**fields, "rows": [tuple(row) for row in state.rows]}, buffer)
+        content = buffer.getbuffer()
+        header = f"{FORMAT} {self.identity} {hashlib.sha256(content).hexdigest()}\n"
+        with atomic_path(self.path) as temporary, temporary.open("wb") as file:
+            file.write(header.encode())
+            file.write(content)
+
+    def read(self) -> State | None:
+        """Return the state to continue from, or None when the run starts at the beginning, and say which.
+
+        A damaged file is set aside under the suffix .damaged, checkpoints of the run under another identity
+        are left alone; both are said in the log.
+        """
+        path = self.path if self.path.exists() else self.finished
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            for other in sorted(self.folder.glob(f"{self.run}-????????????????.ckpt")):
+                logger.warning("%s: not continued, it is of other settings, data or code", other)
+            return None
+        header, _, payload = content.partition(b"\n")
+        expected = f"{FORMAT} {self.identity} {hashlib.sha256(payload).hexdigest()}"
+        if header != expected.encode():
+            aside = path.replace(self.path.with_suffix(".damaged"))
+            logger.warning(
+                "%s: damaged or of another format (its first line or digest is wrong); set aside as %s; "
+                "the run starts at the beginning",
+                path,
+                aside.name,
+            )
+            return None
+        fields = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        state = State(**{**fields, "rows": [Row(*row) for row in fields["rows"]]})
+        logger.info("%s: continued after iteration %d", self.run, state.iteration)
+        return state
+
+    def finish(self) -> None:
+        """Mark the checkpoint as that of a finished run."""
+        if self.path.exists():
+            self.path.replace(self.finished)
+
+
+def forget_finished(folder: Path, run: str, identity: str) -> None:
+    """Remove the checkpoint of a finished training, whose outputs are recorded."""
+    CheckpointFile(folder, run, identity).finished.unlink(missing_ok=True)
+
+
+def _owner(lock: Path) -> str:
+    try:
+        return lock.read_text().strip() or "(it has not said which)"
+    except FileNotFoundError:
+        return "(it ends just now)"
+
+
+def _lock(path: Path) -> int | None:
+    """Open and lock the file; return its descriptor, or None when another process holds it."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        # The owner before may have removed the name between our opening and locking: then nobody else sees
+        # our lock, and we take the new file of that name.
+        try:
+            if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                return descriptor
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Weights on disk: safetensors of this library, and files released by authors."""

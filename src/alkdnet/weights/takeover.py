@@ -1,0 +1,47 @@
+"""Runs that need no training: released weights under the names of this library, and interpolations."""
+
+from pathlib import Path
+
+import torch
+
+from alkdnet.config.params import Run
+from alkdnet.errors import UserError
+from alkdnet.files import atomic_directory, sha256_file, write_json
+from alkdnet.networks import build
+from alkdnet.weights.files import save_weights
+from alkdnet.weights.released import import_released
+
+
+def take_over(run: Run, inputs: Path, output: Path) -> None:
+    """Write the folder `output` of a run that is not trained here: weights.safetensors and run.json.
+
+    Args:
+        run: the row of `runs`, of kind `released` or `interpolation`.
+        inputs: for released weights the folder with the one published file.
+        output: the run's folder.
+
+    Raises:
+        UserError: the published file is missing or does not fit the network of the row.
+    """
+    model = build(run.network, run.scale, run.options)
+    published = None
+    if run.kind == "released":
+        files = sorted(inputs.iterdir())
+        if len(files) != 1:
+            raise UserError(f"{inputs}: expected the one file of released weights, found {len(files)} files")
+        published = files[0]
+        import_released(published, model, network=run.network)
+    with atomic_directory(output) as folder:
+        weights = folder / "weights.safetensors"
+        save_weights(weights, model)
+        record = {
+            "network": run.network,
+            "scale": run.scale,
+            "options": dict(run.options),
+            "kind": run.kind,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "published_sha256": None if published is None else sha256_file(published),
+            "weights_sha256": sha256_file(weights),
+            "torch": torch.__version__.partition("+")[0],
+        }
+        write_json(folder / "run.json", record)

@@ -1,0 +1,182 @@
+"""The parameter file: what is refused, with which words, and that the shipped files are right."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from alkdnet.config.params import load_params
+from alkdnet.errors import UserError
+from alkdnet.networks import build
+
+# Counts of the authors' networks and of the ablations between them (x2): from the released weights' shapes.
+PUBLISHED_COUNTS = {
+    "bicubic": {2: 0, 3: 0, 4: 0},
+    "bsrn": {2: 331_628, 3: 340_283, 4: 352_400},
+    "imdn": {2: 694_404, 3: 703_059, 4: 715_176},
+    "alkdnet": {2: 372_716, 3: 381_371, 4: 393_488},
+    "kernel3": {2: 349_548},
+    "kernel5": {2: 356_716},
+    "kernel7": {2: 363_884},
+    "kernel9": {2: 371_052},
+    "kernel11": {2: 378_220},
+    "abrl": {2: 331_628},
+    "fsrl_abrl": {2: 331_628},
+    "kernel9_abrl": {2: 371_052},
+    "norm": {2: 332_652},
+    # 1024 more than kernel9_abrl: eight block norms of 2 x 64 values
+    "kernel9_abrl_norm": {2: 372_076},
+}
+PIPELINES = ("params.yaml", "paper/params.yaml", "released/params.yaml", "study/params.yaml")
+
+
+@pytest.mark.parametrize("file", PIPELINES[1:])
+def test_every_run_has_its_published_size(repository: Path, file: str) -> None:
+    for name, run in load_params(repository / file).runs.items():
+        model = build(run.network, run.scale, run.options)
+        count = sum(parameter.numel() for parameter in model.parameters())
+        variant = name.partition("_x")[0]
+        assert count == PUBLISHED_COUNTS[variant][run.scale], name
+
+
+def test_the_demo_differs_from_the_paper_in_size_only(repository: Path) -> None:
+    demo = load_params(repository / "params.yaml").runs
+    paper = load_params(repository / "paper/params.yaml").runs
+    assert set(demo) < set(paper)
+    for name, run in demo.items():
+        sizes = {key: run.options[key] for key in ("blocks", "channels") if key in run.options}
+        assert {**paper[name].options, **sizes} == run.options, name
+
+
+def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
+    train = load_params(repository / "paper/params.yaml").train
+    # Section 4.2 of the paper; the end of the cosine from the authors' released options.
+    assert (train.iterations, train.batch_size, train.patch_size) == (1_000_000, 64, 48)
+    assert (train.learning_rate, train.final_learning_rate) == (1e-3, 1e-7)
+    assert (train.beta1, train.beta2, train.precision) == (0.9, 0.999, "float32")
+    assert (train.validation_set, train.validation_interval) == ("set5", 5000)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train.itertions": 5}, "train.itertions: unknown key; did you mean iterations?"),
+        ({"train.batch_size": -1}, "train.batch_size: -1 is below the least value 1"),
+        ({"train.batch_size": 1.5}, "train.batch_size: expected integer, got 1.5 (float)"),
+        ({"train.batch_size": True}, "train.batch_size: expected integer, got True (bool)"),
+        ({"train.learning_rate": "fast"}, "train.learning_rate: expected number, got 'fast' (str)"),
+        ({"train.learning_rate": 0}, "train.learning_rate: 0.0 must be above 0"),
+        ({"train.learning_rate": float("nan")}, "train.learning_rate: nan is not a finite number"),
+        ({"train.precision": "half"}, "train.precision: 'half' (str) is none of float32, tf32, bfloat16"),
+        ({"train.validation_set": "set6"}, "train.validation_set: set6 is no data set with `use: test`"),
+        ({"downscale.scales": [2, 5]}, "downscale.scales[1]: 5 is above the greatest value 4"),
+        (
+            {"downscale.scales": [2, 2]},
+            "downscale.scales: [2, 2] must hold at least one scale, and each once",
+        ),
+        ({"downscale.scales": []}, "downscale.scales: [] must hold at least one scale"),
+        (
+            {"downscale.scales": [2, 4]},
+            "runs.bicubic_x3.scale: 3 is not among downscale.scales; there are: 2, 4",
+        ),
+        ({"train.beta2": 1.0}, "train.beta2: 1.0 must be below 1"),
+        ({"train.processes": 3}, "train.batch_size: 8 patches cannot be shared evenly by 3 processes"),
+        (
+            {"train.processes": 4, "train.hosts": 3},
+            "train.batch_size: 8 patches cannot be shared evenly by 12",
+        ),
+        ({"train.precision": "tf32", "train.device": "cpu"}, "train.precision: tf32 needs a CUDA device"),
+        ({"runs.alkdnet_x2.scale": 5}, "runs.alkdnet_x2.scale: 5 is above the greatest value 4"),
+        ({"runs.alkdnet_x2.inputs": "patches/x3"}, "runs.alkdnet_x2.inputs: a trained run of scale 2"),
+        ({"runs.alkdnet_x2.kind": "released"}, "runs.alkdnet_x2.inputs: patches/x2 names no weights"),
+        ({"runs.alkdnet_x2": 7}, "runs.alkdnet_x2: expected keys and values, got 7 (int)"),
+        ({"datasets.embedded_train.use": "test"}, "runs.bsrn_x2: nothing to train on"),
+        (
+            {"datasets.embedded_train.path": "x"},
+            "datasets.embedded_train.path: source embedded_train takes none",
+        ),
+        ({"datasets.embedded_train.source": "folder"}, "datasets.embedded_train.path: missing"),
+        (
+            {"datasets.embedded_train.source": "folder", "datasets.embedded_train.path": "demo/raw/x"},
+            "datasets.embedded_train.path: demo/raw/x lies in demo",
+        ),
+        ({"runs.alkdnet_x2.seed": 2**63}, "runs.alkdnet_x2.seed: 9223372036854775808 is above"),
+        ({"features.field_size": 64}, "features.field_size: 64 is even"),
+        (
+            {"features.maps_run": "alkdnet_x9"},
+            "features.maps_run: alkdnet_x9 is no run; there are: ",
+        ),
+        ({"report.table1.baseline": "imdn_x2"}, "report.table1.baseline: imdn_x2 is not among its rows"),
+    ],
+)
+def test_a_mistake_is_named_by_its_path(
+    repository: Path, tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    file = _changed(repository / "params.yaml", tmp_path, change)
+    with pytest.raises(UserError) as refusal:
+        load_params(file)
+    assert f"{file}: {message}" in str(refusal.value)
+
+
+def test_all_mistakes_are_told_at_once(repository: Path, tmp_path: Path) -> None:
+    file = _changed(repository / "params.yaml", tmp_path, {"train.batch_size": 0, "evaluate.channel": "x"})
+    with pytest.raises(UserError, match=r"(?s)train\.batch_size.*evaluate\.channel"):
+        load_params(file)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "a b", "", "checked"])
+def test_names_that_are_no_names_of_folders_are_refused(repository: Path, tmp_path: Path, name: str) -> None:
+    params = yaml.safe_load((repository / "params.yaml").read_text())
+    params["datasets"][name] = params["datasets"]["embedded_train"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    with pytest.raises(UserError, match=f"datasets.{name}: (a name has letters|this name is taken)"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_a_missing_key_is_told_with_its_meaning(repository: Path, tmp_path: Path) -> None:
+    content = yaml.safe_load((repository / "params.yaml").read_text())
+    del content["train"]["patch_size"]
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(UserError, match=r"train\.patch_size: missing \(side of an LR patch"):
+        load_params(file)
+
+
+@pytest.mark.parametrize("text", ["a: [", "[]", "", "name: 5"])
+def test_any_text_is_refused_without_a_traceback(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=r"params\.yaml: "):
+        load_params(file)
+
+
+def test_yaml_numbers_with_an_exponent_and_no_point_are_numbers(repository: Path, tmp_path: Path) -> None:
+    # YAML 1.1 reads 1e-3 as text.
+    file = tmp_path / "params.yaml"
+    text = (repository / "params.yaml").read_text()
+    file.write_text(re.sub(r"\blearning_rate: \S+", "learning_rate: 1e-3", text))
+    assert load_params(file).train.learning_rate == 1e-3
+
+
+def test_the_page_of_parameters_is_that_of_the_code(repository: Path) -> None:
+    spec = importlib.util.spec_from_file_location("parameter_docs", repository / "tools/parameter_docs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    assert (repository / "docs/parameters.md").read_text() == tool.page(), "run `make docs`"
+
+
+def _changed(file: Path, folder: Path, change: dict[str, object]) -> Path:
+    content = yaml.safe_load(file.read_text())
+    for path, value in change.items():
+        *parents, key = path.split(".")
+        section = content
+        for parent in parents:
+            section = section[parent]
+        section[key] = value
+    changed = folder / "params.yaml"
+    changed.write_text(yaml.safe_dump(content))
+    return changed

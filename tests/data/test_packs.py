@@ -1,0 +1,135 @@
+"""Packing: every pixel where it belongs, one HR pack for all scales, nothing half-written."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alkdnet.data import disk as space
+from alkdnet.data.images import read_rgb, write_png
+from alkdnet.data.lr import downscale_folder
+from alkdnet.data.packing import TrainingSet, pack, require_disk, required_bytes
+from alkdnet.data.packs import PackedImages
+from alkdnet.errors import UserError
+
+SIZES = {"b/z": (20, 31), "b/y": (17, 16), "a/x": (40, 13)}
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> list[TrainingSet]:
+    """Two sets, given in the wrong order, with LR images of x2 and x4."""
+    random = np.random.default_rng(0)
+    for name, size in SIZES.items():
+        write_png(tmp_path / f"raw/{name}.png", random.integers(0, 256, (*size, 3), dtype=np.uint8))
+    for name in ("a", "b"):
+        downscale_folder(tmp_path / "raw" / name, tmp_path / "lr" / name, [2, 4])
+    return [TrainingSet(name, tmp_path / "raw" / name, tmp_path / "lr" / name) for name in ("b", "a")]
+
+
+def test_every_pixel_is_where_it_belongs(sets: list[TrainingSet], tmp_path: Path) -> None:
+    pack(sets, tmp_path / "patches", [2, 4])
+    for scale in (2, 4):
+        packed = PackedImages.open(tmp_path / "patches", scale)
+        assert packed.names == ("a/x", "b/y", "b/z")
+        assert len(packed) == 3
+        for name, lr, hr in zip(packed.names, packed.lr.images(), packed.hr.images(), strict=True):
+            np.testing.assert_array_equal(hr, read_rgb(tmp_path / f"raw/{name}.png"))
+            folder, stem = name.split("/")
+            np.testing.assert_array_equal(lr, read_rgb(tmp_path / f"lr/{folder}/x{scale}/{stem}.png"))
+            assert not hr.flags.writeable
+    on_disk = sum(path.stat().st_size for path in (tmp_path / "patches").rglob("*.bin"))
+    assert on_disk == required_bytes(list(SIZES.values()), [2, 4])
+
+
+def test_the_same_images_give_the_same_files(sets: list[TrainingSet], tmp_path: Path) -> None:
+    for target, order in (("one", sets), ("two", sets[::-1])):
+        pack(order, tmp_path / target, [2])
+    for file in ("hr/images.bin", "hr/index.json", "x2/images.bin", "x2/index.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_the_digest_covers_every_pixel_of_both(sets: list[TrainingSet], tmp_path: Path) -> None:
+    def digest(target: str) -> str:
+        pack(sets, tmp_path / target, [2])
+        return PackedImages.open(tmp_path / target, 2).digest
+
+    before = digest("before")
+    for changed in ("raw/b/y.png", "lr/a/x2/x.png"):
+        image = read_rgb(tmp_path / changed)
+        image[-1, -1, 2] ^= 1
+        write_png(tmp_path / changed, image)
+        assert digest(changed.replace("/", "_")) != before
+
+
+def test_lists_all_problems_and_writes_nothing(sets: list[TrainingSet], tmp_path: Path) -> None:
+    (tmp_path / "lr/b/x2/y.png").unlink()
+    write_png(tmp_path / "lr/b/x2/z.png", np.zeros((9, 15, 3), np.uint8))
+    with pytest.raises(UserError) as caught:
+        pack(sets, tmp_path / "patches", [2])
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "2 of the training images cannot be packed:"
+    assert lines[1].endswith("x2/y.png: no such file")
+    assert lines[2].endswith("x2/z.png: 15x9 pixels, 15x10 were expected")
+    assert not list(tmp_path.glob("*patches*"))
+
+
+def test_refuses_a_disk_that_is_too_small(
+    sets: list[TrainingSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = space.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(UserError, match="kB are needed"):
+        pack(sets, tmp_path / "patches", [2])
+    with pytest.raises(UserError, match="kB are needed"):
+        require_disk(sets, tmp_path / "patches", [2])
+    assert not list(tmp_path.glob("*patches*"))
+
+
+def test_refuses_packs_that_are_torn_or_do_not_belong_together(
+    sets: list[TrainingSet], tmp_path: Path
+) -> None:
+    pack(sets, tmp_path / "patches", [2])
+    with pytest.raises(UserError, match="x4: no packed images"):
+        PackedImages.open(tmp_path / "patches", 4)
+    index = json.loads((tmp_path / "patches/x2/index.json").read_text())
+    (tmp_path / "patches/x2/index.json").write_text(json.dumps(index | {"hr_digest": "other"}))
+    with pytest.raises(UserError, match="x2 was made from other HR images than hr"):
+        PackedImages.open(tmp_path / "patches", 2)
+    with (tmp_path / "patches/x2/images.bin").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(UserError, match=r"images\.bin: \d+ bytes instead of"):
+        PackedImages.open(tmp_path / "patches", 2)
+
+
+def test_no_training_sets_give_empty_packs(tmp_path: Path) -> None:
+    pack([], tmp_path / "patches", [2])
+    with pytest.raises(UserError, match="there are no training images"):
+        PackedImages.open(tmp_path / "patches", 2)
+
+
+def test_says_how_much_it_will_write_without_the_lr_images(
+    sets: list[TrainingSet], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.rmtree(tmp_path / "lr")
+    with caplog.at_level("INFO"):
+        needed = require_disk(sets, tmp_path / "patches", [2, 4])
+    assert needed == required_bytes(list(SIZES.values()), [2, 4])
+    assert caplog.messages == [f"{tmp_path / 'patches'}: 3 images, 5.48 kB when packed"]
+    assert not (tmp_path / "patches").exists()
+
+
+def test_states_the_size_of_the_packs() -> None:
+    # 3 bytes for each of 2040x1356 pixels, a quarter and a sixteenth of them: by hand.
+    assert required_bytes([(1356, 2040)], [2, 4]) == 8_298_720 + 2_074_680 + 518_670
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"images": [{}], "bytes": 1}', '{"images": [], "bytes": "x"}']
+)
+def test_a_damaged_index_is_told(sets: list[TrainingSet], tmp_path: Path, content: str) -> None:
+    pack(sets, tmp_path / "patches", [2])
+    (tmp_path / "patches/x2/index.json").write_text(content)
+    with pytest.raises(UserError, match=r"x2/index\.json: damaged \(.*; pack the images again"):
+        PackedImages.open(tmp_path / "patches", 2)

@@ -1,0 +1,121 @@
+"""The builder's refusals, and weights to and from files."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from alkdnet.errors import UserError
+from alkdnet.networks import build, check_options, network_class, network_names
+from alkdnet.weights.files import load_weights, save_weights
+
+SMALL = {"blocks": 1, "channels": 8}
+
+
+def test_names_are_the_files_of_networks(repository):
+    files = (repository / "src/alkdnet/networks").glob("[a-z]*.py")
+    assert network_names() == sorted(file.stem for file in files)
+
+
+def test_unknown_network_names_the_known():
+    with pytest.raises(UserError, match=r"no network 'edsr'; there are: alkdnet, bicubic"):
+        network_class("edsr")
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "problem"),
+    [
+        ("edsr", {}, "no network 'edsr'"),
+        ("alkdnet", {"block": 3}, "has no option 'block'; it has: blocks, channels, kernel_size"),
+        ("alkdnet", {"scale": 3}, "has no option 'scale'"),
+        ("alkdnet", {"blocks": 1.0}, "blocks must be a whole number, not 1.0"),
+        ("alkdnet", {"blocks": True}, "blocks must be a whole number, not True"),
+        ("alkdnet", {"blocks": None}, "blocks must be a whole number, not None"),
+        ("alkdnet", {"block_norm": 1}, "block_norm must be true or false, not 1"),
+        ("alkdnet", {"residual": "all"}, "residual must be one of 'fsrl', 'abrl', 'both', not 'all'"),
+        ("alkdnet", {"esa_padding": True}, "esa_padding must be one of 0, 1, not True"),
+        ("alkdnet", {"esa_padding": 2}, "esa_padding must be one of 0, 1, not 2"),
+        ("alkdnet", {"kernel_size": 4}, "kernel_size must be odd"),
+        ("alkdnet", {"channels": 63}, "channels must be a multiple of 4"),
+    ],
+)
+def test_problems_in_words(network, options, problem):
+    (found,) = check_options(network, options)
+    assert problem in found
+    with pytest.raises(UserError) as error:
+        build(network, 2, options)
+    assert found in str(error.value)
+
+
+def test_every_problem_is_told():
+    assert len(check_options("alkdnet", {"blocks": "8", "kernel": 3})) == 2
+
+
+def test_no_problem():
+    assert check_options("alkdnet", {"blocks": 2, "residual": "fsrl", "block_norm": False}) == []
+
+
+def test_scale_is_checked():
+    with pytest.raises(UserError, match="scale must be at least 1, not 0"):
+        build("alkdnet", 0, {})
+
+
+def test_checking_draws_no_random_numbers():
+    """Or a check before training would change what is trained."""
+    state = torch.random.get_rng_state()
+    check_options("alkdnet", SMALL)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_weights_round_trip_and_bytes_are_equal(tmp_path):
+    torch.manual_seed(0)
+    model = build("alkdnet", 2, SMALL)
+    save_weights(tmp_path / "a.safetensors", model)
+    other = build("alkdnet", 2, SMALL).to(memory_format=torch.channels_last)
+    load_weights(tmp_path / "a.safetensors", other)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(other.state_dict()[name], tensor), name
+    save_weights(tmp_path / "b.safetensors", other)
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-8])
+
+
+def _edit(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], None]:
+    def edit(path: Path) -> None:
+        tensors = load_file(path)
+        change(tensors)
+        save_file(tensors, path)
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("mutilate", "message"),
+    [
+        (Path.unlink, "no such file"),
+        (lambda path: path.write_bytes(b""), "not a safetensors file"),
+        (lambda path: path.write_bytes(b"<html>404</html>"), "not a safetensors file"),
+        (_truncate, "not a safetensors file"),
+        (_edit(lambda tensors: tensors.pop("tail.bias")), "missing tail.bias"),
+        (_edit(lambda tensors: tensors.update(extra=torch.ones(1))), "unknown extra"),
+        (
+            _edit(lambda tensors: tensors.update({"tail.bias": torch.ones(3)})),
+            r"wrong shape tail.bias \[3\] instead of \[12\]",
+        ),
+    ],
+)
+def test_wrong_files_are_refused(tmp_path, mutilate, message):
+    path = tmp_path / "w.safetensors"
+    model = build("alkdnet", 2, SMALL)
+    save_weights(path, model)
+    mutilate(path)
+    before = [parameter.clone() for parameter in model.parameters()]
+    with pytest.raises(UserError, match=message) as error:
+        load_weights(path, model)
+    assert str(path) in str(error.value)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))

@@ -1,0 +1,78 @@
+"""Expected values: counted by hand from the cells of Table 4, and stated by the paper's text."""
+
+import pytest
+
+from alkdnet.config.params import Params
+from alkdnet.config.paths import Paths
+from alkdnet.paper.audit import audit, audit_page
+from alkdnet.paper.audit_costs import ours_from_other_scales, weights_per_pixel
+from alkdnet.paper.audit_protocols import protocol_fit
+from alkdnet.paper.audit_scores import column_gaps, corrected_table4, gains, lost_cells
+from alkdnet.paper.published import table4
+from alkdnet.results.tree import read_results
+
+
+def test_the_stated_gain_at_x2_needs_the_corrected_cell() -> None:
+    # Section 4.4 states +0.11 dB; the cells as printed give (0.04 + 0.06 - 0.93 + 0.30 + 0.14) / 5.
+    assert gains(table4())["psnr"][0] == pytest.approx(-0.078)
+    corrected = gains(corrected_table4())
+    assert corrected["psnr"].tolist() == pytest.approx([0.114, 0.09, 0.086])
+    assert corrected["ssim"].tolist() == pytest.approx([0.0005, 0.00144, 0.0018])
+    assert corrected["urban100_psnr"].tolist() == pytest.approx([0.30, 0.19, 0.17])
+
+
+def test_one_cell_sticks_out() -> None:
+    first, second = column_gaps().iloc[0], column_gaps().iloc[1]
+    assert (first["best"], first["scale"], first["set"], first["ahead_of_second"]) == (
+        "HSNet",
+        2,
+        "BSD100",
+        0.93,
+    )
+    assert second["ahead_of_second"] == 0.30
+
+
+def test_the_cells_that_are_not_won() -> None:
+    lost = lost_cells(table4())
+    assert lost[["scale", "set", "measure", "methods"]].to_numpy().tolist() == [
+        [2, "Set5", "SSIM", "BSRN"],
+        [2, "Set14", "SSIM", "BSRN"],
+        [2, "BSD100", "PSNR", "HSNet"],
+    ]
+    assert len(lost_cells(corrected_table4())) == 2
+
+
+def test_rows_of_the_old_protocol() -> None:
+    fit = protocol_fit().set_index("method")
+    # Bicubic on Set14: |30.317 - 30.24|, |27.628 - 27.55|, |26.088 - 26.00| under the new protocol.
+    assert fit["new"]["Bicubic"] == pytest.approx((0.077 + 0.078 + 0.088) / 3)
+    assert (fit["old"][["Bicubic", "SRCNN", "VDSR", "IDN"]] < 0.03).all()
+    assert (fit["new"][["IMDN", "BSRN", "SAFMN", "CFSR"]] < 0.01).all()
+
+
+def test_multi_adds_at_x2_do_not_follow_from_the_other_scales() -> None:
+    bounds = ours_from_other_scales()
+    # Counted by thop 0.1.1: 81.7565 G for the x2 network, 83.7471 G for the x3 network at 640x360.
+    assert (bounds["x2_low"] <= 81.7565).all()
+    assert (bounds["x2_high"] >= 81.7565).all()
+    assert (bounds["x2_high"] < 83.65).all()
+    assert (bounds["x3_low"] <= 83.7471).all()
+    assert (bounds["x3_high"] >= 83.7471).all()
+
+
+def test_weights_per_pixel() -> None:
+    ratio = weights_per_pixel().set_index(["method", "scale"])
+    # 52.7 G / 921,600 pixels: the 57,184 weights of the 9-5-5 network, printed beside 8 K.
+    assert ratio["thousands_per_pixel"]["SRCNN", 2] == pytest.approx(57.18, abs=0.05)
+    assert ratio["pixels"]["SRCNN", 4] == "HR"
+    assert ratio["ratio"]["IMDN", 2] == pytest.approx(0.993, abs=0.001)
+    assert ratio["ratio"]["HSNet", 4] > 1.6
+
+
+def test_the_page_counts_what_the_pipeline_counted(params: Params, tree: Paths) -> None:
+    findings = audit(params, read_results(params, tree))
+    page = audit_page(findings)
+    assert "81.76 G at ×2, 81.76 G at ×4" in page
+    assert "27 of the 30 cells" in page
+    assert "the cells as printed give −0.08 dB" in page
+    assert len({finding.name for finding in findings}) == len(findings) == 6

@@ -1,0 +1,119 @@
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from alkdnet.data.disk import size
+from alkdnet.sources.catalogue import SOURCES
+from alkdnet.sources.inventory import is_complete, known_bytes, state
+from alkdnet.sources.ledger import DigestLedger
+
+
+def fill(folder: Path, names: list[str], content: bytes = b"x") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(content)
+
+
+def test_states_of_a_set_that_arrives(tmp_path: Path) -> None:
+    urban, folder, cache = SOURCES["urban100"], tmp_path / "urban100", tmp_path / "cache"
+    names = [file.name for file in urban.files]
+    assert state(urban, folder, cache) == "absent"
+    fill(cache / "urban100", ["img_001_SRF_4_HR.png.part"], bytes(1500))
+    assert state(urban, folder, cache) == "1.5 kB arrived"
+    fill(folder, names[:7])
+    assert state(urban, folder, cache) == "7 of 100 files"
+    assert known_bytes(urban, folder) is None
+    fill(folder, names)
+    assert state(urban, folder, cache) == "complete"
+    assert known_bytes(urban, folder) == 100
+    fill(folder, names[:1], b"")
+    assert state(urban, folder, cache) == "99 of 100 files"
+
+
+def test_a_file_of_the_wrong_size_does_not_count(tmp_path: Path) -> None:
+    fill(tmp_path, [file.name for file in SOURCES["set5"].files])
+    assert state(SOURCES["set5"], tmp_path, tmp_path / "cache") == "absent"
+
+
+def test_an_archive_is_counted_by_its_images(tmp_path: Path) -> None:
+    fill(tmp_path, [f"{i:04d}.png" for i in range(1, 800)])
+    fill(tmp_path, ["0800.png"], b"")
+    assert state(SOURCES["div2k"], tmp_path, tmp_path / "cache") == "799 of 800 files"
+    fill(tmp_path, ["0800.png", "readme.txt"])
+    assert state(SOURCES["div2k"], tmp_path, tmp_path / "cache") == "complete"
+
+
+def test_complete_is_what_has_the_published_digests(tmp_path: Path) -> None:
+    ledger = DigestLedger(tmp_path / "digests.json")
+    file = replace(SOURCES["set5"].files[0], bytes=None, sha256=hashlib.sha256(b"good").hexdigest())
+    source = replace(SOURCES["set5"], files=(file,), images=1)
+    assert not is_complete(source, tmp_path / "absent", ledger)
+    fill(tmp_path, [file.name], b"evil")
+    assert not is_complete(source, tmp_path, ledger)
+    fill(tmp_path, [file.name], b"good")
+    assert is_complete(source, tmp_path, ledger)
+
+
+def test_complete_is_what_has_the_recorded_digests(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    ledger = DigestLedger(tmp_path / "digests.json")
+    urban, folder = SOURCES["urban100"], tmp_path / "urban100"
+    fill(folder, [file.name for file in urban.files], b"good")
+    assert not is_complete(urban, folder, ledger)
+    ledger.record({file.urls[0]: hashlib.sha256(b"good").hexdigest() for file in urban.files})
+    assert is_complete(urban, folder, ledger)
+    caplog.clear()
+    fill(folder, [urban.files[41].name], b"evil")
+    assert not is_complete(urban, folder, ledger)
+    (told,) = caplog.messages
+    assert told == f"{folder / urban.files[41].name} is missing, or not what is published or on record"
+
+
+def test_an_archive_is_complete_by_what_was_recorded_when_it_was_unpacked(tmp_path: Path) -> None:
+    ledger = DigestLedger(tmp_path / "digests.json")
+    div2k, folder = SOURCES["div2k"], tmp_path / "div2k"
+    names = [f"{i:04d}.png" for i in range(1, 801)]
+    fill(folder, names)
+    assert not is_complete(div2k, folder, ledger)
+    url = div2k.files[0].urls[0]
+    ledger.record({f"{url}#{name}": hashlib.sha256(b"x").hexdigest() for name in names[1:]})
+    assert not is_complete(div2k, folder, ledger)
+    ledger.record({f"{url}#{names[0]}": hashlib.sha256(b"x").hexdigest()})
+    assert is_complete(div2k, folder, ledger)
+    fill(folder, names[-1:], b"y")
+    assert not is_complete(div2k, folder, ledger)
+    (folder / names[-1]).unlink()
+    assert not is_complete(div2k, folder, ledger)
+
+
+def test_a_set_that_only_its_owners_give_out_is_complete_by_its_number(tmp_path: Path) -> None:
+    ledger = DigestLedger(tmp_path / "digests.json")
+    names = [f"{i:03d}.png" for i in range(109)]
+    fill(tmp_path, names)
+    assert is_complete(SOURCES["manga109"], tmp_path, ledger)
+    fill(tmp_path, names[:1], b"")
+    assert not is_complete(SOURCES["manga109"], tmp_path, ledger)
+
+
+def test_sets_that_are_not_downloaded(tmp_path: Path) -> None:
+    assert state(SOURCES["embedded_test"], tmp_path, tmp_path) == "in scikit-image"
+    assert state(SOURCES["folder"], tmp_path, tmp_path) == "yours"
+    fill(tmp_path, ["NOT_AVAILABLE.txt"])
+    assert state(SOURCES["manga109"], tmp_path, tmp_path) == "absent"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (None, "?"),
+        (999, "999 B"),
+        (851_881, "852 kB"),
+        (999_800, "1 MB"),
+        (3_530_603_713, "3.53 GB"),
+        (2 * 10**12, "2 TB"),
+    ],
+)
+def test_sizes_for_people(count: int | None, text: str) -> None:
+    assert size(count) == text

@@ -1,0 +1,105 @@
+"""The checkpoint file: whole or absent, checked, owned."""
+
+import dataclasses
+import logging
+import os
+import resource
+from pathlib import Path
+
+import pytest
+import torch
+
+from alkdnet.errors import UserError
+from alkdnet.training.runtime.checkpoint import CheckpointFile, State
+from alkdnet.training.runtime.history import Row
+
+STATE = State(
+    iteration=7,
+    model={"weight": torch.arange(6.0).reshape(2, 3)},
+    optimizer={
+        "state": {0: {"step": torch.tensor(7.0)}},
+        "param_groups": [{"lr": 1e-3, "betas": (0.9, 0.99)}],
+    },
+    rows=[Row(4, 0.5, 1e-3, None), Row(7, 0.25, 5e-4, 30.125)],
+    loss_sum=0.125,
+    monitor="abc",
+)
+
+
+def _file(folder: Path, identity: str = "a" * 64) -> CheckpointFile:
+    return CheckpointFile(folder, "some_run", identity)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    _file(tmp_path).write(STATE)
+    read = _file(tmp_path).read()
+    assert read is not None
+    assert torch.equal(read.model.pop("weight"), STATE.model["weight"])
+    assert dataclasses.replace(read, model=STATE.model) == STATE
+    assert [path.name for path in tmp_path.iterdir()] == ["some_run-aaaaaaaaaaaaaaaa.ckpt"]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 60, 1000, -1])
+def test_torn_file_is_set_aside_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture, kept: int) -> None:
+    file = _file(tmp_path)
+    file.write(STATE)
+    content = file.path.read_bytes()
+    file.path.write_bytes(content[:kept])
+    assert file.read() is None
+    assert "damaged or of another format" in caplog.text
+    assert file.path.with_suffix(".damaged").read_bytes() == content[:kept]
+    assert file.read() is None
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    file = _file(tmp_path)
+    file.write(STATE)
+    content = bytearray(file.path.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.path.write_bytes(content)
+    assert file.read() is None
+
+
+def test_another_format_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _file(tmp_path).write(STATE)
+    monkeypatch.setattr("alkdnet.training.runtime.checkpoint.FORMAT", "alkdnet-checkpoint 0")
+    assert _file(tmp_path).read() is None
+
+
+def test_checkpoint_of_another_configuration_is_left_alone_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = _file(tmp_path, "b" * 64)
+    other.write(STATE)
+    with caplog.at_level(logging.INFO):
+        assert _file(tmp_path).read() is None
+    assert f"{other.path}: not continued" in caplog.text
+    assert other.read() is not None
+
+
+def test_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    file = _file(tmp_path)
+    file.write(STATE)
+    large = dataclasses.replace(STATE, iteration=8, model={"weight": torch.zeros(100_000)})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large|No space"):
+            file.write(large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    read = file.read()
+    assert read is not None
+    assert read.iteration == 7
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_second_owner_is_refused_and_told_the_first(tmp_path: Path) -> None:
+    with _file(tmp_path).owned():
+        with pytest.raises(UserError, match=rf"process {os.getpid()} on \S+ is training this very run"):
+            _file(tmp_path).owned().__enter__()
+        with _file(tmp_path, "b" * 64).owned():
+            pass
+    with _file(tmp_path).owned():
+        pass
+    assert list(tmp_path.iterdir()) == []

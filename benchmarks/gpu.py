@@ -39,7 +39,8 @@ from pathlib import Path
 
 import torch
 
-from alkdnet.config.params import Params, load_params
+from alkdnet.config.loading import load_params
+from alkdnet.config.params import Params
 from alkdnet.data.images import list_images
 from alkdnet.data.lr import downscale_folder
 from alkdnet.data.packing import TrainingSet, pack

@@ -16,7 +16,7 @@ import threading
 import time
 from pathlib import Path
 
-from alkdnet.config.params import load_params
+from alkdnet.config.loading import load_params
 from alkdnet.config.paths import Paths
 from alkdnet.tracking import open_tracker
 

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from alkdnet.config.params import Params, load_params
+from alkdnet.config.loading import load_params
+from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
 from alkdnet.reporting.figures import style
 from alkdnet.reporting.report import write_report

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from alkdnet.config.params import load_params
+from alkdnet.config.loading import load_params
 from alkdnet.config.paths import Paths
 
 ROOT = Path(__file__).resolve().parent.parent

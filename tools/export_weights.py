@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alkdnet.config.params import load_params
+from alkdnet.config.loading import load_params
 from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path, read_json, sha256_file

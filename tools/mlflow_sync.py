@@ -5,7 +5,7 @@ import logging
 import sys
 from pathlib import Path
 
-from alkdnet.config.params import load_params
+from alkdnet.config.loading import load_params
 from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError
 from alkdnet.tracking import sync_or_warn

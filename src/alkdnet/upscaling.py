@@ -14,10 +14,12 @@ from torch import nn
 from alkdnet.data.images import read_rgb
 from alkdnet.data.resize import upscale
 from alkdnet.errors import UserError
-from alkdnet.files import atomic_path, read_json
+from alkdnet.files import atomic_path
 from alkdnet.networks import build
+from alkdnet.results.run import RECORD
 from alkdnet.weights.files import load_weights
 from alkdnet.weights.released import import_released
+from alkdnet.weights.runs import load_run
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
@@ -52,13 +54,12 @@ def open_model(weights: Path, scale: int) -> nn.Module:
     Raises:
         UserError: the weights are missing, of another scale, or of another network.
     """
-    record_path = weights.with_name("run.json")
-    record = read_json(record_path) if record_path.is_file() and weights.suffix != ".pth" else {}
-    if not isinstance(record, dict):
-        raise UserError(f"{record_path}: not the record of a run")
-    if record.get("scale", scale) != scale:
-        raise UserError(f"{weights}: these weights upscale by {record['scale']}, not by {scale}")
-    model = build(record.get("network", "alkdnet"), scale, record.get("options", {}))
+    if weights.suffix != ".pth" and (weights.with_name(RECORD)).is_file():
+        model, record = load_run(weights.parent)
+        if record.scale != scale:
+            raise UserError(f"{weights}: these weights upscale by {record.scale}, not by {scale}")
+        return model.eval()
+    model = build("alkdnet", scale, {})
     if weights.suffix == ".pth":
         import_released(weights, model, network="alkdnet")
     else:

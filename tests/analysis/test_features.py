@@ -13,7 +13,8 @@ from torch import nn
 
 from alkdnet.analysis.features import write_features
 from alkdnet.analysis.intermediates import intermediates
-from alkdnet.config.params import Crop, Features, load_params
+from alkdnet.config.loading import load_params
+from alkdnet.config.params import Crop, Features
 from alkdnet.config.paths import Paths
 from alkdnet.data.images import read_rgb
 from alkdnet.data.resize import crop_to_multiple, downscale, upscale

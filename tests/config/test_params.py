@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from alkdnet.config.params import load_params
+from alkdnet.config.loading import load_params
 from alkdnet.errors import UserError
 from alkdnet.networks import build
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from alkdnet.config.params import load_params
+from alkdnet.config.loading import load_params
 from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError
 from alkdnet.evaluation.benchmark import read_pair

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from alkdnet.config.params import Params, load_params
+from alkdnet.config.loading import load_params
+from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
 from tests.tracking.fabricated import HISTORY, ITERATIONS, TEST_SET
 

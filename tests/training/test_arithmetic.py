@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from alkdnet.config.params import load_params
+from alkdnet.config.loading import load_params
 from alkdnet.data import sampler
 from alkdnet.data.packs import PackedImages
 from alkdnet.device import arithmetic

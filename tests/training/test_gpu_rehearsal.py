@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from alkdnet.config.params import load_params
+from alkdnet.config.loading import load_params
 from alkdnet.data.images import list_images, read_rgb, write_png
 from alkdnet.networks import build
 from alkdnet.weights.files import save_weights

@@ -50,15 +50,13 @@ runs:
   bicubic_x2: {kind: interpolation, network: bicubic, scale: 2, inputs: checked/ok}
   bsrn_x2: &bsrn
     kind: trained
-    network: alkdnet
+    network: bsrn
     scale: 2
     inputs: patches/x2
     blocks: 2
     convolution: bsconv
-    fusion: bsconv
     residual: fsrl
     block_norm: false
-    esa_padding: 0
   imdn_x2: {kind: released, network: imdn, scale: 2, inputs: raw/weights/imdn_x2}
   alkdnet_x2: {kind: trained, network: alkdnet, scale: 2, inputs: patches/x2, blocks: 2}
   kernel5_x2: {<<: *bsrn, convolution: alkconv, kernel_size: 5}

@@ -1,4 +1,4 @@
-"""The builder's refusals, and weights to and from files."""
+"""Wrong names and options, and weights to and from files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,10 +33,9 @@ def test_unknown_network_names_the_known():
         ("alkdnet", {"blocks": 1.0}, "blocks must be a whole number, not 1.0"),
         ("alkdnet", {"blocks": True}, "blocks must be a whole number, not True"),
         ("alkdnet", {"blocks": None}, "blocks must be a whole number, not None"),
-        ("alkdnet", {"block_norm": 1}, "block_norm must be true or false, not 1"),
-        ("alkdnet", {"residual": "all"}, "residual must be one of 'fsrl', 'abrl', 'both', not 'all'"),
-        ("alkdnet", {"esa_padding": True}, "esa_padding must be one of 0, 1, not True"),
-        ("alkdnet", {"esa_padding": 2}, "esa_padding must be one of 0, 1, not 2"),
+        ("bsrn", {"block_norm": 1}, "block_norm must be true or false, not 1"),
+        ("bsrn", {"residual": "all"}, "residual must be one of 'fsrl', 'abrl', 'both', not 'all'"),
+        ("bsrn", {"kernel_size": 5}, "kernel_size 5 has no effect with convolution bsconv"),
         ("alkdnet", {"kernel_size": 4}, "kernel_size must be odd"),
         ("alkdnet", {"channels": 63}, "channels must be a multiple of 4"),
     ],
@@ -54,7 +53,7 @@ def test_every_problem_is_told():
 
 
 def test_no_problem():
-    assert check_options("alkdnet", {"blocks": 2, "residual": "fsrl", "block_norm": False}) == []
+    assert check_options("bsrn", {"blocks": 2, "residual": "fsrl", "block_norm": False}) == []
 
 
 def test_scale_is_checked():

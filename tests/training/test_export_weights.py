@@ -73,7 +73,7 @@ def test_exported_weights_are_those_of_the_run_and_open_by_themselves(folder: Pa
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"options": {"kernel_size": 9, "fusion": "bsconv"}}, "not the paper's ALKDNet, but fusion bsconv"),
+        ({"options": {"kernel_size": 5, "blocks": 8}}, "not the paper's ALKDNet, but kernel_size 5"),
         ({"network": "rfdn", "options": {}}, "not the paper's ALKDNet, but rfdn"),
         ({"iterations": 400}, "trained for 400 iterations, params.yaml asks for 100000"),
         ({"weights_sha256": "0" * 64}, "not the weights that run.json speaks of"),

@@ -74,8 +74,7 @@ def plain(name: str) -> nn.Module:
 
 def ours(name: str) -> tuple[nn.Module, str]:
     torch.manual_seed(1)
-    network = "imdn" if name == "imdn" else "alkdnet"
-    return build(network, 2, SMALL | (BSRN if name == "bsrn" else {})), network
+    return build(name, 2, SMALL), name
 
 
 def as_published(name: str, weights: dict[str, Tensor]) -> object:
@@ -179,7 +178,7 @@ def test_a_file_of_another_network_is_refused(tmp_path):
 
 def test_networks_without_an_importer(tmp_path):
     torch.save({"weight": torch.ones(1)}, tmp_path / "net.pth")
-    with pytest.raises(UserError, match="can be imported for alkdnet, imdn, not for bicubic"):
+    with pytest.raises(UserError, match="can be imported for alkdnet, bsrn, imdn, not for bicubic"):
         read_released(tmp_path / "net.pth", network="bicubic")
 
 
@@ -218,10 +217,9 @@ IMAGES = {
 
 
 def released_network(shared_dir: Path, name: str, scale: int) -> nn.Module:
-    network = "imdn" if name == "imdn" else "alkdnet"
-    model = build(network, scale, BSRN if name == "bsrn" else {})
+    model = build(name, scale, {})
     (weights,) = (shared_dir / "mirror").rglob(FILES[name].format(scale))
-    import_released(weights, model, network=network)
+    import_released(weights, model, network=name)
     return model
 
 

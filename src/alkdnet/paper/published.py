@@ -23,15 +23,13 @@ OURS = "ALKDNet"
 _SET_OF_SOURCE = {name.lower(): name for name in SETS}
 TRAINING_SOURCES = ("div2k", "flickr2k")
 
-# Constructor defaults of alkdnet.networks.alkdnet.ALKDNet, which cannot be imported here: it needs torch,
-# and a report must start at once. A test compares them.
-ALKDNET_DEFAULTS: Mapping[str, Option] = {
+# Constructor defaults of alkdnet.networks.bsrn.BSRN, which cannot be imported here: it needs torch, and a
+# report must start at once. A test compares them.
+BSRN_DEFAULTS: Mapping[str, Option] = {
+    "convolution": "bsconv",
     "kernel_size": 9,
-    "convolution": "alkconv",
-    "fusion": "alkconv",
-    "residual": "both",
-    "block_norm": True,
-    "esa_padding": 1,
+    "residual": "fsrl",
+    "block_norm": False,
 }
 
 
@@ -227,9 +225,9 @@ def stated_difference(table: int, run: Run) -> Stated | None:
 
 
 def is_variant(run: Run, options: Mapping[str, Option]) -> bool:
-    """Return whether a run is an ALKDNet with these options."""
-    has = {**ALKDNET_DEFAULTS, **run.options}
-    return run.network == "alkdnet" and all(has[key] == value for key, value in options.items())
+    """Return whether a run is a BSRN with these options."""
+    has = {**BSRN_DEFAULTS, **run.options}
+    return run.network == "bsrn" and all(has[key] == value for key, value in options.items())
 
 
 def _packaged_csv(name: str) -> pd.DataFrame:

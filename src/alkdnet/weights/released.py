@@ -17,32 +17,34 @@ from alkdnet.weights.files import check_weights
 WRAPPERS = ("params_ema", "params", "state_dict")
 
 # (pattern, replacement) pairs, all applied in this order to every name of a released file.
+_DISTILLATION = (  # ALKDNet and BSRN, which differ in the name of the last convolution only
+    (r"^fea_conv\.", "shallow."),
+    (r"^c1\.", "fusion.0."),
+    (r"^c2\.", "fusion.2."),
+    (r"^(c_up|upsampler\.upsampleOneStep\.0)\.", "tail."),
+    (r"\.c(\d)_d\.", r".distill.\1."),
+    (r"\.c(\d)_r\.", r".refine.\1."),
+    (r"\.c4\.", ".distill_last."),
+    (r"\.c5\.", ".condense."),
+    (r"\.esa\.conv1\.", ".esa.reduce."),
+    (r"\.esa\.conv2\.", ".esa.stride."),
+    (r"\.esa\.conv_max\.", ".esa.context.0."),
+    (r"\.esa\.conv3\.", ".esa.context.2."),
+    (r"\.esa\.conv3_\.", ".esa.context.4."),
+    (r"\.esa\.conv_f\.", ".esa.skip."),
+    (r"\.esa\.conv4\.", ".esa.expand."),
+    (r"\.cca\.conv_du\.", ".cca.excite."),
+    (r"\.pixel_norm\.", ".norm."),
+    (r"\.pw\.", ".pointwise."),
+    (r"\.dw\.", ".depthwise."),
+    (r"\.LoRA1\.", ".vertical."),
+    (r"\.LoRA2\.", ".horizontal."),
+    (r"\.small_conv\.", ".square."),
+    (r"^B(\d+)\.", r"blocks.\1."),
+)
 RULES: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "alkdnet": (  # ALKDNet and BSRN, which differ in the name of the last convolution only
-        (r"^fea_conv\.", "shallow."),
-        (r"^c1\.", "fusion.0."),
-        (r"^c2\.", "fusion.2."),
-        (r"^(c_up|upsampler\.upsampleOneStep\.0)\.", "tail."),
-        (r"\.c(\d)_d\.", r".distill.\1."),
-        (r"\.c(\d)_r\.", r".refine.\1."),
-        (r"\.c4\.", ".distill_last."),
-        (r"\.c5\.", ".condense."),
-        (r"\.esa\.conv1\.", ".esa.reduce."),
-        (r"\.esa\.conv2\.", ".esa.stride."),
-        (r"\.esa\.conv_max\.", ".esa.context.0."),
-        (r"\.esa\.conv3\.", ".esa.context.2."),
-        (r"\.esa\.conv3_\.", ".esa.context.4."),
-        (r"\.esa\.conv_f\.", ".esa.skip."),
-        (r"\.esa\.conv4\.", ".esa.expand."),
-        (r"\.cca\.conv_du\.", ".cca.excite."),
-        (r"\.pixel_norm\.", ".norm."),
-        (r"\.pw\.", ".pointwise."),
-        (r"\.dw\.", ".depthwise."),
-        (r"\.LoRA1\.", ".vertical."),
-        (r"\.LoRA2\.", ".horizontal."),
-        (r"\.small_conv\.", ".square."),
-        (r"^B(\d+)\.", r"blocks.\1."),
-    ),
+    "alkdnet": _DISTILLATION,
+    "bsrn": _DISTILLATION,
     "imdn": (
         (r"^fea_conv\.", "shallow."),
         (r"^c\.0\.", "fusion.0."),
@@ -65,7 +67,7 @@ def import_released(path: Path, model: nn.Module, *, network: str) -> None:
     Args:
         path: the file as published.
         model: the network of the file's architecture and scale.
-        network: the model's name, which decides how names are translated: "alkdnet" (for BSRN too) or "imdn".
+        network: the model's name, which decides how names are translated: "alkdnet", "bsrn" or "imdn".
 
     Raises:
         UserError: the file is missing or unreadable, or its names and shapes are not exactly the model's.

@@ -98,16 +98,20 @@ class Stage:
         return model, record.weights_sha256
 
     def test_set(self, name: str, scale: int) -> "BenchmarkSet":
-        """Return a test set with its LR images of one scale; one that is not in the parameters has none."""
+        """Return a test set with its LR images of one scale; one that is not in the parameters is empty."""
         from alkdnet.evaluation.benchmark import BenchmarkSet
 
-        known = self.params.datasets.get(name)
+        hr, lr = self.paths.raw("test", name), self.paths.lr("test", name, scale)
+        if name not in self.params.datasets:
+            return BenchmarkSet(name=name, hr_folder=hr, lr_folder=lr)
+        descriptor = read_json(self.paths.descriptor("test", name))
         return BenchmarkSet(
             name=name,
-            hr_folder=self.paths.raw("test", name),
-            lr_folder=self.paths.lr("test", name, scale),
-            expected=read_json(self.paths.descriptor("datasets", name))["images"] if known else None,
-            alpha=known.alpha if known else "refuse",
+            hr_folder=hr,
+            lr_folder=lr,
+            expected=descriptor["images"],
+            alpha=self.params.datasets[name].alpha,
+            publishable=descriptor["kind"] != "gated",
         )
 
     @contextmanager

@@ -51,5 +51,5 @@ def test_a_valid_file_leaves_marks_and_descriptors(repository: Path, tmp_path: P
     params = yaml.safe_load((repository / "params.yaml").read_text())
     done = check(repository, tmp_path, params)
     assert (done.returncode, done.stderr) == (0, "")
-    written = {path.stem for path in (tmp_path / "mine/checked/datasets").iterdir()}
+    written = {path.stem for path in (tmp_path / "mine/checked").glob("t*/*")}
     assert written == set(params["datasets"])

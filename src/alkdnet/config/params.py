@@ -14,9 +14,7 @@ class Dataset:
     """One data set: `datasets.<name>`."""
 
     use: Literal["train", "test"] = setting("what it is for; it lands in raw/<use>/<name>")
-    source: str = setting(
-        "descriptor in alkdnet.data.sources, or `folder` for a folder of images of your own"
-    )
+    source: str = setting("name in the catalogue of sources, or `folder` for a folder of images of your own")
     path: str | None = setting(
         "the folder to take the images from, relative to the repository (sources `folder` and `manga109`)",
         default=None,
@@ -113,7 +111,7 @@ class Released(Row):
 
     kind = "released"
 
-    source: str = setting("weights in alkdnet.sources.catalogue, or `file` for a file of your own")
+    source: str = setting("name in the catalogue of sources, or `file` for a file of your own")
     path: str | None = setting(
         "the file of weights, relative to the repository (source `file`)", default=None
     )

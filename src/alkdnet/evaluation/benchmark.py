@@ -28,6 +28,7 @@ class BenchmarkSet:
         lr_folder: their low-resolution counterparts of one scale, with the same names (endings may differ).
         expected: how many images the set has; None: as many as there are.
         alpha: what becomes of transparent originals, as it was when their LR images were made.
+        publishable: whether the licence allows showing the images.
     """
 
     name: str
@@ -35,6 +36,7 @@ class BenchmarkSet:
     lr_folder: Path
     expected: int | None = None
     alpha: Alpha = "refuse"
+    publishable: bool = True
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 
 from alkdnet.config.params import Params
 from alkdnet.paper.published import (
-    ALKDNET_DEFAULTS,
+    BSRN_DEFAULTS,
     SCALES,
     SETS,
     paper_sets,
@@ -40,10 +40,10 @@ def test_remeasured_cells_belong_to_table_4() -> None:
 
 
 def test_defaults_are_those_of_the_network() -> None:
-    from alkdnet.networks.alkdnet import ALKDNet
+    from alkdnet.networks.bsrn import BSRN
 
-    parameters = inspect.signature(ALKDNet).parameters
-    assert {name: parameters[name].default for name in ALKDNET_DEFAULTS} == ALKDNET_DEFAULTS
+    parameters = inspect.signature(BSRN).parameters
+    assert {name: parameters[name].default for name in BSRN_DEFAULTS} == BSRN_DEFAULTS
 
 
 def test_sets_have_the_paper_s_names(params: Params) -> None:

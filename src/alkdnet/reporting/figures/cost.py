@@ -11,8 +11,22 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
-from alkdnet.reporting.figures.style import ACCENT, INK, MUTED, PAPER, new_figure
+from alkdnet.paper.published import OURS, SCALES, corrected_table4
+from alkdnet.reporting.figures.style import ACCENT, INK, MUTED, PAPER, RULE, FigurePlan, new_figure
+from alkdnet.reporting.study import Study
 
+# Of the published methods, those are drawn that gain at least this share of the best one's gain over bicubic,
+# and cost at most this many times as much as ALKDNet: the old ones would press the others together.
+NEAR_BEST = 0.8
+COST_FACTOR = 4.0
+_PUBLISHED_CAPTION = (
+    " Diamonds: as published (published costs follow several conventions, see the [audit](../audit.md)); "
+    f"discs: measured here. Published methods with less than {NEAR_BEST:.0%} of the best one's gain over bicubic "
+    f"or {COST_FACTOR:.0f} times as costly as ALKDNet are left out; HSNet's misprinted 33.22 is drawn at 32.22."
+)
+# Sets in the order in which they separate methods best.
+COST_SETS = ("Urban100", "BSD100", "Set14", "Set5", "Manga109")
+PUBLISHED, MEASURED = "D", "o"
 # Areas in square points of the largest network of a figure, and of the smallest that can be seen.
 LARGEST_AREA, LEAST_AREA = 250.0, 14.0
 # A published and a measured point of one network that are nearer than this, in points, share a label.
@@ -29,7 +43,7 @@ _DISTANCE_COST, _AMBIGUITY_COST, _CROSSING_COST = 3.0, 150.0, 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class CostPoint:
     """One network: Multi-Adds in 10^9, PSNR in dB, thousands of parameters; `ours` is drawn in colour."""
 
     label: str
@@ -40,11 +54,52 @@ class Point:
     ours: bool
 
 
-def cost_figure(panels: Sequence[tuple[str, Sequence[Point]]], *, output: str) -> Figure:
-    """Draw a panel for each (title, points); published points are hollow, measured ones filled.
+Panel = tuple[str, Sequence[CostPoint]]
 
-    `output` is the size in pixels of the image for which Multi-Adds are counted.
-    """
+
+def cost_plan(study: Study) -> FigurePlan | None:
+    """Return the figure; None if no scale has two points, one of them measured."""
+    panels = [panel for scale in SCALES if (panel := cost_panel(study, scale)) is not None]
+    if not panels:
+        return None
+    size = f"{study.params.complexity.width}×{study.params.complexity.height}"
+    return FigurePlan(
+        name="cost",
+        title="Accuracy against cost",
+        caption=f"PSNR against Multi-Adds for an output of {size} pixels; the area of a point stands for the "
+        "parameters." + (_PUBLISHED_CAPTION if study.columns else ""),
+        draw=lambda: cost_figure(panels, output=size),
+    )
+
+
+def cost_panel(study: Study, scale: int) -> Panel | None:
+    """Return title and points of one scale, on the test set that separates the methods best."""
+    ordered = sorted(
+        study.sets,
+        key=lambda name: COST_SETS.index(study.columns[name]) if name in study.columns else len(COST_SETS),
+    )
+    for name in ordered:
+        measured = [
+            CostPoint(
+                label=row.label,
+                multi_adds_g=row.cost.multi_adds / 1e9,
+                psnr=row.scores[name].psnr,
+                parameters_k=row.cost.parameters / 1e3,
+                measured=True,
+                ours=method == OURS,
+            )
+            for method, row in study.methods(scale)
+            if row.cost is not None and row.cost.multi_adds
+            if name in row.scores and row.scores[name].complete
+        ]
+        points = [*_published_points(study.columns.get(name), scale), *measured]
+        if measured and len(points) > 1:
+            return f"{study.set_label(name)} ×{scale}", points
+    return None
+
+
+def cost_figure(panels: Sequence[Panel], *, output: str) -> Figure:
+    """Draw the panels; `output` is the size in pixels of the image for which Multi-Adds are counted."""
     figure = new_figure(min(12.0, 1.0 + 4.6 * len(panels)), 4.3)
     everything = [point for _, points in panels for point in points]
     per_k = LARGEST_AREA / max(point.parameters_k for point in everything)
@@ -54,35 +109,9 @@ def cost_figure(panels: Sequence[tuple[str, Sequence[Point]]], *, output: str) -
         axes.set_title(title)
         axes.set_xlabel(f"Multi-Adds for {output} pixels, 10⁹ (log)")
     axes_of[0].set_ylabel("PSNR, dB")
-    measured = {point.measured for point in everything}
-    handles = [
-        Line2D(
-            [],
-            [],
-            marker="o",
-            linestyle="",
-            markersize=8,
-            markeredgecolor=MUTED,
-            markerfacecolor=fill,
-            label=text,
-        )
-        for is_measured, fill, text in ((False, PAPER, "published"), (True, MUTED, "measured"))
-        if is_measured in measured
-    ]
-    sizes = [
-        Line2D(
-            [],
-            [],
-            marker="o",
-            linestyle="",
-            markersize=float(np.sqrt(max(LEAST_AREA, per_k * thousands))),
-            markeredgecolor=MUTED,
-            markerfacecolor=PAPER,
-            label=f"{thousands:g} K parameters",
-        )
-        for thousands in legend_sizes([point.parameters_k for point in everything])
-    ]
-    figure.legend(handles=[*handles, *sizes], loc="outside lower center", ncols=2 if len(panels) == 1 else 4)
+    figure.legend(
+        handles=_legend(everything, per_k), loc="outside lower center", ncols=2 if len(panels) == 1 else 4
+    )
     figure.draw_without_rendering()
     for axes, (_, points) in zip(axes_of, panels, strict=True):
         _label(axes, points, per_k)
@@ -94,18 +123,58 @@ def legend_sizes(parameters_k: Sequence[float]) -> list[float]:
     return sorted({_round_number(min(parameters_k)), _round_number(max(parameters_k))})
 
 
+def _published_points(column: str | None, scale: int) -> list[CostPoint]:
+    cells = corrected_table4()
+    cells = cells[(cells["scale"] == scale) & (cells["set"] == column)]
+    gain = cells["psnr"] - cells.loc[cells["method"] == "Bicubic", "psnr"].max()
+    cells = cells[gain >= NEAR_BEST * gain.max()].dropna(subset="multi_adds_g")
+    cells = cells[
+        cells["multi_adds_g"] <= COST_FACTOR * cells.loc[cells["method"] == OURS, "multi_adds_g"].max()
+    ]
+    return [
+        CostPoint(
+            label=str(row["method"]),
+            multi_adds_g=float(row["multi_adds_g"]),
+            psnr=float(row["psnr"]),
+            parameters_k=float(row["parameters_k"]),
+            measured=False,
+            ours=row["method"] == OURS,
+        )
+        for _, row in cells.iterrows()
+    ]
+
+
+def _legend(points: Sequence[CostPoint], per_k: float) -> list[Line2D]:
+    """Return the marks of published and measured points, and two sizes in a mark of neither."""
+    style: dict[str, Any] = {"linestyle": "", "markeredgecolor": MUTED}
+    handles = [
+        Line2D([], [], marker=marker, markersize=8, markerfacecolor=fill, label=text, **style)
+        for is_measured, marker, fill, text in (
+            (False, PUBLISHED, PAPER, "published"),
+            (True, MEASURED, MUTED, "measured"),
+        )
+        if is_measured in {point.measured for point in points}
+    ]
+    for thousands in legend_sizes([point.parameters_k for point in points]):
+        size = float(np.sqrt(max(LEAST_AREA, per_k * thousands)))
+        text = f"{thousands:g} K parameters"
+        style = {"linestyle": "", "markeredgewidth": 0}
+        handles.append(Line2D([], [], marker="h", markersize=size, markerfacecolor=RULE, label=text, **style))
+    return handles
+
+
 def _round_number(value: float) -> float:
     """Return the nearest of 1, 2, 3, 5, 7 times a power of 10."""
     power = 10.0 ** np.floor(np.log10(value))
     return float(min((digit * power for digit in (1, 2, 3, 5, 7, 10)), key=lambda each: abs(each - value)))
 
 
-def _radius(point: Point, per_k: float) -> float:
+def _radius(point: CostPoint, per_k: float) -> float:
     """Return the radius of a point's circle in points."""
     return float(np.sqrt(max(LEAST_AREA, per_k * point.parameters_k)) / 2)
 
 
-def _draw(axes: Axes, points: Sequence[Point], per_k: float) -> None:
+def _draw(axes: Axes, points: Sequence[CostPoint], per_k: float) -> None:
     axes.set_xscale("log")
     for point in points:
         colour = ACCENT if point.ours else INK
@@ -116,7 +185,8 @@ def _draw(axes: Axes, points: Sequence[Point], per_k: float) -> None:
         axes.scatter(
             point.multi_adds_g,
             point.psnr,
-            s=(2 * _radius(point, per_k)) ** 2,
+            s=(2 * _radius(point, per_k)) ** 2 * (1.0 if point.measured else 0.7),
+            marker=MEASURED if point.measured else PUBLISHED,
             facecolors=colour if point.measured else PAPER,
             edgecolors=colour,
             alpha=0.8 if point.measured else 1.0,
@@ -131,12 +201,12 @@ def _draw(axes: Axes, points: Sequence[Point], per_k: float) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _label(axes: Axes, points: Sequence[Point], per_k: float) -> None:
+def _label(axes: Axes, points: Sequence[CostPoint], per_k: float) -> None:
     """Write each name where it covers least, near its point, with a line to it where it is not beside it."""
     inch = axes.figure.dpi / 72
     centres = {point: axes.transData.transform((point.multi_adds_g, point.psnr)) for point in points}
     taken = [_around(centres[point], _radius(point, per_k) * inch) for point in points]
-    named: list[Point] = []
+    named: list[CostPoint] = []
     inside = axes.get_window_extent()
     for point in sorted(points, key=lambda each: (not each.ours, -each.psnr)):
         if any(

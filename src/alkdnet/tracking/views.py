@@ -1,72 +1,120 @@
-"""Bringing a run in MLflow up to what the outputs say."""
+"""What MLflow's page shows of a pipeline: tags of its experiment that the page reads.
 
-import math
-from collections.abc import Mapping, Sequence
+The names and contents of a view are those that the page of MLflow 3 writes for "share view". A page that does
+not know them shows its own columns and charts.
+"""
 
-from mlflow.entities import Run as StoredRun
+import json
+from collections.abc import Iterator
+from typing import Any
 
-from alkdnet.tracking.record import Record
-from alkdnet.tracking.store import Store
+from alkdnet.config.params import Params
 
-_NOTE = "mlflow.note.content"
-
-
-def is_up_to_date(stored: StoredRun, record: Record) -> bool:
-    """Return whether the run shows exactly what the outputs say."""
-    return bool(stored.data.tags.get("mirrored") == record.digest)
+TABLE = "compare"
+_SECTION = "alkdnet"
 
 
-def find(runs: Sequence[StoredRun], record: Record) -> StoredRun | None:
-    """Return the run that stands for the record: the one up to date, or one that only lacks parts of it.
-
-    The same weights, evaluated in another way, are another run: its figures are not those of this one. A run
-    that was never finished in the store (the server was down, the process killed) stands for a record with
-    its settings.
-    """
-    same = [run for run in runs if run.data.tags.get("run") == record.run]
-    for run in same:
-        if is_up_to_date(run, record):
-            return run
-    for run in same:
-        tags = run.data.tags
-        identity = (tags.get("config_hash"), tags.get("weights_sha256"))
-        if identity == (record.tags["config_hash"], record.tags["weights_sha256"]) and _fits(run, record):
-            return run
-    for run in same:
-        unfinished = run.info.lifecycle_stage == "active" and "weights_sha256" not in run.data.tags
-        if unfinished and _trained_as(run.data.params) == _trained_as(record.params):
-            return run
-    return None
+def charts(scale: int) -> str:
+    """Return the name of the view of charts of one scale."""
+    return f"charts_x{scale}"
 
 
-def fill(store: Store, stored: StoredRun, record: Record) -> None:
-    """Add to a run what the record has and the run lacks; a second call does nothing.
-
-    The tag `mirrored` comes last: a process that dies in between leaves a run that the next sync completes.
-    """
-    if is_up_to_date(stored, record):
-        return
-    run_id = stored.info.run_id
-    known = store.known_points(run_id)
-    params = {key: value for key, value in record.params.items() if key not in stored.data.params}
-    store.log_settings(run_id, params, {**record.tags, _NOTE: record.description})
-    figures = record.figures()
-    store.log_points(run_id, [p for p in (*record.points, *figures) if (p.key, p.iteration) not in known])
-    if record.inputs and not (stored.inputs and stored.inputs.dataset_inputs):
-        store.log_inputs(run_id, record.inputs)
-    store.log_files(run_id, record.artifacts)
-    store.log_settings(run_id, {}, {"mirrored": record.digest})
+def address(server: str, experiment_id: str, view: str) -> str:
+    """Return the address of a view of an experiment's runs, under "Model training"."""
+    mode = "" if view == TABLE else "&compareRunsMode=CHART"
+    query = f"workflowType=machine_learning&viewStateShareKey={view}{mode}"
+    return f"{server}/#/experiments/{experiment_id}/runs?{query}"
 
 
-def _trained_as(params: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in params.items() if not key.startswith("evaluate.")}
+def describe(params: Params) -> dict[str, str]:
+    """Return the tags: what the experiment is, its table, and the charts of each scale."""
+    views = {TABLE: _table(params)} | {
+        charts(scale): _charts(params, scale) for scale in params.downscale.scales
+    }
+    return {
+        "mlflow.experimentKind": "custom_model_development",
+        "mlflow.note.content": f"{params.report.title}\n\n{params.report.summary}",
+        **{f"mlflow.sharedViewState.{name}": json.dumps(view) for name, view in views.items()},
+    }
 
 
-def _fits(stored: StoredRun, record: Record) -> bool:
-    """Return whether nothing in the run contradicts the record."""
-    params = stored.data.params
-    return all(params[key] == value for key, value in record.params.items() if key in params) and all(
-        math.isclose(stored.data.metrics[key], value, rel_tol=1e-12)
-        for key, value in record.metrics.items()
-        if key in stored.data.metrics
-    )
+def _table(params: Params) -> dict[str, Any]:
+    sets = params.names("test")
+    metrics = [
+        *(f"{name}/psnr" for name in sets),
+        *(f"{name}/ssim" for name in sets),
+        "parameters",
+        "multi_adds",
+        "training_seconds",
+        "iterations_per_second",
+    ]
+    columns = [
+        *(f"tags.`{key}`" for key in ("label", "experiment")),
+        *(f"params.`{key}`" for key in ("scale", "kernel_size")),
+        *(f"metrics.`{key}`" for key in metrics),
+    ]
+    return {
+        "selectedColumns": columns,
+        "columnOrder": columns,
+        # The table is flat, so that it has no parents, which have no scale.
+        "searchFilter": "params.scale != ''",
+        "orderByKey": "tags.`run`",
+        "orderByAsc": True,
+    }
+
+
+def _charts(params: Params, scale: int) -> dict[str, Any]:
+    """PSNR of each test set over Multi-Adds, and the curves of the trainings."""
+    return {
+        "searchFilter": f"params.scale = '{scale}'",
+        "orderByKey": "tags.`run`",
+        "orderByAsc": True,
+        "runsHiddenMode": "SHOW_ALL",
+        "compareRunCharts": list(_cards(params)),
+        "compareRunSections": [
+            {
+                "uuid": _SECTION,
+                "name": f"x{scale}",
+                "display": True,
+                "isReordered": True,
+                "isGenerated": False,
+            }
+        ],
+        "isAccordionReordered": True,
+    }
+
+
+def _cards(params: Params) -> Iterator[dict[str, Any]]:
+    common = {"metricSectionId": _SECTION, "deleted": False, "isGenerated": False}
+    for name in params.names("test"):
+        key = f"{name}/psnr"
+        yield {
+            **common,
+            "uuid": f"cost-{name}",
+            "type": "SCATTER",
+            "displayName": f"PSNR on {name} over Multi-Adds",
+            "xaxis": {"key": "multi_adds", "type": "METRIC"},
+            "yaxis": {"key": key, "type": "METRIC"},
+            "runsCountToCompare": 100,
+        }
+    for key in ("validation_psnr", "loss"):
+        yield {
+            **common,
+            "uuid": f"curve-{key}",
+            "type": "LINE",
+            "displayName": key,
+            "metricKey": key,
+            "selectedMetricKeys": [key],
+            "lineSmoothness": 0,
+            "xAxisScaleType": "linear",
+            "scaleType": "log" if key == "loss" else "linear",
+            "xAxisKey": "step",
+            "selectedXAxisMetricKey": "",
+            "yAxisKey": "metric",
+            "yAxisExpressions": [],
+            "range": {},
+            "useGlobalXaxisKey": False,
+            "useGlobalLineSmoothing": False,
+            "ignoreOutliers": False,
+            "runsCountToCompare": 100,
+        }

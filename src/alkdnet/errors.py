@@ -1,6 +1,7 @@
 """What is told to the person at the keyboard when something goes wrong."""
 
 import os
+import re
 
 
 class UserError(Exception):
@@ -22,3 +23,8 @@ def in_words(error: OSError) -> str:
 def in_one_line(error: BaseException) -> str:
     """Return the kind of an error and the beginning of its message: for what goes on without it."""
     return f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
+
+
+def redact(text: str) -> str:
+    """Return the text with `***` in place of the user information of its URLs: it may be a password."""
+    return re.sub(r"//[^/\s]+@", "//***@", text)

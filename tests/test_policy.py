@@ -23,6 +23,7 @@ EXEMPT_EVERYWHERE = {
     "alkdnet.config": "the values it reads are DVC parameters",
     "alkdnet.config.schema": "the values it reads are DVC parameters",
     "alkdnet.config.paths": "the paths are the stages' outputs",
+    "alkdnet.arrays": "names types",
     "alkdnet.errors": "yields nothing",
     "alkdnet.data.disk": "yields nothing",
     "alkdnet.files": "yields what it is given",

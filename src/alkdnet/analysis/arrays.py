@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from alkdnet.analysis.intermediates import intermediates
 from alkdnet.analysis.receptive_field import effective_receptive_field, receptive_radii
+from alkdnet.arrays import ImageHWC
 from alkdnet.data.images import list_images, read_rgb
 from alkdnet.errors import UserError
 from alkdnet.evaluation.benchmark import BenchmarkSet
-from alkdnet.evaluation.metrics import ImageHWC
 from alkdnet.files import atomic_path
 
 

@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.config.params import Crop
 from alkdnet.data.images import write_png
 from alkdnet.errors import UserError
 from alkdnet.evaluation.benchmark import BenchmarkSet, read_pair
-from alkdnet.evaluation.metrics import ImageHWC, score
+from alkdnet.evaluation.metrics import score
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.progress import progress
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path
 from alkdnet.progress import Progress
@@ -36,7 +37,7 @@ PNG_LEVEL = 1
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-def read_rgb(path: Path, *, alpha: Alpha = "refuse") -> npt.NDArray[np.uint8]:
+def read_rgb(path: Path, *, alpha: Alpha = "refuse") -> ImageHWC:
     """Return the image in a file as a contiguous, writable uint8 array `image_HWC` with three channels.
 
     `alpha` says what becomes of transparent pixels: the file is refused, or the image is laid on a black or a
@@ -102,13 +103,13 @@ def gray_thumbnails(path: Path, size: int, noises: Sequence[int]) -> npt.NDArray
         return np.stack([np.asarray(square) for square in squares])
 
 
-def write_png(path: Path, image_HWC: npt.NDArray[np.uint8]) -> None:
+def write_png(path: Path, image_HWC: ImageHWC) -> None:
     """Write an RGB image; whoever reads `path` sees the whole file or none."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(png_bytes(image_HWC))
 
 
-def png_bytes(image_HWC: npt.NDArray[np.uint8]) -> bytes:
+def png_bytes(image_HWC: ImageHWC) -> bytes:
     """Return an RGB image as a PNG file without metadata: equal images give equal bytes."""
     buffer = io.BytesIO()
     Image.fromarray(image_HWC, mode=None).save(buffer, "PNG", compress_level=PNG_LEVEL)
@@ -127,7 +128,7 @@ def list_images(folder: Path) -> list[Path]:
     )
 
 
-def too_small(path: Path, image_HWC: npt.NDArray[np.uint8], minimum: int) -> str | None:
+def too_small(path: Path, image_HWC: ImageHWC, minimum: int) -> str | None:
     """Return the problem in words if the image is narrower or lower than `minimum` pixels."""
     height, width = image_HWC.shape[:2]
     if min(height, width) >= minimum:

@@ -2,13 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from alkdnet.arrays import ImageHWC
 from alkdnet.data.images import Alpha, list_images, read_rgb
 from alkdnet.errors import UserError
-
-ImageHWC = NDArray[np.uint8]
 
 
 def load_pair(

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.errors import UserError
 from alkdnet.files import read_json
-from alkdnet.reporting.figures.crops import CropRow, ImageHWC, Tile
+from alkdnet.reporting.figures.crops import CropRow, Tile
 from alkdnet.reporting.figures.maps import Field, MapHW
 
 # The shares whose squares the stage gives.

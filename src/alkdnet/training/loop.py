@@ -9,13 +9,12 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.config.params import Run, Train
 from alkdnet.data.packs import PackedImages
 from alkdnet.data.sampler import PatchSampler
@@ -36,7 +35,6 @@ from alkdnet.training.schedule import learning_rate
 from alkdnet.training.validation import Validator
 
 logger = logging.getLogger(__name__)
-ImageHWC = NDArray[np.uint8]
 
 # Pixels lie in [0, 1], so that even a black image has a loss below 1: what is ten times off has exploded.
 EXPLODED = 10.0

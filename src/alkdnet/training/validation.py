@@ -5,14 +5,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.device import arithmetic
 from alkdnet.evaluation.metrics import psnr
 from alkdnet.evaluation.protocol import Protocol
-
-ImageHWC = NDArray[np.uint8]
 
 
 class Validator:

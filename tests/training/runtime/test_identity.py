@@ -65,6 +65,7 @@ UNDECIDING = {
     "alkdnet.config": "its values are in the identity",
     "alkdnet.config.schema": "as config",
     "alkdnet.data.packs": "the pixels are in the identity",
+    "alkdnet.arrays": "names types",
     "alkdnet.errors": "yields nothing",
     "alkdnet.files": "yields what it is given",
     "alkdnet.networks": "dispatch: the network's own file is hashed",

@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.reporting.figures.style import ACCENT, INK, MUTED, image_axes, new_figure
 from alkdnet.reporting.marks import ranks
-
-ImageHWC = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)

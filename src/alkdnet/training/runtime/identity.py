@@ -7,16 +7,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.config.params import HOW_COMPUTED, Run, Train
 from alkdnet.files import sha256_file
 from alkdnet.networks import network_class
 from alkdnet.training.runtime.checkpoint import FORMAT
-
-ImageHWC = NDArray[np.uint8]
 
 # The files, in this package, whose code decides the numbers of a training, besides the network's own.
 DECIDING = (

@@ -128,9 +128,8 @@ def list_images(folder: Path) -> list[Path]:
     )
 
 
-def too_small(path: Path, image_HWC: ImageHWC, minimum: int) -> str | None:
-    """Return the problem in words if the image is narrower or lower than `minimum` pixels."""
-    height, width = image_HWC.shape[:2]
+def too_small(path: Path, height: int, width: int, minimum: int) -> str | None:
+    """Return the problem if an image is narrower or lower than `minimum` pixels."""
     if min(height, width) >= minimum:
         return None
     return f"{path}: {width}x{height} pixels, at least {minimum}x{minimum} are needed"

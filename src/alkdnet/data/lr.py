@@ -60,7 +60,7 @@ def downscale_folder(
             # One thread for each image: the cores are kept busy by different images.
             torch.set_num_threads(1)
             image = read_rgb(path, alpha=alpha)
-            problem = too_small(path, image, max(scales))
+            problem = too_small(path, image.shape[0], image.shape[1], max(scales))
             if problem is None:
                 for scale in scales:
                     lr = downscale(crop_to_multiple(image, scale), scale, border=border)

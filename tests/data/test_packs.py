@@ -10,7 +10,7 @@ import pytest
 from alkdnet.data import disk as space
 from alkdnet.data.images import read_rgb, write_png
 from alkdnet.data.lr import downscale_folder
-from alkdnet.data.packing import TrainingSet, pack, require_disk, required_bytes
+from alkdnet.data.packing import TrainingSet, pack, required_bytes
 from alkdnet.data.packs import PackedImages
 from alkdnet.errors import UserError
 
@@ -82,8 +82,6 @@ def test_a_disk_that_is_too_small_is_reported(
     monkeypatch.setattr(space.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(UserError, match="kB are needed"):
         pack(sets, tmp_path / "patches", [2])
-    with pytest.raises(UserError, match="kB are needed"):
-        require_disk(sets, tmp_path / "patches", [2])
     assert not list(tmp_path.glob("*patches*"))
 
 
@@ -111,15 +109,12 @@ def test_no_training_sets_give_empty_packs(tmp_path: Path) -> None:
         PackedImages.open(tmp_path / "patches", 2)
 
 
-def test_says_how_much_it_will_write_without_the_lr_images(
+def test_logs_how_much_it_will_write(
     sets: list[TrainingSet], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shutil.rmtree(tmp_path / "lr")
     with caplog.at_level("INFO"):
-        needed = require_disk(sets, tmp_path / "patches", [2, 4])
-    assert needed == required_bytes(list(SIZES.values()), [2, 4])
-    assert caplog.messages == [f"{tmp_path / 'patches'}: 3 images, 5.48 kB when packed"]
-    assert not (tmp_path / "patches").exists()
+        pack(sets, tmp_path / "patches", [2, 4])
+    assert caplog.messages[0] == f"{tmp_path / 'patches'}: 3 images, 5.48 kB when packed"
 
 
 def test_states_the_size_of_the_packs() -> None:
@@ -203,12 +198,11 @@ def test_images_smaller_than_a_patch_are_rejected_with_their_names(
     sets: list[TrainingSet], tmp_path: Path
 ) -> None:
     pack(sets, tmp_path / "patches", [2, 4], minimum_size=3)
-    for check in (pack, require_disk):
-        with pytest.raises(UserError) as raised:
-            check(sets, tmp_path / "other", [2, 4], minimum_size=4)
-        path, reason = tmp_path / "raw/a/x.png", "for a patch of 4x4 LR pixels at x4"
-        assert str(raised.value).splitlines() == [
-            "1 of the training images cannot be packed:",
-            f"{path}: 13x40 pixels, at least 16x16 are needed {reason}",
-        ]
+    with pytest.raises(UserError) as raised:
+        pack(sets, tmp_path / "other", [2, 4], minimum_size=4)
+    path, reason = tmp_path / "raw/a/x.png", "for a patch of 4x4 LR pixels at x4"
+    assert str(raised.value).splitlines() == [
+        "1 of the training images cannot be packed:",
+        f"{path}: 13x40 pixels, at least 16x16 are needed {reason}",
+    ]
     assert not (tmp_path / "other").exists()

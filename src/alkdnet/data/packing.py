@@ -52,22 +52,6 @@ def required_bytes(sizes: Sequence[tuple[int, int]], scales: Sequence[int]) -> i
     return sum(pixel_bytes(sizes, scale) for scale in (1, *scales))
 
 
-def require_disk(
-    sets: Sequence[TrainingSet], target: Path, scales: Sequence[int], *, minimum_size: int = 1
-) -> int:
-    """Log and return how many bytes `pack` would write to `target`, from the headers of the images alone.
-
-    Raises:
-        UserError: images cannot be read or are too small (all such at once; see `pack`), or the disk cannot
-            hold the packs.
-    """
-    images = _measured(sets, scales, minimum_size)
-    needed = required_bytes([image.size for image in images], scales)
-    logger.info("%s: %d images, %s when packed", target, len(images), size(needed))
-    require_space([(target, needed)])
-    return needed
-
-
 def pack(sets: Sequence[TrainingSet], target: Path, scales: Sequence[int], *, minimum_size: int = 1) -> None:
     """Write the packs of all images of `sets`, in the order of the sets' and the files' names, to `target`.
 
@@ -76,10 +60,13 @@ def pack(sets: Sequence[TrainingSet], target: Path, scales: Sequence[int], *, mi
 
     Raises:
         UserError: images cannot be read or are too small, an LR image is missing or does not have the size of
-            its HR image divided by the scale (all such problems at once), or the disk cannot hold the packs.
+            its HR image divided by the scale (all such problems at once), or the disk cannot hold the packs,
+            whose size is known from the headers of the images alone.
     """
     images = _measured(sets, scales, minimum_size)
-    require_space([(target, required_bytes([image.size for image in images], scales))])
+    needed = required_bytes([image.size for image in images], scales)
+    logger.info("%s: %d images, %s when packed", target, len(images), size(needed))
+    require_space([(target, needed)])
     folders = {training_set.name: training_set.lr for training_set in sets}
     with atomic_directory(target) as folder:
         hr_digest = _write(folder / "hr", images, {})

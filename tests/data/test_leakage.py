@@ -33,7 +33,7 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "darker": lambda image: image.point([value * 3 // 4 for value in range(256)] * 3),
     "gray": lambda image: image.convert("L").point([value * 9 // 10 for value in range(256)]),
     "mirrored": ImageOps.mirror,
-    "turned": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "rotated": lambda image: image.transpose(Image.Transpose.ROTATE_90),
     "with margins": lambda image: ImageOps.expand(image, 13, "white"),
     "between bars": lambda image: ImageOps.expand(image, (0, 50), "black"),
 }

@@ -321,7 +321,7 @@ def test_a_reply_without_a_length_ends_where_the_known_file_does(bench: Bench) -
     assert not any(name.startswith("b.png") for name in bench.left())
 
 
-def test_a_reply_without_a_length_is_taken_whole(bench: Bench) -> None:
+def test_a_response_without_a_length_is_read_to_its_end(bench: Bench) -> None:
     page = Page(data(300_000), states_length=False)
     for known in (True, False):
         assert bench.fetch(bench.source(bench.file("a.png", page, known=known))) == {"a.png": page.content}
@@ -357,7 +357,7 @@ def test_damage_in_what_lay_in_the_cache_is_found_and_loaded_again(bench: Bench)
     assert bench.fetch(source) == {"a.png": page.content}
 
 
-def test_a_login_page_is_not_taken_for_an_image(bench: Bench) -> None:
+def test_a_login_page_is_not_an_image(bench: Bench) -> None:
     portal = Page(b"<html>please log in</html>", type="text/html")
     with pytest.raises(UserError, match=r"it is an HTML page"):
         bench.fetch(bench.source(bench.file("a.png", portal)))
@@ -793,7 +793,7 @@ def test_photographs_are_not_copied_to_a_full_disk(tmp_path: Path, monkeypatch: 
         local(SOURCES["embedded_test"], tmp_path)
 
 
-def test_another_version_of_a_photograph_is_refused(tmp_path: Path) -> None:
+def test_another_version_of_a_photograph_is_rejected(tmp_path: Path) -> None:
     source = SOURCES["embedded_test"]
     altered = replace(source, files=(replace(source.files[0], sha256="0" * 64),))
     with pytest.raises(UserError, match=r"data/astronaut\.png of the installed skimage has another checksum"):

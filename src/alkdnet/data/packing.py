@@ -56,7 +56,7 @@ def pack(sets: Sequence[TrainingSet], target: Path, scales: Sequence[int], *, mi
     """Write the packs of all images of `sets`, in the order of the sets' and the files' names, to `target`.
 
     `minimum_size`: the side of an LR patch in pixels; every LR image must be as large. There is one image for
-    each core in memory. `target` appears when all of it is written.
+    each core in memory. `target` appears when it is complete.
 
     Raises:
         UserError: images cannot be read or are too small, an LR image is missing or does not have the size of

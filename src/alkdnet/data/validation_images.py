@@ -1,4 +1,4 @@
-"""The images that training is validated on, as plain arrays: no image library is needed to read them.
+"""The validation images as plain arrays: reading them needs no image library.
 
 validation/x<s>.safetensors    `<number>.lr` and `<number>.hr`, uint8 HWC, numbered in the order of the names
 """

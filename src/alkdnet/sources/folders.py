@@ -41,7 +41,7 @@ def copy_folder(folder: Path, destination: Path) -> None:
 
     Raises:
         UserError: there is no such folder, no image in it, or two images differ in their suffix only, which
-            the later stages could not tell apart.
+            the later stages could not distinguish.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of images")

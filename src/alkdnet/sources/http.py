@@ -74,7 +74,7 @@ class Downloader:
         self._client = client
         self._retries = retries
         self._stopped = threading.Event()
-        # The files behind one that has waited for an unreachable host need not wait again.
+        # After one file has waited for an unreachable host, the next ones need not.
         self._unreachable: set[str] = set()
 
     def stop(self) -> None:
@@ -160,7 +160,7 @@ class Downloader:
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={start}-"} if start else {})}
         with self._client.stream("GET", url, headers=headers) as response:
             status = response.status_code
-            if status == 416 and start:  # there is no byte behind those that have arrived
+            if status == 416 and start:  # there are no more bytes
                 return start
             if status in _TRY_AGAIN:
                 raise httpx.HTTPError(f"HTTP {status}")

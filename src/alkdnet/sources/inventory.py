@@ -66,7 +66,7 @@ def known_bytes(source: Source, folder: Path) -> int | None:
 
 
 def _present(source: Source, folder: Path) -> list[Path]:
-    """Return the files of the set in a folder, as far as names and sizes tell; empty ones never count."""
+    """Return the files of the set in a folder, judged by names and sizes; empty ones never count."""
     if not folder.is_dir():
         return []
     if source.kind != "files":

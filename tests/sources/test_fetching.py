@@ -157,8 +157,8 @@ class Bench:
 
     def file(self, name: str, page: Page, *others: Page, known: bool = False) -> PublishedFile:
         urls = []
-        for number, home in enumerate((page, *others)):
-            self.server.pages[f"/{number}/{name}"] = home
+        for number, each in enumerate((page, *others)):
+            self.server.pages[f"/{number}/{name}"] = each
             urls.append(f"{self.server.base}/{number}/{name}")
         good = (page, *others)[-1].content
         digest = hashlib.sha256(good).hexdigest() if known else None
@@ -253,7 +253,7 @@ def test_without_a_checksum_a_file_is_downloaded_from_its_beginning(bench: Bench
     assert page.requests == ["", ""]
 
 
-def test_another_home_goes_on_where_the_first_stopped(bench: Bench) -> None:
+def test_the_second_url_continues_where_the_first_stopped(bench: Bench) -> None:
     content = data(100_000)
     first, second = Page(content, cuts=[60_000] + [0] * 50), Page(content)
     file = bench.file("a.png", first, second, known=True)
@@ -262,7 +262,7 @@ def test_another_home_goes_on_where_the_first_stopped(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("status", [404, 403, 410])
-def test_a_home_without_the_file_is_left_at_once(bench: Bench, status: int) -> None:
+def test_a_url_without_the_file_is_not_requested_again(bench: Bench, status: int) -> None:
     good = Page(data(1000))
     bad = Page(b"", statuses=[status] * 9)
     assert bench.fetch(bench.source(bench.file("a.png", bad, good))) == {"a.png": good.content}
@@ -327,7 +327,7 @@ def test_a_response_without_a_length_is_read_to_its_end(bench: Bench) -> None:
         assert bench.fetch(bench.source(bench.file("a.png", page, known=known))) == {"a.png": page.content}
 
 
-def test_wrong_bytes_are_discarded_and_the_next_home_is_asked(
+def test_wrong_bytes_are_discarded_and_the_next_url_is_requested(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     wrong, right = Page(data(1000, 1)), Page(data(1000, 2))
@@ -514,7 +514,7 @@ def killed_script(bench: Bench, source: Source) -> list[str]:
     return [sys.executable, "-c", KILLED, file.urls[0], str(bench.root), str(file.sha256)]
 
 
-def test_a_killed_process_is_continued_at_its_last_byte(bench: Bench, repository: Path) -> None:
+def test_the_download_of_a_killed_process_is_resumed_at_its_last_byte(bench: Bench, repository: Path) -> None:
     page = Page(data(400_000), drip_s=0.01)
     source = bench.source(bench.file("a.png", page, known=True))
     environment = {**os.environ, "PYTHONPATH": str(repository / "src")}
@@ -714,7 +714,7 @@ def test_two_processes_do_not_disturb_each_other(bench: Bench) -> None:
     assert [(out / "a.png").read_bytes() == page.content for out in outs] == [True, True]
 
 
-def test_a_mirror_url_is_asked_instead_of_the_home(bench: Bench) -> None:
+def test_a_mirror_url_is_used_instead_of_the_original(bench: Bench) -> None:
     page = Page(data(1000))
     bench.server.pages["/mirror/example.org/some/a%20b.png"] = page
     file = PublishedFile(("https://example.org/some/a%20b.png",), "a.png")
@@ -724,7 +724,7 @@ def test_a_mirror_url_is_asked_instead_of_the_home(bench: Bench) -> None:
         bench.fetch(bench.source(missing), mirror=f"{bench.server.base}/mirror")
 
 
-def test_a_mirror_folder_is_used_alone_and_left_as_it_is(bench: Bench) -> None:
+def test_a_mirror_folder_is_used_alone_and_not_changed(bench: Bench) -> None:
     content = data(1000)
     mirror = bench.root / "mirror"
     original = mirror / "example.org" / "some" / "a b.png"
@@ -753,7 +753,7 @@ def test_the_mirror_of_a_stage(monkeypatch: pytest.MonkeyPatch, value: str, mirr
     assert stage.mirror == mirror
 
 
-def test_a_mirrored_archive_is_unpacked_where_it_lies(bench: Bench) -> None:
+def test_an_archive_in_a_mirror_folder_is_unpacked_in_place(bench: Bench) -> None:
     source, page = toy_archive(bench, zip_of({"1.png": data(1000)}), 1)
     path = bench.root / "mirror" / source.files[0].urls[0].partition("://")[2]
     path.parent.mkdir(parents=True)

@@ -1,8 +1,8 @@
 """Reading the common image formats as 8-bit RGB, or reporting why a file is rejected; writing PNG.
 
 All other modules work on uint8 arrays of shape HWC with C = 3. Gray and palette images are expanded, CMYK is
-converted by Pillow's simple formula, the EXIF orientation is applied, and ICC profiles are ignored: the file's
-values are taken as sRGB, as in the published data sets and in MATLAB's `imread`.
+converted by Pillow's simple formula, the EXIF orientation is applied, and ICC profiles are ignored: values
+are taken as sRGB, as in the published data sets and in MATLAB's `imread`.
 """
 
 import io

@@ -73,14 +73,6 @@ def test_data_lists_every_set(shell: Shell) -> None:
     ]
 
 
-def test_data_knows_the_size_of_what_lies_there(shell: Shell) -> None:
-    fill(Path("data/urban100"), [file.name for file in SOURCES["urban100"].files], bytes(1000))
-    _, out = shell.run("data")
-    urban, flickr = (next(line for line in out.splitlines() if line.startswith(name)) for name in ("u", "fl"))
-    assert urban.split()[1:6] == ["test", "complete", "100", "100", "kB"]
-    assert flickr.split()[1:5] == ["train", "absent", "2650", "?"]
-
-
 def test_download_of_what_comes_with_scikit_image(shell: Shell) -> None:
     status, out = shell.run("download", "embedded_test", "--root", "sets")
     assert (status, out) == (0, "embedded_test: 5 files in sets/embedded_test\n")

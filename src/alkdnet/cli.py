@@ -93,7 +93,7 @@ def data(root: Root = _ROOT) -> None:
     """
     from alkdnet.data.disk import size
     from alkdnet.sources.catalogue import SOURCES
-    from alkdnet.sources.inventory import known_bytes, state
+    from alkdnet.sources.inventory import state
 
     rows = [("set", "use", "state", "files", "size", "licence")]
     for entry in SOURCES.values():
@@ -103,7 +103,7 @@ def data(root: Root = _ROOT) -> None:
                 ", ".join(entry.uses),
                 state(entry, root / entry.name, root / ".downloads"),
                 str(entry.images or "-"),
-                size(known_bytes(entry, root / entry.name)) if entry.files else "-",
+                size(entry.bytes) if entry.files else "-",
                 entry.licence,
             )
         )

@@ -7,7 +7,7 @@ import pytest
 from alkdnet.data.disk import size
 from alkdnet.sources.catalogue import SOURCES
 from alkdnet.sources.checksums import RecordedChecksums
-from alkdnet.sources.inventory import is_complete, known_bytes, state
+from alkdnet.sources.inventory import is_complete, state
 
 
 def fill(folder: Path, names: list[str], content: bytes = b"x") -> None:
@@ -24,10 +24,8 @@ def test_states_of_a_set_that_arrives(tmp_path: Path) -> None:
     assert state(urban, folder, cache) == "1.5 kB arrived"
     fill(folder, names[:7])
     assert state(urban, folder, cache) == "7 of 100 files"
-    assert known_bytes(urban, folder) is None
     fill(folder, names)
     assert state(urban, folder, cache) == "complete"
-    assert known_bytes(urban, folder) == 100
     fill(folder, names[:1], b"")
     assert state(urban, folder, cache) == "99 of 100 files"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import httpx
 from filelock import FileLock, Timeout
@@ -137,7 +137,7 @@ def _from_folder(source: Source, wanted: Sequence[PublishedFile], mirror: Path) 
         )
 
     def find(file: PublishedFile) -> Arrived:
-        places = [mirror / _host_and_path(url) for url in file.urls]
+        places = [mirror / unquote(url.partition("://")[2]) for url in file.urls]
         path = next((place for place in places if place.is_file()), None)
         if path is None:
             raise DownloadError(f"no file {places[0]}")
@@ -150,12 +150,6 @@ def _from_folder(source: Source, wanted: Sequence[PublishedFile], mirror: Path) 
 
     hint = f"With the mirror {mirror} no other server is used."
     return _all_files(source, wanted, find, hint=hint)
-
-
-def _host_and_path(url: str) -> str:
-    """Return a URL without its scheme, with %20 and the like resolved."""
-    parts = urlsplit(url)
-    return parts.netloc + unquote(parts.path)
 
 
 def _from_network(

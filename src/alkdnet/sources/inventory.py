@@ -22,7 +22,7 @@ def is_complete(source: Source, folder: Path, recorded: RecordedChecksums) -> bo
     if not folder.is_dir():
         return False
     if source.kind == "gated":
-        return len(_present(source, folder)) == source.images
+        return _present(source, folder) == source.images
     contents = recorded.contents(source)
     if len(contents) != source.images:
         logger.info(
@@ -47,7 +47,7 @@ def state(source: Source, folder: Path, cache: Path) -> str:
         return "in scikit-image"
     if source.kind == "folder":
         return "yours"
-    present = len(_present(source, folder))
+    present = _present(source, folder)
     if present == source.images:
         return "complete"
     if present:
@@ -57,24 +57,14 @@ def state(source: Source, folder: Path, cache: Path) -> str:
     return f"{size(arrived)} arrived" if arrived else "absent"
 
 
-def known_bytes(source: Source, folder: Path) -> int | None:
-    """Return how large the set is: as published, else as the complete set in `folder`, else None."""
-    present = _present(source, folder)
-    if source.bytes is None and len(present) == source.images:
-        return sum(path.stat().st_size for path in present)
-    return source.bytes
-
-
-def _present(source: Source, folder: Path) -> list[Path]:
-    """Return the files of the set in a folder, judged by names and sizes; empty ones never count."""
+def _present(source: Source, folder: Path) -> int:
+    """Return how many files of the set are in a folder, judged by names and sizes; empty ones never count."""
     if not folder.is_dir():
-        return []
+        return 0
     if source.kind != "files":
-        return [path for path in list_images(folder) if _plausible(path, None)]
-    wanted = ((folder / file.name, file.bytes) for file in source.files)
-    return [path for path, known in wanted if _plausible(path, known)]
-
-
-def _plausible(path: Path, known: int | None) -> bool:
-    there = path.stat().st_size if path.is_file() else 0
-    return there > 0 and known in (None, there)
+        return sum(path.stat().st_size > 0 for path in list_images(folder))
+    sizes = ((folder / file.name, file.bytes) for file in source.files)
+    return sum(
+        path.is_file() and path.stat().st_size > 0 and size in (None, path.stat().st_size)
+        for path, size in sizes
+    )

@@ -21,6 +21,7 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # Imported by a stage, yet no reason to run it again.
 SURROUNDING = {
     "alkdnet.config": "the values it reads are DVC parameters, its paths are the stages' outputs",
+    "alkdnet.arrays": "names types",
     "alkdnet.errors": "yields nothing",
     "alkdnet.data.disk": "yields nothing",
     "alkdnet.files": "yields what it is given",

@@ -9,10 +9,11 @@ from threading import BoundedSemaphore
 
 import pandas as pd
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.data.images import NOT_AVAILABLE, Alpha, list_images
 from alkdnet.data.pairs import load_pair
 from alkdnet.errors import UserError
-from alkdnet.evaluation.metrics import ImageHWC, score
+from alkdnet.evaluation.metrics import score
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.progress import Progress
 from alkdnet.results.scores import COLUMNS, Scores

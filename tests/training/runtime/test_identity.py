@@ -76,6 +76,7 @@ SURROUNDING = {
     "alkdnet.config": "its values are in the identity",
     "alkdnet.data.packs": "the pixels are in the identity",
     "alkdnet.data.validation_images": "the pixels are in the identity",
+    "alkdnet.arrays": "names types",
     "alkdnet.errors": "yields nothing",
     "alkdnet.files": "yields what it is given",
     "alkdnet.networks": "dispatch: the network's own file is hashed",

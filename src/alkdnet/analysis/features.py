@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from alkdnet.analysis.intermediates import intermediates
 from alkdnet.analysis.receptive_field import effective_receptive_field, receptive_radii
+from alkdnet.arrays import ImageHWC
 from alkdnet.config.params import Crop, Features
 from alkdnet.data.images import list_images, read_rgb, write_png
 from alkdnet.errors import UserError
 from alkdnet.evaluation.benchmark import BenchmarkSet, read_pair
-from alkdnet.evaluation.metrics import ImageHWC, score
+from alkdnet.evaluation.metrics import score
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.files import atomic_directory, atomic_path
 from alkdnet.results.features import CropImage, FeaturesRecord, Field, Maps

@@ -151,7 +151,13 @@ def run(
         parser.add_argument("--key", default=_key(), help=f"name in {table}; default: that of DVC's stage")
     arguments = parser.parse_args()
     key, scale = getattr(arguments, "key", ""), "0"
+    root = Path(os.environ.get("DVC_ROOT") or Path.cwd())
     try:
+        if root.resolve() != Path.cwd() and (root / ".git" / "shallow").is_file():
+            raise UserError(
+                f"{root} is a shallow clone, in which DVC loses the results of experiments with --temp or "
+                "--queue: run `git fetch --unshallow` first"
+            )
         params = load_pipeline(arguments.pipeline)
         if with_scale:
             key, _, scale = key.rpartition("-")
@@ -164,7 +170,7 @@ def run(
                 paths=Paths(params.pipeline),
                 key=key,
                 scale=int(scale),
-                root=Path(os.environ.get("DVC_ROOT") or Path.cwd()),
+                root=root,
             )
         )
     except UserError as error:

@@ -281,7 +281,7 @@ def test_the_readme_draws_the_stages_as_dvc_does() -> None:
         check=True,
         cwd=ROOT,
     ).stdout
-    arrows = set(re.findall(r'"(\w+)(?:@\w+)?" -> "(\w+)(?:@\w+)?"', dag))
+    arrows = set(re.findall(r'"(\w+)(?:@[\w-]+)?" -> "(\w+)(?:@[\w-]+)?"', dag))
     reached: dict[str, set[str]] = {}
 
     def below(stage: str) -> set[str]:
@@ -308,7 +308,7 @@ def test_every_command_in_the_readme_exists() -> None:
         assert (ROOT / pipeline).is_file(), pipeline
     for file, key in re.findall(r"-S '?(?:([\w/]+\.yaml):)?([\w.]+)=", text):
         value = yaml.safe_load((ROOT / (file or "params.yaml")).read_text())
-        for part in key.split("."):
+        for part in key.removeprefix("+").split(".")[:-1]:
             value = value[part]
     for command in re.findall(r"bin/alkdnet (\w+)", text):
         assert re.search(rf"^def {command}\(", (ROOT / "src/alkdnet/cli.py").read_text(), re.MULTILINE)

@@ -56,3 +56,18 @@ def test_the_key_of_a_stage_comes_from_dvc_and_reaches_no_shell(repository: Path
     )
     assert "--key $(touch x): params.yaml has no such row in datasets; known: embedded_test" in done.stderr
     assert not (project / "x").exists()
+
+
+def test_a_temporary_experiment_in_a_shallow_clone_is_rejected(repository: Path, project: Path) -> None:
+    """DVC trains there, exits with 0 and loses the experiment."""
+    (project / "main/.git").mkdir(parents=True)
+    (project / "main/.git/shallow").write_text("0" * 40)
+    done = subprocess.run(
+        [sys.executable, str(repository / "pipeline/downscale.py"), "demo", "--key", "mine"],
+        cwd=project,
+        env={**os.environ, "DVC_ROOT": str(project / "main")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "git fetch --unshallow" in done.stderr

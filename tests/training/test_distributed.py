@@ -46,7 +46,8 @@ def test_torchrun_starts_a_training_too(start_trainer: Start, patches: Path, tmp
     message, _ = together.communicate(timeout=300)
     assert together.returncode == 0, message
     launched = start_trainer(tmp_path / "launched", "--processes", "2")
-    assert launched.wait(timeout=300) == 0
+    message, _ = launched.communicate(timeout=300)
+    assert launched.returncode == 0, message
     for name in ("weights.safetensors", "history.csv"):
         outputs = (tmp_path / folder / "run" / name for folder in ("torchrun", "launched"))
         first, second = (output.read_bytes() for output in outputs)

@@ -40,10 +40,12 @@ class Downscale:
 class Recipe:
     """The training recipe (section 4.2 of the paper), one for all runs, so that they can be compared."""
 
-    iterations: int = setting("optimiser steps; the cosine schedule ends with the last", minimum=1)
-    batch_size: int = setting("patches in a step, over all processes", minimum=1)
+    iterations: int = setting(
+        "optimiser steps; the cosine schedule ends with the last", minimum=1, maximum=10**9
+    )
+    batch_size: int = setting("patches in a step, over all processes", minimum=1, maximum=65536)
     patch_size: int = setting(
-        "side of an LR patch in pixels; HR patches are `scale` times as large", minimum=4
+        "side of an LR patch in pixels; HR patches are `scale` times as large", minimum=4, maximum=1024
     )
     learning_rate: float = setting("Adam's learning rate at iteration 0", above=0)
     final_learning_rate: float = setting("its value at the end of the one cosine period", minimum=0)

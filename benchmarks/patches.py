@@ -27,7 +27,7 @@ HEIGHT, WIDTH = 1356, 2040
 
 
 def synthetic(folder: Path, images: int, scale: int) -> PackedImages:
-    """Packs of random bytes: what is in the images makes no difference to cutting them."""
+    """Packs of random bytes: the content makes no difference to cropping."""
     random = np.random.default_rng(0)
 
     def pack(name: str, height: int, width: int) -> Pack:

@@ -37,7 +37,6 @@ class Page:
     """What the server does with one path; lists are used up, one entry a request."""
 
     content: bytes
-    etag: str = ""
     ranges: bool = True
     statuses: list[int] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
@@ -90,7 +89,6 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(page.silent.pop(0))
         if page.statuses:
             self.send_response(page.statuses.pop(0))
-            self.send_header("Retry-After", "0")
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
@@ -104,8 +102,7 @@ class Handler(BaseHTTPRequestHandler):
         self._send(page, first)
 
     def _first(self, page: Page, asked: str) -> int | None:
-        changed = self.headers.get("If-Range", page.etag) != page.etag
-        return int(asked[6:-1]) if asked and page.ranges and not changed else None
+        return int(asked[6:-1]) if asked and page.ranges else None
 
     def _send(self, page: Page, first: int | None) -> None:
         body = page.content[first or 0 :]
@@ -115,8 +112,6 @@ class Handler(BaseHTTPRequestHandler):
         if page.states_length:
             self.send_header("Content-Length", str(len(body) + page.claim))
         self.send_header("Content-Type", page.type)
-        if page.etag:
-            self.send_header("ETag", page.etag)
         self.end_headers()
         if page.cuts:
             body = body[: page.cuts.pop(0)]
@@ -223,7 +218,7 @@ def test_connections_lost_at_random_bytes_are_resumed(bench: Bench, seed: int) -
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_server_without_ranges_is_asked_for_the_whole_again(bench: Bench, known: bool) -> None:
-    page = Page(data(100_000), etag='"v1"', ranges=False, cuts=[40_000, 10_000])
+    page = Page(data(100_000), ranges=False, cuts=[40_000, 10_000])
     assert bench.fetch(bench.source(bench.file("a.png", page, known=known))) == {"a.png": page.content}
     assert page.sent == 150_000
 
@@ -351,7 +346,7 @@ def test_an_md5_is_checked_too(bench: Bench) -> None:
 
 
 def test_damage_in_what_lay_in_the_cache_is_found_and_loaded_again(bench: Bench) -> None:
-    page = Page(data(100_000), etag='"v1"')
+    page = Page(data(100_000))
     source = bench.source(bench.file("a.png", page, known=True))
     leave_half(bench, source, page).write_bytes(bytes(50_000))
     assert bench.fetch(source) == {"a.png": page.content}
@@ -427,7 +422,7 @@ def test_a_file_is_not_replaced_by_a_set(bench: Bench) -> None:
 
 
 def test_a_redirected_file_is_resumed_too(bench: Bench) -> None:
-    bench.server.pages["/cdn"] = Page(data(100_000), etag='"v1"', cuts=[30_000])
+    bench.server.pages["/cdn"] = Page(data(100_000), cuts=[30_000])
     file = replace(bench.file("a.png", Page(b"", redirect="/cdn")), sha256=sha256(data(100_000)))
     assert bench.fetch(bench.source(file)) == {"a.png": data(100_000)}
     assert bench.server.pages["/cdn"].requests == ["", "bytes=30000-"]
@@ -451,6 +446,17 @@ def test_a_url_that_redirects_to_nowhere_has_failed(bench: Bench, location: str)
     alone = replace(file, urls=file.urls[:1])
     with pytest.raises(UserError, match=r"toy could not be downloaded:\n  a\.png: 127"):
         bench.fetch(bench.source(alone), out=bench.root / "other")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1/a.png", "http://host:port/a.png", "nothing", "http://", "ftp://x/a"]
+)
+def test_an_invalid_url_has_failed(bench: Bench, url: str) -> None:
+    right = Page(data(1000))
+    file = bench.file("a.png", right)
+    assert bench.fetch(bench.source(replace(file, urls=(url, *file.urls)))) == {"a.png": right.content}
+    with pytest.raises(UserError, match=r"toy could not be downloaded:\n  a\.png: "):
+        bench.fetch(bench.source(replace(file, urls=(url,))), out=bench.root / "other")
 
 
 def test_no_message_and_no_log_shows_a_password(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
@@ -593,7 +599,7 @@ def zip_of(images: dict[str, bytes]) -> bytes:
 
 
 def toy_archive(bench: Bench, content: bytes, images: int) -> tuple[Source, Page]:
-    page = Page(content, etag='"v1"', cuts=[10_000])
+    page = Page(content, cuts=[10_000])
     file = replace(bench.file("toy.zip", page, known=True), members="Toy/HR/*.png")
     return replace(bench.source(file, kind="archives"), images=images), page
 
@@ -703,7 +709,7 @@ def test_an_invalid_mirror_url_is_reported(bench: Bench, mirror: str) -> None:
 
 
 def test_two_processes_do_not_disturb_each_other(bench: Bench) -> None:
-    page = Page(data(40_000), etag='"v1"', drip_s=0.01)
+    page = Page(data(40_000), drip_s=0.01)
     source = bench.source(bench.file("a.png", page))
     outs = [bench.root / "one", bench.root / "two"]
     threads = [threading.Thread(target=bench.fetch, args=(source, None, out)) for out in outs]

@@ -20,7 +20,7 @@ def load_pair(
     if lr_HWC.shape[:2] != (height, width):
         raise UserError(
             f"{hr_path}: the LR image has {lr_HWC.shape[1]}x{lr_HWC.shape[0]} pixels; at x{scale} the "
-            f"HR image needs {width}x{height}"
+            f"original asks for {width}x{height}"
         )
     return lr_HWC, hr_HWC[: height * scale, : width * scale]
 

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -194,4 +193,4 @@ def _part(target: Path) -> Path:
 
 
 def _host(url: str) -> str:
-    return urlsplit(url).netloc
+    return url.partition("://")[2].partition("/")[0]  # urlsplit raises for an invalid URL

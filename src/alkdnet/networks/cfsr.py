@@ -55,7 +55,7 @@ class CFSR(nn.Module):
 
 
 class ResidualGroup(nn.Module):
-    """ConvFormer blocks and a 1x1 convolution, with the input added.
+    """ConvFormer blocks, then a 1x1 convolution with its own input, the blocks' output, added.
 
     Args:
         channels: C of input and output.
@@ -69,7 +69,8 @@ class ResidualGroup(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return the refined features."""
-        out_BCHW: Tensor = self.convolution(self.blocks(x_BCHW)) + x_BCHW
+        refined_BCHW = self.blocks(x_BCHW)
+        out_BCHW: Tensor = self.convolution(refined_BCHW) + refined_BCHW
         return out_BCHW
 
 

@@ -119,8 +119,8 @@ def test_an_image_of_one_colour_resembles_nothing(photographs: list[Path], tmp_p
     assert not white.signatures.any()
 
 
-def published_test_images(shared_dir: Path) -> dict[str, Path]:
-    mirror = shared_dir / "mirror"
+def published_test_images(data_dir: Path) -> dict[str, Path]:
+    mirror = data_dir / "mirror"
     return {
         f"{name}/{file.name}": mirror / file.urls[0].removeprefix("https://")
         for name in ("set5", "set14", "bsd100")
@@ -129,8 +129,8 @@ def published_test_images(shared_dir: Path) -> dict[str, Path]:
 
 
 @pytest.mark.data
-def test_the_known_test_images_are_the_published_ones(shared_dir: Path) -> None:
-    published = published_test_images(shared_dir)
+def test_the_known_test_images_are_the_published_ones(data_dir: Path) -> None:
+    published = published_test_images(data_dir)
     found, stored = describe(list(published.values())), known()
     assert stored.names == tuple(published)
     assert stored.pixels == found.pixels
@@ -138,8 +138,8 @@ def test_the_known_test_images_are_the_published_ones(shared_dir: Path) -> None:
 
 
 @pytest.mark.data
-def test_a_folder_with_published_test_images_is_refused(shared_dir: Path, tmp_path: Path) -> None:
-    published = published_test_images(shared_dir)
+def test_a_folder_with_published_test_images_is_refused(data_dir: Path, tmp_path: Path) -> None:
+    published = published_test_images(data_dir)
     baby = Image.open(published["set5/img_001_SRF_2_HR.png"])
     baby.save(tmp_path / "equal.bmp")
     baby.crop((0, 0, baby.width // 4 * 4, baby.height // 4 * 4)).save(tmp_path / "x4.jpg", quality=50)
@@ -153,10 +153,10 @@ def test_a_folder_with_published_test_images_is_refused(shared_dir: Path, tmp_pa
 
 
 @pytest.mark.data
-def test_no_false_alarm_over_450_photographs(shared_dir: Path) -> None:
-    published = list(published_test_images(shared_dir).values())
-    photographs = list_images(shared_dir / "photos")
+def test_no_false_alarm_over_450_photographs(data_dir: Path) -> None:
+    published = list(published_test_images(data_dir).values())
+    photographs = list_images(data_dir / "photos")
     assert len(photographs) == 450
     similarity = describe(photographs).signatures @ describe(published).signatures.T
     assert similarity.max() < 0.5
-    refuse_overlaps([shared_dir / "photos"], [])
+    refuse_overlaps([data_dir / "photos"], [])

@@ -1,4 +1,4 @@
-"""Train a run, or take over released weights or an interpolation, which need no training."""
+"""Train a run, or import released weights or write an interpolation, which need no training."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from alkdnet.tracking import open_tracker
 from alkdnet.training import distributed
 from alkdnet.training.loop import train as train_network
 from alkdnet.training.runtime.signals import Stopped, caller
-from alkdnet.weights.takeover import take_over
+from alkdnet.weights.untrained import write_untrained_run
 
 # Names the process that waits for the outputs to those that torchrun starts, and starts again.
 STARTER = "ALKDNET_STARTER"
@@ -23,7 +23,7 @@ def train(stage: Stage) -> None:
     params, paths = stage.params, stage.paths
     row, recipe, output = params.runs[stage.key], params.train, paths.model(stage.key)
     if row.kind != "trained":
-        take_over(row, paths.directory / row.inputs, output)
+        write_untrained_run(row, paths.directory / row.inputs, output)
         return
     if "DVC_STAGE" in os.environ:
         # DVC waits for this process; when it is gone, nobody takes the outputs. Asked for before torchrun is

@@ -47,22 +47,21 @@ def open_model(weights: Path, scale: int) -> nn.Module:
     """Return the network that a file of weights belongs to, ready to upscale.
 
     A `run.json` beside the file, as a pipeline writes it, names the network and its options; without one the
-    file is taken for the paper's ALKDNet. A `.pth` file is taken for one that the authors released.
+    file is taken for the paper's ALKDNet. A file other than .safetensors is taken for one that the network's
+    authors released, e.g. a .pth.
 
     Raises:
         UserError: the weights are missing, of another scale, or of another network.
     """
     record_path = weights.with_name("run.json")
-    record = read_json(record_path) if record_path.is_file() and weights.suffix != ".pth" else {}
+    ours = weights.suffix == ".safetensors"
+    record = read_json(record_path) if ours and record_path.is_file() else {}
     if not isinstance(record, dict):
         raise UserError(f"{record_path}: not the record of a run")
     if record.get("scale", scale) != scale:
         raise UserError(f"{weights}: these weights upscale by {record['scale']}, not by {scale}")
     model = build(record.get("network", "alkdnet"), scale, record.get("options", {}))
-    if weights.suffix == ".pth":
-        import_released(weights, model, network="alkdnet")
-    else:
-        load_weights(weights, model)
+    (load_weights if ours else import_released)(weights, model)
     return model.eval()
 
 

@@ -1,5 +1,6 @@
 """Fixtures that several test folders share."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -30,11 +31,14 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared_dir() -> Path:
-    """The folder beside the project with published files (`mirror/`) and photographs (`photos/`)."""
-    folder = ROOT.parent / "shared"
+def data_dir() -> Path:
+    """The folder with published files (`mirror/`) and photographs (`photos/`)."""
+    name = os.environ.get("ALKDNET_TEST_DATA")
+    if not name:
+        pytest.skip("ALKDNET_TEST_DATA names no folder with the published files")
+    folder = Path(name)
     if not (folder / "mirror").is_dir():
-        pytest.skip(f"no folder {folder.name}/mirror beside the repository")
+        pytest.skip(f"ALKDNET_TEST_DATA: {folder} has no folder mirror")
     return folder
 
 

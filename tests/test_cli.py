@@ -244,18 +244,18 @@ def test_upscale_refuses_two_choices_of_weights(shell: Shell) -> None:
 
 
 @pytest.mark.data
-def test_upscale_with_the_released_weights_downloads_them_once(shell: Shell, shared_dir: Path) -> None:
-    hr = shared_dir / "mirror/raw.githubusercontent.com/jbhuang0604/SelfExSR"
+def test_upscale_with_the_released_weights_downloads_them_once(shell: Shell, data_dir: Path) -> None:
+    hr = data_dir / "mirror/raw.githubusercontent.com/jbhuang0604/SelfExSR"
     lr = next(hr.rglob("Set5/image_SRF_2/img_003_SRF_2_LR.png"))
     command = ("upscale", lr, "out.png", "--scale", 2, "--released")
-    status, _ = shell.run(*command, "--mirror", shared_dir / "mirror")
+    status, _ = shell.run(*command, "--mirror", data_dir / "mirror")
     assert status == 0
     first = Path("out.png").read_bytes()
     assert shell.run(*command)[0] == 0
     assert Path("out.png").read_bytes() == first
     weights = Path("data/alkdnet_x2/net_g_ALKDN_x2.pth")
     weights.write_bytes(bytes(weights.stat().st_size))
-    assert shell.run(*command, "--mirror", shared_dir / "mirror")[0] == 0
+    assert shell.run(*command, "--mirror", data_dir / "mirror")[0] == 0
     assert Path("out.png").read_bytes() == first
     shutil.rmtree("data")
     truth = np.asarray(Image.open(next(hr.rglob("Set5/image_SRF_2/img_003_SRF_2_HR.png"))), np.float64)

@@ -128,8 +128,8 @@ def test_an_image_of_one_colour_is_similar_to_nothing(photographs: list[Path], t
     assert not white.vectors.any()
 
 
-def published_test_images(shared_dir: Path) -> dict[str, Path]:
-    mirror = shared_dir / "mirror"
+def published_test_images(data_dir: Path) -> dict[str, Path]:
+    mirror = data_dir / "mirror"
     return {
         f"{name}/{file.name}": mirror / file.urls[0].removeprefix("https://")
         for name in ("set5", "set14", "bsd100")
@@ -138,8 +138,8 @@ def published_test_images(shared_dir: Path) -> dict[str, Path]:
 
 
 @pytest.mark.data
-def test_the_known_test_images_are_the_published_ones(shared_dir: Path) -> None:
-    published = published_test_images(shared_dir)
+def test_the_known_test_images_are_the_published_ones(data_dir: Path) -> None:
+    published = published_test_images(data_dir)
     found, stored = describe(list(published.values())), known()
     assert stored.names == tuple(published)
     assert stored.pixels == found.pixels
@@ -147,8 +147,8 @@ def test_the_known_test_images_are_the_published_ones(shared_dir: Path) -> None:
 
 
 @pytest.mark.data
-def test_published_test_images_in_a_training_folder_are_found(shared_dir: Path, tmp_path: Path) -> None:
-    published = published_test_images(shared_dir)
+def test_published_test_images_in_a_training_folder_are_found(data_dir: Path, tmp_path: Path) -> None:
+    published = published_test_images(data_dir)
     baby = Image.open(published["set5/img_001_SRF_2_HR.png"])
     baby.save(tmp_path / "equal.bmp")
     baby.crop((0, 0, baby.width // 4 * 4, baby.height // 4 * 4)).save(tmp_path / "x4.jpg", quality=50)
@@ -162,10 +162,10 @@ def test_published_test_images_in_a_training_folder_are_found(shared_dir: Path, 
 
 
 @pytest.mark.data
-def test_no_false_positive_among_the_photographs(shared_dir: Path, tmp_path: Path) -> None:
-    published = list(published_test_images(shared_dir).values())
-    photographs = list_images(shared_dir / "photos")
+def test_no_false_positive_among_the_photographs(data_dir: Path, tmp_path: Path) -> None:
+    published = list(published_test_images(data_dir).values())
+    photographs = list_images(data_dir / "photos")
     assert len(photographs) == 225
     similarity = describe(photographs).vectors @ describe(published).vectors.T
     assert similarity.max() < 0.5
-    write_leakage(tmp_path / "a.json", [shared_dir / "photos"], [])
+    write_leakage(tmp_path / "a.json", [data_dir / "photos"], [])

@@ -884,10 +884,10 @@ def test_a_wrong_folder_for_manga109_is_rejected(tmp_path: Path) -> None:
     ["set5", "set14", "bsd100", "alkdnet_x2", "alkdnet_x4", "bsrn_x2", "bsrn_x4", "imdn_x2", "imdn_x4"],
 )
 def test_published_files_come_from_the_mirror_with_their_digests(
-    name: str, shared_dir: Path, tmp_path: Path
+    name: str, data_dir: Path, tmp_path: Path
 ) -> None:
     source = SOURCES[name]
-    mirror = shared_dir / "mirror"
+    mirror = data_dir / "mirror"
     fetch(source, tmp_path / "out", cache=tmp_path, mirror=str(mirror), digests=tmp_path / "digests.json")
     sums = dict(reversed(line.split()) for line in (mirror / "SHA256SUMS").read_text().splitlines())
     assert len(list((tmp_path / "out").iterdir())) == source.images

@@ -147,7 +147,7 @@ def agreement(study: Study, stated: Stated, comparisons: Sequence[Comparison]) -
     ]
     verdicts = {each.verdict for each in found} & {"gain", "loss"}
     if len(verdicts) != 1:
-        return "on some sets" if verdicts else "not distinguishable"
+        return "on some sets" if verdicts else "undecided"
     return "yes" if ("gain" in verdicts) == (stated.direction == 1) else "no"
 
 

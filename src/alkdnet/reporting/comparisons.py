@@ -49,7 +49,7 @@ def verdicts_table(study: Study, comparisons: Sequence[Comparison], *, caption: 
         "Against",
         "Set",
         "Images",
-        "Difference",
+        "Difference, dB",
         "95 % interval",
         "p (Holm)",
         "Verdict",

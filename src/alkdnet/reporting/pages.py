@@ -67,7 +67,11 @@ def _front_page(study: Study, found: Sequence[AblationResult]) -> dict[str, obje
     return {
         "main": tables.main_table(study),
         "reproduced": tables.reproduced_table(study),
-        "verdicts": [(each, ablation_verdicts(study, each)) for each in found],
+        "verdicts": [
+            (each, ablation_verdicts(study, each))
+            for each in found
+            if any(comparison.verdict != "too few images" for comparison in each.comparisons)
+        ],
         "deviations": _deviations_table([*training, *evaluation_deviations(study)]),
         "training_deviations": training,
         "outdated": outdated(study),

@@ -194,12 +194,13 @@ class Study:
 
 def _read_row(name: str, params: Params, paths: Paths, cost: Cost | None) -> StudyRow:
     row, model = params.rows[name], paths.model(name)
+    default = BICUBIC if row.kind == "interpolation" else name
     scores = Scores.read(paths.evaluation(name)) if paths.evaluation(name).is_dir() else None
     record = RunRecord.read(model) if row.kind != "interpolation" and model.is_dir() else None
     features = FeaturesRecord.read(paths.features(name)) if paths.features(name).is_dir() else None
     return StudyRow(
         name=name,
-        label=params.report.labels.get(name, BICUBIC if row.kind == "interpolation" else name),
+        label=" ".join(params.report.labels.get(name, "").split()) or default,
         row=row,
         scores={} if scores is None else _scores(scores),
         missing={} if scores is None else scores.missing,

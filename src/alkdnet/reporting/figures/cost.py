@@ -21,8 +21,9 @@ NEAR_BEST = 0.8
 COST_FACTOR = 4.0
 _PUBLISHED_CAPTION = (
     " Diamonds: as published (published costs follow several conventions, see the [audit](../audit.md)); "
-    f"discs: measured here. Published methods with less than {NEAR_BEST:.0%} of the best one's gain over bicubic "
-    f"or {COST_FACTOR:.0f} times as costly as ALKDNet are left out; HSNet's misprinted 33.22 is drawn at 32.22."
+    f"discs: measured here. Published methods with less than {NEAR_BEST:.0%} of the best one's gain over "
+    f"bicubic or {COST_FACTOR:.0f} times as costly as ALKDNet are left out; HSNet's misprinted 33.22 is "
+    "drawn at 32.22."
 )
 # Sets in the order in which they separate methods best.
 COST_SETS = ("Urban100", "BSD100", "Set14", "Set5", "Manga109")
@@ -33,8 +34,14 @@ LARGEST_AREA, LEAST_AREA = 250.0, 14.0
 SAME_PLACE_PT = 24.0
 # Where a label may stand: distances from the edge of its point in points, and directions in degrees, those
 # first that read best.
-_DISTANCES = (3, 9, 16, 25, 36, 48)
-_DIRECTIONS = (0, 180, 90, 270, 45, 315, 135, 225, 22, 338, 158, 202, 67, 293, 113, 247)
+_PLACES = np.array(
+    [
+        (distance, angle)
+        for distance in (3, 9, 16, 25, 36, 48)
+        for angle in (0, 180, 90, 270, 45, 315, 135, 225, 22, 338, 158, 202, 67, 293, 113, 247)
+    ],
+    dtype=float,
+)
 # From this distance on a line leads from the label to its point.
 _LEADER_PT = 8
 # What counts beside the area that a label covers, in square pixels at 72 dpi: a point of distance, a label
@@ -205,113 +212,79 @@ def _label(axes: Axes, points: Sequence[CostPoint], per_k: float) -> None:
     """Write each name where it covers least, near its point, with a line to it where it is not beside it."""
     inch = axes.figure.dpi / 72
     centres = {point: axes.transData.transform((point.multi_adds_g, point.psnr)) for point in points}
-    taken = [_around(centres[point], _radius(point, per_k) * inch) for point in points]
+    radii = {point: _radius(point, per_k) for point in points}
+    taken = [np.array([*(xy - radii[p] * inch), *(xy + radii[p] * inch)]) for p, xy in centres.items()]
     named: list[CostPoint] = []
-    inside = axes.get_window_extent()
     for point in sorted(points, key=lambda each: (not each.ours, -each.psnr)):
+        centre = centres[point]
         if any(
-            each.label == point.label and np.hypot(*(centres[each] - centres[point])) < SAME_PLACE_PT * inch
+            each.label == point.label and np.hypot(*(centres[each] - centre)) < SAME_PLACE_PT * inch
             for each in named
         ):
             continue
         named.append(point)
-        style: dict[str, Any] = {
-            "fontsize": 8,
-            "color": ACCENT if point.ours else INK,
-            "fontweight": "bold" if point.ours else "normal",
-        }
+        style: dict[str, Any] = {"fontsize": 8, "color": INK}
+        if point.ours:
+            style |= {"color": ACCENT, "fontweight": "bold"}
         sample = axes.text(0, 0, point.label, transform=None, **style)
         size = sample.get_window_extent()
         sample.remove()
-        radius = _radius(point, per_k)
+        boxes_N4 = _candidates(centre, (size.width, size.height), radii[point], inch)
         others = [centres[each] for each in points if each.label != point.label]
-        best = min(
-            (
-                _place(centres[point], size, radius, distance, angle, inch)
-                for distance in _DISTANCES
-                for angle in _DIRECTIONS
-            ),
-            key=lambda place: _cost(place, centres[point], taken, others, inside, inch),
-        )
+        costs_N = _costs(boxes_N4, centre, np.array(taken), others, axes.get_window_extent(), inch)
+        best = int(np.argmin(costs_N))
+        leader = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "shrinkA": 0, "shrinkB": radii[point]}
         axes.annotate(
             point.label,
             (point.multi_adds_g, point.psnr),
-            xytext=((best.box.x0 - centres[point][0]) / inch, (best.box.y0 - centres[point][1]) / inch),
+            xytext=(boxes_N4[best, :2] - centre) / inch,
             textcoords="offset points",
             ha="left",
             va="bottom",
             zorder=5,
-            arrowprops=(
-                {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "shrinkA": 0, "shrinkB": radius}
-                if best.distance >= _LEADER_PT
-                else None
-            ),
+            arrowprops=leader if _PLACES[best, 0] >= _LEADER_PT else None,
             **style,
         )
-        taken.append(best.box)
+        taken.append(boxes_N4[best])
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where a label may stand, in pixels, and how far from the edge of its point, in points."""
-
-    box: Bbox
-    distance: float
-
-
-def _place(
-    centre: np.ndarray, size: Bbox, radius: float, distance: float, angle: float, inch: float
-) -> _Place:
-    """Return the place of a label of this size in one direction from a point."""
-    right, up = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    x, y = centre + (radius + distance) * inch * np.array([right, up])
+def _candidates(centre: np.ndarray, size: tuple[float, float], radius: float, inch: float) -> np.ndarray:
+    """Return the boxes (left, bottom, right, top), in pixels, of a label at all places around a point."""
+    distances_N, angles_N = _PLACES.T
+    towards_N2 = np.stack([np.cos(np.radians(angles_N)), np.sin(np.radians(angles_N))], axis=1)
+    edge_N2 = centre + (radius + distances_N[:, None]) * inch * towards_N2
     # The side of the label that looks to its point touches the end of the distance.
-    left = x - size.width * (1 - np.clip(right / 0.7, -1, 1)) / 2
-    bottom = y - size.height * (1 - np.clip(up / 0.7, -1, 1)) / 2
-    return _Place(Bbox.from_bounds(left, bottom, size.width, size.height), distance)
+    corner_N2 = edge_N2 - np.array(size) * (1 - np.clip(towards_N2 / 0.7, -1, 1)) / 2
+    return np.concatenate([corner_N2, corner_N2 + size], axis=1)
 
 
-def _cost(
-    place: _Place,
+def _costs(
+    boxes_N4: np.ndarray,
     centre: np.ndarray,
-    taken: Sequence[Bbox],
+    taken_M4: np.ndarray,
     others: Sequence[np.ndarray],
-    inside: Bbox,
+    axes_box: Bbox,
     inch: float,
-) -> float:
-    """Return what speaks against a place, in square pixels."""
-    box = place.box
-    cost = sum(_overlap(box, other) for other in taken)
-    if not _inside(box, inside):
-        cost += 100 * float(box.width * box.height)
-    weights = _DISTANCE_COST * place.distance
-    own = _gap(box, centre)
-    if place.distance < _LEADER_PT:
-        weights += _AMBIGUITY_COST * any(_gap(box, other) < own + 4 * inch for other in others)
-    middle = np.array([(box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2])
-    weights += _CROSSING_COST * sum(_distance_to_line(other, centre, middle) < 6 * inch for other in others)
-    return float(cost + weights * inch**2)
+) -> np.ndarray:
+    """Return what speaks against each place, in square pixels."""
+    low_N2, high_N2 = boxes_N4[:, :2], boxes_N4[:, 2:]
+    common = np.minimum(high_N2[:, None], taken_M4[:, 2:]) - np.maximum(low_N2[:, None], taken_M4[:, :2])
+    costs_N: np.ndarray = np.maximum(common, 0).prod(2).sum(1)
+    outside_N = (low_N2 < axes_box.min).any(1) | (high_N2 > axes_box.max).any(1)
+    costs_N += 100 * outside_N * (high_N2 - low_N2).prod(1)
+    costs_N += _DISTANCE_COST * inch**2 * _PLACES[:, 0]
+    own_N = _gaps(boxes_N4, centre)
+    along_N2 = (low_N2 + high_N2) / 2 - centre
+    for other in others:
+        nearer_N = (_gaps(boxes_N4, other) < own_N + 4 * inch) & (_PLACES[:, 0] < _LEADER_PT)
+        share_N = np.clip((along_N2 @ (other - centre)) / (along_N2**2).sum(1), 0, 1)
+        crossed_N = np.hypot(*(centre + share_N[:, None] * along_N2 - other).T) < 6 * inch
+        costs_N += inch**2 * (_AMBIGUITY_COST * nearer_N + _CROSSING_COST * crossed_N)
+    return costs_N
 
 
-def _gap(box: Bbox, point: np.ndarray) -> float:
-    """Return the distance in pixels from a point to a box; 0 inside."""
-    return float(np.hypot(*np.maximum(0, np.maximum(box.min - point, point - box.max))))
-
-
-def _distance_to_line(point: np.ndarray, start: np.ndarray, end: np.ndarray) -> float:
-    along = end - start
-    share = np.clip(np.dot(point - start, along) / max(float(np.dot(along, along)), 1e-9), 0, 1)
-    return float(np.hypot(*(start + share * along - point)))
-
-
-def _around(centre: np.ndarray, radius: float) -> Bbox:
-    return Bbox.from_extents(centre[0] - radius, centre[1] - radius, centre[0] + radius, centre[1] + radius)
-
-
-def _overlap(first: Bbox, second: Bbox) -> float:
-    common = Bbox.intersection(first, second)
-    return 0.0 if common is None else float(common.width * common.height)
-
-
-def _inside(box: Bbox, outer: Bbox) -> bool:
-    return bool(box.x0 >= outer.x0 and box.x1 <= outer.x1 and box.y0 >= outer.y0 and box.y1 <= outer.y1)
+def _gaps(boxes_N4: np.ndarray, point: np.ndarray) -> np.ndarray:
+    """Return the distances in pixels from a point to the boxes; 0 inside."""
+    outside_N2 = np.maximum(0, np.maximum(boxes_N4[:, :2] - point, point - boxes_N4[:, 2:]))
+    gaps_N: np.ndarray = np.hypot(outside_N2[:, 0], outside_N2[:, 1])
+    return gaps_N

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 
 from alkdnet import markdown
@@ -40,9 +41,10 @@ def curves_figure(rows: Sequence[StudyRow], *, validation_sets: str) -> Figure:
     figure = new_figure(9.6, 3.9)
     whole, differences = figure.subplots(1, 2)
     curves = [validation_curve(row) for row in rows]
-    for index, (row, curve) in enumerate(zip(rows, curves, strict=True)):
+    lines: list[Line2D] = []
+    for index, curve in enumerate(curves):
         colour = INK if index == 0 else colour_of(index - 1)
-        whole.plot(curve.index, curve, color=colour, label=row.label)
+        lines += whole.plot(curve.index, curve, color=colour)
         if index:
             distance = (curve - curves[0]).dropna()
             differences.plot(distance.index, distance, color=colour)
@@ -59,5 +61,6 @@ def curves_figure(rows: Sequence[StudyRow], *, validation_sets: str) -> Figure:
         axes.set_xlabel("iteration", color=MUTED)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.margins(x=0.02)
-    figure.legend(*whole.get_legend_handles_labels(), loc="outside lower center", ncols=len(rows))
+    # One that begins with _ would be left out if it were the label of the line.
+    figure.legend(lines, [row.label for row in rows], loc="outside lower center", ncols=min(len(rows), 4))
     return figure

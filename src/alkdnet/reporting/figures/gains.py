@@ -12,8 +12,10 @@ from alkdnet.reporting.figures.style import ACCENT, COLOURS, INK, FigurePlan, ne
 from alkdnet.reporting.study import Study, StudyRow
 
 BASELINE = "BSRN"
-# Height of the panel in diameters of a dot: dots nearer than one are set beside each other.
-_DIAMETERS = 34
+# Height of the panels, and the diameters of dots from which the first is taken whose swarms fit into the
+# width, in points.
+_HEIGHT, _WIDTH, _DIAMETERS = 225.0, 700.0, (5.0, 4.0, 3.0, 2.0)
+_LEAST_WIDTH = 72.0
 # A set with fewer images has a single dot, or none.
 LEAST_IMAGES = 2
 
@@ -33,8 +35,8 @@ def gains_plan(study: Study, scale: int) -> FigurePlan | None:
     return FigurePlan(
         name=f"gains_x{scale}",
         title=f"Gain of {OURS} over {BASELINE} by image, ×{scale}",
-        caption="Each dot is an image, the line the mean of the set; after the name of the set the number of "
-        f"its images. Images on which {OURS} is below {BASELINE}: {markdown.escape(behind)}.",
+        caption="Each dot is an image, the dashed line the mean of the set; after the name of the set its "
+        f"number of images. Images on which {OURS} is below {BASELINE}: {markdown.escape(behind)}.",
         draw=lambda: gains_figure(gains, labels=labels, scale=scale),
     )
 
@@ -50,39 +52,42 @@ def gains_by_set(ours: StudyRow, baseline: StudyRow) -> dict[str, pd.Series]:
 
 
 def gains_figure(gains: Mapping[str, pd.Series], *, labels: Mapping[str, str], scale: int) -> Figure:
-    """Draw the gains, a swarm of dots for each set."""
-    figure = new_figure(max(4.0, 1.0 + 1.7 * len(gains)), 3.8)
-    axes = figure.subplots()
-    span = float(np.ptp(np.concatenate([[0.0], *gains.values()]))) or 1.0
-    for place, gain in enumerate(gains.values()):
-        x = place + swarm(gain.to_numpy(), span / _DIAMETERS)
+    """Draw the gains, a swarm of dots for each set; no two dots overlap."""
+    span = 1.16 * (float(np.ptp(np.concatenate([[0.0], *gains.values()]))) or 1.0)
+    for diameter in _DIAMETERS:
+        offsets = [swarm(gain.to_numpy(), span * diameter / _HEIGHT) for gain in gains.values()]
+        halves = [float(np.abs(each).max()) + 1.5 for each in offsets]
+        widths = [max(2 * half * diameter, _LEAST_WIDTH) for half in halves]
+        if sum(widths) <= _WIDTH:
+            break
+    figure = new_figure(0.9 + 1.1 * sum(widths) / 72, 3.8)
+    panels = figure.subplots(1, len(gains), sharey=True, squeeze=False, width_ratios=widths)[0]
+    for axes, x, width, (name, gain) in zip(panels, offsets, widths, gains.items(), strict=True):
         colours = [ACCENT if value >= 0 else COLOURS[1] for value in gain]
-        axes.scatter(x, gain, s=26, c=colours, linewidths=0, zorder=3)
-        axes.plot([place - 0.42, place + 0.42], [gain.mean()] * 2, color=INK, linewidth=1.4, zorder=2)
-    axes.axhline(0, color=INK, linewidth=0.8)
-    axes.set_xlim(-0.5, len(gains) - 0.5)
-    axes.set_xticks(range(len(gains)), [f"{labels[name]} ({len(gain)})" for name, gain in gains.items()])
-    axes.tick_params(axis="x", length=0)
-    axes.grid(visible=False, axis="x")
-    axes.margins(y=0.08)
-    axes.set_ylabel(f"PSNR of {OURS} minus that of {BASELINE} at ×{scale}, dB")
+        axes.scatter(x, gain, s=0.8 * diameter**2, c=colours, linewidths=0, zorder=3)
+        axes.axhline(gain.mean(), color=INK, linewidth=1, linestyle="--", zorder=2)
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.set_title(f"{labels[name]} ({len(gain)})")
+        axes.set_xlim(-width / diameter / 2, width / diameter / 2)
+        axes.set_xticks([])
+        axes.margins(y=0.08)
+    panels[0].set_ylabel(f"PSNR of {OURS} minus that of {BASELINE} at ×{scale}, dB")
     return figure
 
 
-def swarm(values: np.ndarray, diameter: float, *, step: float = 0.075) -> np.ndarray:
-    """Return offsets that keep dots at these values apart, the same for the same values.
+def swarm(values: np.ndarray, diameter: float) -> np.ndarray:
+    """Return offsets, in diameters, that keep dots at these values apart; the same for the same values.
 
-    Dots are set in the order of their values, each as near to the middle as no dot within one diameter in
-    value stands already. A swarm that would be wider than its place is pressed together.
+    Dots are set in the order of the values, each as near to the middle as the ones before it allow.
     """
     offsets = np.zeros(len(values))
     placed: list[int] = []
-    for index in np.argsort(values, kind="stable"):
-        near = [offsets[other] for other in placed if abs(values[other] - values[index]) < diameter]
-        candidates = ((turn + 1) // 2 * step * (-1 if turn % 2 else 1) for turn in range(2 * len(values) + 2))
-        offsets[index] = next(
-            each for each in candidates if all(abs(each - other) > 0.99 * step for other in near)
-        )
-        placed.append(int(index))
-    widest = float(np.abs(offsets).max(initial=0.0))
-    return offsets * min(1.0, 0.44 / widest) if widest else offsets
+    for index in range(len(values)):
+        heights = np.abs(values[placed] - values[index]) / diameter
+        near = heights < 1
+        sides, needed = offsets[placed][near], np.sqrt(1 - heights[near] ** 2)
+        candidates = np.concatenate([[0.0], sides + needed, sides - needed])
+        clear = (np.abs(candidates[:, None] - sides) >= needed - 1e-9).all(axis=1)
+        offsets[index] = min(candidates[clear], key=abs)
+        placed.append(index)
+    return offsets

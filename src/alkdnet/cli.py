@@ -158,6 +158,22 @@ def upscale(
     typer.echo(f"{target}: {width}x{height}, with {path}")
 
 
+@app.command()
+def verify(
+    pipeline: Annotated[str, typer.Argument(help="Its name: demo, paper, ...")] = "demo",
+    psnr: Annotated[float, typer.Option(min=0, help="Largest difference of a PSNR in dB.")] = 0.02,
+    ssim: Annotated[float, typer.Option(min=0, help="Largest difference of an SSIM.")] = 0.0005,
+) -> None:
+    """Compare the results of PIPELINE in this folder with those of the last commit; exit 1 if they differ."""
+    from alkdnet.config.paths import Paths
+    from alkdnet.results.verify import verify as compare
+
+    found = compare(Paths(pipeline), psnr=psnr, ssim=ssim)
+    typer.echo(str(found))
+    if found.problems:
+        raise typer.Exit(1)
+
+
 def _fetched(chosen: "Source", root: Path, mirror: str | None) -> str:
     """Fill the set's folder in ROOT unless it is complete, by checksums, and return the message."""
     from alkdnet.sources.checksums import RecordedChecksums

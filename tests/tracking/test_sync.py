@@ -369,8 +369,8 @@ def test_the_experiment_describes_itself_and_its_columns(tracked: Project) -> No
     assert tracked.params.report.title in experiment.tags["mlflow.note.content"]
     columns = json.loads(experiment.tags["mlflow.sharedViewState.compare"])["selectedColumns"]
     assert f"metrics.`{TEST_SET}/psnr`" in columns
-    for scale in (2, 3, 4):
-        view = json.loads(experiment.tags[f"mlflow.sharedViewState.charts_x{scale}"])
+    for scale, name in ((2, "charts"), (3, "charts_x3"), (4, "charts_x4")):
+        view = json.loads(experiment.tags[f"mlflow.sharedViewState.{name}"])
         assert view["searchFilter"] == f"params.scale = '{scale}'"
         assert view["compareRunCharts"][0]["xaxis"]["key"] == "multi_adds"
 

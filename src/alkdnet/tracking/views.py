@@ -11,12 +11,8 @@ from typing import Any
 from alkdnet.config.params import Params
 
 TABLE = "compare"
+CHARTS = "charts"  # of the smallest scale; those of the others are charts_x3, charts_x4
 _SECTION = "alkdnet"
-
-
-def charts(scale: int) -> str:
-    """Return the name of the view of charts of one scale."""
-    return f"charts_x{scale}"
 
 
 def address(server: str, experiment_id: str, view: str) -> str:
@@ -28,9 +24,9 @@ def address(server: str, experiment_id: str, view: str) -> str:
 
 def describe(params: Params) -> dict[str, str]:
     """Return the tags: what the experiment is, its table, and the charts of each scale."""
-    views = {TABLE: _table(params)} | {
-        charts(scale): _charts(params, scale) for scale in params.downscale.scales
-    }
+    first, *others = sorted(params.downscale.scales)
+    views = {TABLE: _table(params), CHARTS: _charts(params, first)}
+    views |= {f"{CHARTS}_x{scale}": _charts(params, scale) for scale in others}
     return {
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.note.content": f"{params.report.title}\n\n{params.report.summary}",

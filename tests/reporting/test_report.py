@@ -11,14 +11,14 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+from alkdnet.reporting.standing import standing
+from alkdnet.results.tree import Results, read_results
 from PIL import Image
 
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
 from alkdnet.reporting.deviations import evaluation_deviations, stale_trainings, training_deviations
 from alkdnet.reporting.report import write_report
-from alkdnet.reporting.standing import standing
-from alkdnet.results.tree import Results, read_results
 
 FIGURES = ("crops.png", "cost.png", "gains_x2.png", "curves.png", "maps.png", "fields.png")
 PAGES = {"README.md", "ablations.md", "comparison.md", "runs.md", "figures.md", "audit.md"}
@@ -49,7 +49,7 @@ def test_a_report_is_the_same_on_a_second_run(report: Path, params: Params, tree
         write_report(params=params, paths=tree)
     assert _digests(tree.report) == _digests(report)
     results = _digests(tree.directory / "results")
-    assert {"metrics.json", "curves.csv"} <= set(results)
+    assert "curves.csv" in results
     assert results == _digests(report.parents[1] / tree.directory / "results")
 
 

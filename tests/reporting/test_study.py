@@ -63,7 +63,7 @@ def test_a_training_without_its_folder_is_shown_as_stated(params: Params, tree: 
 def test_removed_rows_are_ignored(params: Params, tree: Paths) -> None:
     stale = tree.evaluation("removed_x2")
     stale.mkdir()
-    (stale / "sets.json").write_text("not even JSON", encoding="utf-8")
+    (stale / "scores.json").write_text("not even JSON", encoding="utf-8")
     assert "removed_x2" not in Study.read(params, tree).rows
 
 
@@ -100,7 +100,7 @@ def test_sets_that_no_row_was_evaluated_on_are_named_with_the_reason(params: Par
     [
         "models/bsrn_x2/history.csv",
         "models/bsrn_x2/run.json",
-        "results/evaluation/bsrn_x2/sets.json",
+        "results/evaluation/bsrn_x2/scores.json",
         "results/evaluation/bsrn_x2/images.csv",
         "results/features/bsrn_x2/features.json",
         "results/complexity.json",

@@ -125,13 +125,13 @@ def _read(params: Params, paths: Paths, name: str, cost: Cost | None) -> Record 
     row, folder, evaluation = params.rows[name], paths.model(name), paths.evaluation(name)
     interpolates = row.kind == "interpolation"
     made = RunRecord.read(folder) if not interpolates and (folder / RECORD).is_file() else None
-    scores = Scores.read(evaluation) if (evaluation / "sets.json").is_file() else None
+    scores = Scores.read(evaluation) if (evaluation / "scores.json").is_file() else None
     if scores is not None and scores.weights_sha256 != (made.weights_sha256 if made else None):
         scores = None
     if made is None and (scores is None or not interpolates):
         return None
 
-    written = folder / RECORD if made else evaluation / "sets.json"
+    written = folder / RECORD if made else evaluation / "scores.json"
     time_ms = int(written.stat().st_mtime * 1000)
     label = params.report.labels.get(name, name)
     tags = {"run": name, "label": label}
@@ -160,7 +160,7 @@ def _read(params: Params, paths: Paths, name: str, cost: Cost | None) -> Record 
     if scores is not None:
         shown |= {f"evaluate.{key}": str(getattr(params.evaluate, key)) for key in _PROTOCOL}
         for test_set, score in scores.means().items():
-            # As many digits as papers give; sets.json, among the artifacts, has all.
+            # As many digits as papers give; scores.json, among the artifacts, has all.
             figures |= {f"{test_set}/psnr": round(score.psnr, 2), f"{test_set}/ssim": round(score.ssim, 4)}
     points += [Point(key, 0, value, time_ms) for key, value in figures.items() if math.isfinite(value)]
     artifacts = dict(_artifacts(paths, name, evaluated=scores is not None))
@@ -189,7 +189,7 @@ def _artifacts(paths: Paths, name: str, *, evaluated: bool) -> Iterator[tuple[st
             yield file, path
     if not evaluated:
         return
-    for file in ("sets.json", "images.csv"):
+    for file in ("scores.json", "images.csv", "record.json"):
         yield f"evaluation/{file}", paths.evaluation(name) / file
     folder = paths.features(name)
     if (folder / FEATURES).is_file():

@@ -16,7 +16,6 @@ from alkdnet.data.resize import upscale
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path, read_json
 from alkdnet.networks import build
-from alkdnet.weights.files import load_weights
 from alkdnet.weights.released import import_released
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -47,21 +46,20 @@ def open_model(weights: Path, scale: int) -> nn.Module:
     """Return the network that a file of weights belongs to, ready to upscale.
 
     A `run.json` beside the file, as a pipeline writes it, names the network and its options; without one the
-    file is taken for the paper's ALKDNet. A file other than .safetensors is taken for one that the network's
-    authors released, e.g. a .pth.
+    file is taken for the paper's ALKDNet. The names in the file may be this library's or the authors'.
 
     Raises:
         UserError: the weights are missing, of another scale, or of another network.
     """
     record_path = weights.with_name("run.json")
-    ours = weights.suffix == ".safetensors"
-    record = read_json(record_path) if ours and record_path.is_file() else {}
+    is_run = weights.suffix == ".safetensors" and record_path.is_file()
+    record = read_json(record_path) if is_run else {}
     if not isinstance(record, dict):
         raise UserError(f"{record_path}: not the record of a run")
     if record.get("scale", scale) != scale:
         raise UserError(f"{weights}: these weights upscale by {record['scale']}, not by {scale}")
     model = build(record.get("network", "alkdnet"), scale, record.get("options", {}))
-    (load_weights if ours else import_released)(weights, model)
+    import_released(weights, model)
     return model.eval()
 
 

@@ -1,6 +1,6 @@
 """Importers: the plain networks bear the released names, so what they compute is what an import must give."""
 
-from pathlib import Path
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -164,7 +164,9 @@ def test_wrong_weights_are_rejected_by_the_names_of_the_file(tmp_path, change, m
 def test_a_file_of_another_network_is_rejected(tmp_path, network):
     torch.save(as_published("imdn", plain("imdn").state_dict()), tmp_path / "net.pth")
     model = build(network, 2, {})
-    with pytest.raises(UserError, match=rf"do not fit {type(model).__name__}: (missing .*; )?unknown|not arranged"):
+    with pytest.raises(
+        UserError, match=rf"do not fit {type(model).__name__}: (missing .*; )?unknown|not arranged"
+    ):
         import_released(tmp_path / "net.pth", model)
 
 
@@ -202,7 +204,7 @@ def test_vdsr_s_cells_are_read(tmp_path):
     widths = [1, 64, 64, 1]
     cells = np.empty((1, 3), dtype=object)
     biases = np.empty((1, 3), dtype=object)
-    for i, (ins, outs) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (ins, outs) in enumerate(pairwise(widths)):
         kernels = random.random((3, 3, ins, outs)).astype(np.float32)
         cells[0, i] = kernels[..., 0] if outs == 1 else kernels
         biases[0, i] = random.random((outs, 1)).astype(np.float32)

@@ -1,47 +1,57 @@
-"""Refuse a parameter file that does not make sense, before anything is written or deleted.
+"""Reject a parameter file that does not make sense, before anything is written or deleted.
 
-The output is constant, but for the descriptor of each data set: changing a parameter, or the table of
+The output is constant, but for the descriptor of each source: changing a parameter, or the catalogue of
 sources, runs the check again, and after it only what depends on that parameter or that descriptor.
 """
 
 from dataclasses import asdict
+from typing import get_args
 
 from stage import Stage, run
 
+from alkdnet.config.loading import params_path
 from alkdnet.config.params import Params
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path, write_json
 from alkdnet.networks import check_options
-from alkdnet.sources.catalogue import source
+from alkdnet.sources.catalogue import Use, source
 
 
 def check(stage: Stage) -> None:
-    """Hold the data sets against the table of sources and the rows against their networks."""
+    """Check the sources against the catalogue and the rows against their networks."""
     problems = _problems(stage.params)
     if problems:
-        raise UserError("\n".join(f"{stage.params.params_file}: {problem}" for problem in problems))
+        path = params_path(stage.params.pipeline)
+        raise UserError("\n".join(f"{path}: {problem}" for problem in problems))
     for mark in stage.paths.checked_marks:
         with atomic_path(mark) as temporary:
             temporary.write_text("The parameter file was valid.\n", encoding="utf-8")
-    for name, dataset in stage.params.datasets.items():
-        known = asdict(source(dataset.source))
-        write_json(stage.paths.descriptor(name), {key: known[key] for key in ("name", "images", "files")})
+    rows: list[tuple[Use, str, str]]
+    rows = [(row.use, name, row.source) for name, row in stage.params.datasets.items()]
+    rows += [("weights", name, row.source) for name, row in stage.params.released.items()]
+    for use, name, known in rows:
+        descriptor = asdict(source(known))
+        fields = ("name", "kind", "images", "files")
+        write_json(stage.paths.descriptor(use, name), {field: descriptor[field] for field in fields})
+    for use in get_args(Use):
+        stage.paths.descriptor(use, "").parent.mkdir(parents=True, exist_ok=True)
 
 
 def _problems(params: Params) -> list[str]:
+    uses = [
+        *((f"datasets.{name}.source", row.source, row.use) for name, row in params.datasets.items()),
+        *((f"released.{name}.source", row.source, "weights") for name, row in params.released.items()),
+    ]
     problems = []
-    for name, dataset in params.datasets.items():
+    for where, name, use in uses:
         try:
-            uses = source(dataset.source).uses
+            if use not in (known := source(name).uses):
+                problems.append(f"{where}: {name} may be used for {', '.join(known)} only")
         except UserError as error:
-            problems.append(f"datasets.{name}.source: {error}")
-            continue
-        if dataset.use not in uses:
-            problems.append(f"datasets.{name}.use: {dataset.source} may be used for {', '.join(uses)} only")
-    for name, row in params.runs.items():
-        problems += [f"runs.{name}: {problem}" for problem in check_options(row.network, row.options)]
-        if row.kind == "trained" and row.network == "bicubic":
-            problems.append(f"runs.{name}.kind: bicubic has nothing to train: make it an interpolation")
+            problems.append(f"{where}: {error}")
+    for table in ("runs", "released"):
+        for name, row in getattr(params, table).items():
+            problems += [f"{table}.{name}: {problem}" for problem in check_options(row.network, row.options)]
     return problems
 
 

@@ -6,17 +6,12 @@ from alkdnet.data.lr import downscale_folder
 
 
 def downscale(stage: Stage) -> None:
-    """Fill lr/<use>/<data set>/x<scale>; released weights have no images and get an empty folder."""
-    dataset = stage.params.datasets[stage.key]
-    how = stage.params.downscale
-    lr = stage.paths.lr(dataset.use, stage.key)
-    if dataset.use == "weights":
-        lr.mkdir(parents=True)
-        return
-    raw = stage.paths.raw(dataset.use, stage.key)
-    with stage.saying_where_to_mend(stage.key):
-        downscale_folder(raw, lr, how.scales, border=how.border, alpha=dataset.alpha)
+    """Fill lr/<use>/<data set>/x<scale>."""
+    dataset, settings = stage.params.datasets[stage.key], stage.params.downscale
+    raw, lr = stage.paths.raw(dataset.use, stage.key), stage.paths.lr(dataset.use, stage.key)
+    with stage.explaining_own_images(stage.key):
+        downscale_folder(raw, lr, settings.scales, border=settings.border, alpha=dataset.alpha)
 
 
 if __name__ == "__main__":
-    run(downscale, each="dataset")
+    run(downscale, table="datasets")

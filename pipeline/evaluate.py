@@ -1,46 +1,31 @@
-"""PSNR and SSIM of a run on every test set, per image."""
+"""PSNR and SSIM of a row on every test set, per image."""
 
 from stage import Stage, run
 
 from alkdnet.device import arithmetic, choose_device
 from alkdnet.evaluation.benchmark import evaluate as measure
-from alkdnet.evaluation.protocol import Protocol
-from alkdnet.evaluation.sets import benchmark_set
-from alkdnet.files import read_json
 from alkdnet.inference.upscaler import Upscaler
-from alkdnet.networks import build
-from alkdnet.training.runtime.checkpoint import forget_finished
-from alkdnet.weights.files import load_weights
 
 
 def evaluate(stage: Stage) -> None:
-    """Fill results/evaluation/<run>."""
-    params, paths, row = stage.params, stage.paths, stage.params.runs[stage.key]
-    settings = params.evaluate
-    device = choose_device(settings.device)
-    model = build(row.network, row.scale, row.options)
-    load_weights(paths.model(stage.key) / "weights.safetensors", model)
-    protocol = Protocol(
-        channel=settings.channel,
-        round_luma=settings.round_luma,
-        crop=settings.crop,
-        self_ensemble=settings.self_ensemble,
-    )
+    """Fill results/evaluation/<row>."""
+    params, settings, execution = stage.params, stage.params.evaluate, stage.params.execution
+    row = params.rows[stage.key]
+    device = choose_device(execution.device)
+    model, weights_sha256 = stage.load(stage.key)
     # On a CPU an image for each thread is faster than all threads for one, and adds in one order.
     with arithmetic(device, "float32", threads=1):
-        result = measure(
+        scores = measure(
             Upscaler(model, device=device, self_ensemble=settings.self_ensemble, tile=settings.tile),
-            [benchmark_set(params, paths, name, row.scale) for name in params.names("test")],
+            [stage.test_set(name, row.scale) for name in params.names("test")],
             scale=row.scale,
-            protocol=protocol,
+            protocol=stage.protocol,
             description=stage.key,
-            workers=settings.threads if device.type == "cpu" else 1,
+            workers=execution.threads if device.type == "cpu" else 1,
+            weights_sha256=weights_sha256,
         )
-    result.write(paths.evaluation(stage.key))
-    # DVC runs this stage when it has recorded the training's outputs. What was taken over has no identity.
-    if identity := read_json(paths.model(stage.key) / "run.json").get("config_hash"):
-        forget_finished(stage.checkpoints, stage.key, identity)
+    scores.write(stage.paths.evaluation(stage.key))
 
 
 if __name__ == "__main__":
-    run(evaluate, each="run")
+    run(evaluate, table="rows")

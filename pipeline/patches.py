@@ -2,12 +2,11 @@
 
 from stage import Stage, run
 
-from alkdnet.data.leakage import refuse_overlaps
-from alkdnet.data.packing import TrainingSet, pack, require_disk
+from alkdnet.data.packing import TrainingSet, pack
 
 
 def patches(stage: Stage) -> None:
-    """Fill patches/hr and patches/x<scale>, unless a training image is a test image."""
+    """Fill patches/hr and patches/x<scale>."""
     params, paths = stage.params, stage.paths
     sets = [
         TrainingSet(
@@ -15,13 +14,8 @@ def patches(stage: Stage) -> None:
         )
         for name in params.names("train")
     ]
-    # First what is known at once: comparing thousands of images takes minutes.
-    require_disk(sets, paths.patches, params.downscale.scales)
-    if sets:
-        tests = [paths.raw("test", name) for name in params.names("test")]
-        with stage.saying_where_to_mend(*params.names("train")):
-            refuse_overlaps([training.hr for training in sets], tests)
-    pack(sets, paths.patches, params.downscale.scales)
+    with stage.explaining_own_images(*params.names("train")):
+        pack(sets, paths.patches, params.downscale.scales, minimum_size=params.recipe.patch_size)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every stage shares: its arguments, the environment, and how a user's mistake is told."""
+"""What all stages share: arguments, environment, error messages, and the loading of rows and test sets."""
 
 import argparse
 import logging
@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-# The same results on every x86-64 machine: wider instructions than AVX2, where a CPU has them, add in another
-# order and change the last bits. ATen, oneDNN and MKL look here at their first operation.
+# On one CPU model the same bits with every build: wider instructions than AVX2 add in another order. ATen,
+# oneDNN and MKL read these variables at their first operation.
 for name, value in {
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
@@ -22,75 +22,166 @@ for name, value in {
 # The code of this checkout, whatever is installed: an experiment in a temporary folder runs its own.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from alkdnet.config.params import Params, load_params
+from alkdnet.config.loading import load_pipeline, params_path
+from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError, in_words
+from alkdnet.files import read_json
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from alkdnet.evaluation.benchmark import BenchmarkSet
+    from alkdnet.evaluation.protocol import Protocol
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage at work."""
+    """A stage with its parameters.
+
+    Attributes:
+        params: the parameter file.
+        paths: the pipeline's outputs.
+        key: the data set or row it works on; empty for a stage of the whole pipeline.
+        scale: the scale it works on; 0 where it is not given.
+        root: the main repository, also inside a temporary experiment: what must outlive a run lies there.
+    """
 
     params: Params
     paths: Paths
     key: str
-    """The data set or run it works on; empty for a stage of the whole pipeline."""
+    scale: int
     root: Path
-    """The main repository, also inside a temporary experiment: what must outlive a run lies there."""
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of the states of trainings that are not finished, or not recorded yet."""
+        """The folder of the states of unfinished trainings."""
         return self.root / ".checkpoints"
 
-    def under_root(self, path: str) -> Path:
-        """Return a path of the user's: relative ones are seen from the main repository."""
-        return self.root / Path(path).expanduser()
-
-    @contextmanager
-    def saying_where_to_mend(self, *names: str) -> Iterator[None]:
-        """Add to a UserError where the user's own sets among `names` are mended: not in DVC's copies."""
-        try:
-            yield
-        except UserError as error:
-            lines = [str(error)]
-            for name in names:
-                if (path := self.params.datasets[name].path) is not None:
-                    lines.append(
-                        f"mend the images of {name} in {path}, then: dvc repro --force download@{name}"
-                    )
-            raise UserError("\n".join(lines)) from None
+    @property
+    def downloads(self) -> Path:
+        """The folder of partial downloads and recorded checksums."""
+        return self.root / ".downloads"
 
     @property
     def mirror(self) -> str | None:
-        """The folder or URL in ALKDNET_MIRROR that stands in for the internet; empty counts as not set."""
+        """The folder or URL in ALKDNET_MIRROR that replaces the internet; empty counts as not set."""
         mirror = os.environ.get("ALKDNET_MIRROR") or None
         return mirror if mirror is None or "://" in mirror else str(self.under_root(mirror))
 
+    @property
+    def protocol(self) -> "Protocol":
+        """The evaluation protocol of the parameters."""
+        from alkdnet.evaluation.protocol import Protocol
 
-def run(work: Callable[[Stage], None], *, each: Literal["dataset", "run"] | None = None) -> None:
-    """Do a stage's work; a `UserError` is printed without a traceback and the stage fails."""
+        settings = self.params.evaluate
+        return Protocol(
+            channel=settings.channel,
+            round_luma=settings.round_luma,
+            crop=settings.crop,
+            self_ensemble=settings.self_ensemble,
+        )
+
+    def under_root(self, path: str) -> Path:
+        """Return a path of the user's: relative ones start at the main repository."""
+        return self.root / Path(path).expanduser()
+
+    def load(self, row: str) -> "tuple[nn.Module, str | None]":
+        """Return the network of a row and the SHA-256 of its weights; None: an interpolation."""
+        from alkdnet.networks import build
+        from alkdnet.weights.runs import load_run
+
+        if self.params.rows[row].kind == "interpolation":
+            interpolation = self.params.rows[row]
+            return build(interpolation.network, interpolation.scale, interpolation.options), None
+        model, record = load_run(self.paths.model(row))
+        return model, record.weights_sha256
+
+    def test_set(self, name: str, scale: int) -> "BenchmarkSet":
+        """Return a test set with its LR images of one scale; one that is not in the parameters is empty."""
+        from alkdnet.evaluation.benchmark import BenchmarkSet
+
+        hr, lr = self.paths.raw("test", name), self.paths.lr("test", name, scale)
+        if name not in self.params.datasets:
+            return BenchmarkSet(name=name, hr_folder=hr, lr_folder=lr)
+        descriptor = read_json(self.paths.descriptor("test", name))
+        return BenchmarkSet(
+            name=name,
+            hr_folder=hr,
+            lr_folder=lr,
+            expected=descriptor["images"],
+            alpha=self.params.datasets[name].alpha,
+            publishable=descriptor["kind"] != "gated",
+        )
+
+    @contextmanager
+    def explaining_own_images(self, *names: str) -> Iterator[None]:
+        """Add to a UserError where the user's own sets among `names` lie: not in DVC's copies."""
+        try:
+            yield
+        except UserError as error:
+            own = {name: self.params.datasets[name].path for name in names}
+            lines = [
+                f"fix the images of {name} in {path}, then: dvc repro --force download@{name}"
+                for name, path in own.items()
+                if path is not None
+            ]
+            raise UserError("\n".join([str(error), *lines])) from None
+
+
+def run(
+    work: Callable[[Stage], None],
+    *,
+    table: Literal["datasets", "runs", "released", "rows"] | None = None,
+    with_scale: bool = False,
+) -> None:
+    """Do a stage's work; a `UserError` is printed without a traceback and the stage fails.
+
+    The key comes from DVC's environment and not through the command line, which a shell reads.
+
+    Args:
+        work: the stage.
+        table: of the parameters, of which the stage takes one key; None: it takes none.
+        with_scale: whether the stage takes a scale too.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     parser = argparse.ArgumentParser(description=sys.modules[work.__module__].__doc__)
-    parser.add_argument(
-        "--params", type=Path, required=True, help="parameter file, from the repository's root"
-    )
-    if each is not None:
-        parser.add_argument(f"--{each}", dest="key", required=True, help=f"name of the {each}")
+    parser.add_argument("pipeline", help="its name: demo, paper, ...")
+    if table is not None:
+        parser.add_argument("--key", default=_key(), help=f"name in {table}; default: that of DVC's stage")
     arguments = parser.parse_args()
-    key = getattr(arguments, "key", "")
+    key, scale = getattr(arguments, "key", ""), "0"
+    root = Path(os.environ.get("DVC_ROOT") or Path.cwd())
     try:
-        params = load_params(arguments.params)
-        rows = {"dataset": params.datasets, "run": params.runs}.get(each or "", {"": None})
-        if key not in rows:
+        if root.resolve() != Path.cwd() and (root / ".git" / "shallow").is_file():
             raise UserError(
-                f"--{each} {key}: {arguments.params} has none of that name; known: {', '.join(rows)}"
+                f"{root} is a shallow clone, in which DVC loses the results of experiments with --temp or "
+                "--queue: run `git fetch --unshallow` first"
             )
-        root = Path(os.environ.get("DVC_ROOT") or Path.cwd())
-        work(Stage(params=params, paths=Paths(Path(params.dir), params.name), key=key, root=root))
+        params = load_pipeline(arguments.pipeline)
+        if with_scale:
+            key, _, scale = key.rpartition("-")
+        if table is not None and key not in (rows := getattr(params, table)):
+            file = params_path(arguments.pipeline)
+            raise UserError(f"--key {key}: {file} has no such row in {table}; known: {', '.join(rows)}")
+        work(
+            Stage(
+                params=params,
+                paths=Paths(params.pipeline),
+                key=key,
+                scale=int(scale),
+                root=root,
+            )
+        )
     except UserError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
         sys.exit(f"error: {in_words(error)}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _key() -> str:
+    """Return the key of the stage that DVC runs: of `paper/dvc.yaml:train@bsrn_x2`, bsrn_x2."""
+    stage, _, key = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")
+    return f"bicubic_x{key}" if stage.endswith("_bicubic") else key

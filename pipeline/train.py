@@ -1,4 +1,4 @@
-"""Train a run, or import released weights or write an interpolation, which need no training."""
+"""Train a run."""
 
 import logging
 import os
@@ -9,48 +9,52 @@ from stage import Stage, run
 from alkdnet.data.packs import PackedImages
 from alkdnet.data.validation_images import read_validation
 from alkdnet.tracking import open_tracker
-from alkdnet.training import distributed
 from alkdnet.training.loop import train as train_network
-from alkdnet.training.runtime.signals import Stopped, caller
-from alkdnet.weights.untrained import write_untrained_run
-
-# Names the process that waits for the outputs to those that torchrun starts, and starts again.
-STARTER = "ALKDNET_STARTER"
+from alkdnet.training.runtime.launching import launch, launched, local_rank
+from alkdnet.training.runtime.signals import Stopped, waiting_process
 
 
 def train(stage: Stage) -> None:
     """Fill models/<run>."""
-    params, paths = stage.params, stage.paths
-    row, recipe, output = params.runs[stage.key], params.train, paths.model(stage.key)
-    if row.kind != "trained":
-        write_untrained_run(row, paths.directory / row.inputs, output)
+    params, paths, row = stage.params, stage.paths, stage.params.runs[stage.key]
+    if params.execution.processes > 1 and not launched():
+        launch(_work, (sys.argv, _parent()), processes=params.execution.processes)
         return
-    if "DVC_STAGE" in os.environ:
-        # DVC waits for this process; when it is gone, nobody takes the outputs. Asked for before torchrun is
-        # between the two: a worker that it starts again would find no DVC any more, and train for nobody.
-        os.environ.setdefault(STARTER, str(caller()))
-    if recipe.hosts * recipe.processes > 1 and not distributed.under_torchrun():
-        meeting = os.environ.get("ALKDNET_RENDEZVOUS")
-        command = distributed.torchrun_command(
-            sys.argv, processes=recipe.processes, hosts=recipe.hosts, rendezvous=meeting, name=stage.key
-        )
-        os.execve(command[0], command, {**os.environ, **distributed.TORCHRUN_ENVIRONMENT})
     try:
-        with distributed.no_restart_after_refusal():
-            train_network(
-                run=row,
-                recipe=recipe,
-                packed=PackedImages.open(paths.patches, row.scale),
-                validation=read_validation(paths.validation / f"x{row.scale}.safetensors"),
-                output=output,
-                checkpoints=stage.checkpoints,
-                monitor=open_tracker(params, paths, stage.key, stage.root),
-                starter=int(os.environ.get(STARTER) or 0) or None,
-            )
+        train_network(
+            run=row,
+            recipe=params.recipe,
+            history=params.history,
+            execution=params.execution,
+            packed=PackedImages.open(paths.patches, row.scale),
+            validation=read_validation(paths.validation(row.scale)),
+            output=paths.model(stage.key),
+            checkpoints=stage.checkpoints,
+            monitor=open_tracker(params, paths, stage.key, stage.root),
+            parent=_parent(),
+        )
     except Stopped as stopped:
         logging.warning("%s: stopped by %s", stage.key, stopped)
         sys.exit(stopped.exit_code)
 
 
+def _parent() -> int | None:
+    """Return the process that records the outputs: DVC, which the processes of one training are told of."""
+    if parent := os.environ.get("ALKDNET_PARENT"):
+        return int(parent)
+    return waiting_process() if "DVC_STAGE" in os.environ else None
+
+
+def _work(arguments: list[str], parent: int | None) -> None:
+    """Run this stage in one of the processes of a training; what all reject, one reports."""
+    sys.argv = arguments
+    if parent is not None:
+        os.environ["ALKDNET_PARENT"] = str(parent)
+    try:
+        run(train, table="runs")
+    except SystemExit as error:
+        raise (SystemExit(1) if isinstance(error.code, str) and local_rank() else error) from None
+
+
 if __name__ == "__main__":
-    run(train, each="run")
+    run(train, table="runs")

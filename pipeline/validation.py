@@ -4,23 +4,15 @@ from stage import Stage, run
 
 from alkdnet.data.pairs import read_pairs
 from alkdnet.data.validation_images import write_validation
-from alkdnet.files import atomic_directory
 
 
 def validation(stage: Stage) -> None:
-    """Fill validation/x<scale>.safetensors."""
-    params, paths = stage.params, stage.paths
-    name = params.train.validation_set
-    with atomic_directory(paths.validation) as folder:
-        for scale in params.downscale.scales:
-            pairs = read_pairs(
-                paths.raw("test", name),
-                paths.lr("test", name, scale),
-                scale=scale,
-                alpha=params.datasets[name].alpha,
-            )
-            write_validation(folder / f"x{scale}.safetensors", pairs)
+    """Write validation/x<scale>/<set>.safetensors."""
+    name, scale = stage.key, stage.scale
+    hr, lr = stage.paths.raw("test", name), stage.paths.lr("test", name, scale)
+    pairs = read_pairs(hr, lr, scale=scale, alpha=stage.params.datasets[name].alpha)
+    write_validation(stage.paths.validation(scale) / f"{name}.safetensors", pairs)
 
 
 if __name__ == "__main__":
-    run(validation)
+    run(validation, table="datasets", with_scale=True)

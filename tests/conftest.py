@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import pipeline.stage  # noqa: F401 - it chooses the CPU instructions of all stages
+from alkdnet.arrays import ImageHWC
 from alkdnet.data.images import write_png
 from alkdnet.data.resize import crop_to_multiple, downscale, upscale
 from alkdnet.evaluation.benchmark import BenchmarkSet
-from alkdnet.evaluation.metrics import ImageHWC
 
 ROOT = Path(__file__).resolve().parent.parent
 MakeSet = Callable[..., BenchmarkSet]

@@ -14,9 +14,11 @@ from torch import nn
 from alkdnet.data.images import read_rgb
 from alkdnet.data.resize import upscale
 from alkdnet.errors import UserError
-from alkdnet.files import atomic_path, read_json
+from alkdnet.files import atomic_path
 from alkdnet.networks import build
+from alkdnet.results.run import RECORD
 from alkdnet.weights.released import import_released
+from alkdnet.weights.runs import load_run
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
@@ -51,14 +53,12 @@ def open_model(weights: Path, scale: int) -> nn.Module:
     Raises:
         UserError: the weights are missing, of another scale, or of another network.
     """
-    record_path = weights.with_name("run.json")
-    is_run = weights.suffix == ".safetensors" and record_path.is_file()
-    record = read_json(record_path) if is_run else {}
-    if not isinstance(record, dict):
-        raise UserError(f"{record_path}: not the record of a run")
-    if record.get("scale", scale) != scale:
-        raise UserError(f"{weights}: these weights upscale by {record['scale']}, not by {scale}")
-    model = build(record.get("network", "alkdnet"), scale, record.get("options", {}))
+    if weights.suffix == ".safetensors" and weights.with_name(RECORD).is_file():
+        model, record = load_run(weights.parent)
+        if record.scale != scale:
+            raise UserError(f"{weights}: these weights upscale by {record.scale}, not by {scale}")
+        return model.eval()
+    model = build("alkdnet", scale, {})
     import_released(weights, model)
     return model.eval()
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.data.images import list_images, read_rgb
 from alkdnet.data.resize import crop_to_multiple, downscale, upscale
 from alkdnet.evaluation.benchmark import BenchmarkSet, evaluate
-from alkdnet.evaluation.metrics import ImageHWC, score
+from alkdnet.evaluation.metrics import score
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.inference.ensemble import SelfEnsemble
 from alkdnet.networks import build

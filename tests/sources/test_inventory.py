@@ -3,11 +3,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alkdnet.sources.ledger import DigestLedger
 
 from alkdnet.data.disk import size
 from alkdnet.sources.catalogue import SOURCES
 from alkdnet.sources.inventory import is_complete, known_bytes, state
-from alkdnet.sources.ledger import DigestLedger
 
 # Urban100 as if its sizes and digests were not published.
 UNPINNED = replace(

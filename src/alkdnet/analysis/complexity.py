@@ -13,29 +13,12 @@ Published Multi-Adds follow several rules. Two are counted here, both for one im
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from alkdnet.layers.attention import CCA
-
-
-@dataclass(frozen=True, kw_only=True)
-class Complexity:
-    """What a network costs for one image; see the module for the two rules.
-
-    Attributes:
-        parameters: trainable values.
-        multi_adds: products with sums, thop 0.1.1's rule.
-        multi_adds_convolutions: the same of convolutions only.
-        activations: elements of the outputs of all convolutions.
-    """
-
-    parameters: int
-    multi_adds: int
-    multi_adds_convolutions: int
-    activations: int
+from alkdnet.results.costs import Cost
 
 
 def lr_size(scale: int, *, hr_height: int = 720, hr_width: int = 1280) -> tuple[int, int]:
@@ -43,7 +26,7 @@ def lr_size(scale: int, *, hr_height: int = 720, hr_width: int = 1280) -> tuple[
     return round(hr_height / scale), round(hr_width / scale)
 
 
-def count(model: nn.Module, *, lr_height: int, lr_width: int) -> Complexity:
+def count(model: nn.Module, *, lr_height: int, lr_width: int) -> Cost:
     """Count a network's cost for one RGB image of the given LR size.
 
     The network runs on the meta device: shapes only, no arithmetic and no memory for features.
@@ -54,7 +37,7 @@ def count(model: nn.Module, *, lr_height: int, lr_width: int) -> Complexity:
         shadow = copy.deepcopy(model).to("meta").eval()
         with torch.inference_mode(), counter.watching(shadow):
             shadow(torch.empty(1, 3, lr_height, lr_width, device="meta"))
-    return Complexity(
+    return Cost(
         parameters=parameters,
         multi_adds=counter.convolutions_thop + counter.others,
         multi_adds_convolutions=counter.convolutions,

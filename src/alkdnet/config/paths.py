@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 # A name in place of a data set's, for files that are always there.
 MARK = "checked"
@@ -9,26 +10,38 @@ MARK = "checked"
 
 @dataclass(frozen=True)
 class Paths:
-    """The outputs of one pipeline: `directory` is `dir` of its parameter file, `name` its name."""
+    """The outputs of one pipeline: in a folder of its name, but for the report; `root`: of the repository."""
 
-    directory: Path
-    name: str
+    pipeline: str
+    root: Path = Path()
+
+    @property
+    def directory(self) -> Path:
+        """Folder of all outputs but the report."""
+        return self.root / self.pipeline
 
     @property
     def checked_marks(self) -> tuple[Path, ...]:
         """Constant files, written when the parameter file is valid.
 
-        Two of them lie where training sets land: stages depend on these folders also when there is none.
+        Most of them lie where sets and validation images go: stages depend on these folders also when no set
+        is there.
         """
-        return self.directory / "checked" / "ok", self.raw("train", MARK), self.lr("train", MARK)
+        folders = [self.raw("train", MARK), self.lr("train", MARK)]
+        folders += [self.validation(scale) / MARK for scale in (2, 3, 4)]
+        return self.directory / "checked" / "ok", *folders
 
-    def descriptor(self, dataset: str) -> Path:
-        """What is known of a data set's source: a change there is a reason to download it again."""
-        return self.directory / "checked" / "datasets" / f"{dataset}.json"
+    def descriptor(self, use: Literal["train", "test", "weights"], name: str) -> Path:
+        """What is known of the source of a data set or of weights: a change is a reason to fetch it again."""
+        return self.directory / "checked" / use / f"{name}.json"
 
     def raw(self, use: str, dataset: str) -> Path:
-        """Folder of a data set as it was published, or of a file of released weights."""
+        """Folder of a data set as it was published."""
         return self.directory / "raw" / use / dataset
+
+    def raw_weights(self, row: str) -> Path:
+        """Folder of the file of a row of `released`, as it was published."""
+        return self.directory / "raw" / "weights" / row
 
     def lr(self, use: str, dataset: str, scale: int | None = None) -> Path:
         """Folder of a data set's low-resolution images, of one scale or of all (x2, x3, ... within)."""
@@ -41,9 +54,13 @@ class Paths:
         return self.directory / "patches"
 
     @property
-    def validation(self) -> Path:
-        """Folder of the images that training is validated on: x2.safetensors, ..."""
-        return self.directory / "validation"
+    def leakage(self) -> Path:
+        """The test images that were found among the training images."""
+        return self.directory / "results" / "leakage.json"
+
+    def validation(self, scale: int) -> Path:
+        """Folder of the images that trainings of a scale are validated on: <set>.safetensors."""
+        return self.directory / "validation" / f"x{scale}"
 
     def model(self, run: str) -> Path:
         """Folder of a run: weights.safetensors, history.csv, run.json."""
@@ -58,10 +75,9 @@ class Paths:
         """Parameters, Multi-Adds and activations of every run."""
         return self.directory / "results" / "complexity.json"
 
-    @property
-    def features(self) -> Path:
-        """Folder of feature maps and effective receptive fields."""
-        return self.directory / "results" / "features"
+    def features(self, row: str) -> Path:
+        """Folder of a row's feature maps, effective receptive field and crops."""
+        return self.directory / "results" / "features" / row
 
     @property
     def metrics(self) -> Path:
@@ -76,4 +92,4 @@ class Paths:
     @property
     def report(self) -> Path:
         """Folder of the generated pages, tables and figures."""
-        return Path("reports") / self.name
+        return self.root / "reports" / self.pipeline

@@ -59,11 +59,18 @@ def parse(kind: type[T], value: object, where: str, problems: list[str]) -> T | 
     for name, field in fields.items():
         if name in value:
             arguments[name] = _parse_value(
-                hints[name], value[name], _join(where, name), problems, field.metadata["setting"]
+                hints[name], value[name], _join(where, name), problems, _setting_of(field)
             )
         elif field.default is dataclasses.MISSING:
-            problems.append(f"{_join(where, name)}: missing ({field.metadata['setting'].doc})")
+            doc = _setting_of(field).doc
+            problems.append(f"{_join(where, name)}: missing{f' ({doc})' if doc else ''}")
     return kind(**arguments) if len(problems) == known else None
+
+
+def _setting_of(field: dataclasses.Field) -> Setting:
+    """Return what is known of a field; a field of a plain dataclass has its type only."""
+    known: Setting = field.metadata.get("setting", Setting(doc=""))
+    return known
 
 
 def type_name(hint: Any) -> str:

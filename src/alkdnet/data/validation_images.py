@@ -1,23 +1,23 @@
 """The images that training is validated on, as plain arrays: no image library is needed to read them.
 
-validation/x<s>.safetensors    `<number>.lr` and `<number>.hr`, uint8 HWC, numbered in the order of the names
+validation/x<s>/<set>.safetensors    `<number>.lr` and `<number>.hr`, uint8 HWC, numbered in name order
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path
 
-ImageHWC = NDArray[np.uint8]
+Pairs = Sequence[tuple[ImageHWC, ImageHWC]]
 
 
-def write_validation(path: Path, pairs: Sequence[tuple[ImageHWC, ImageHWC]]) -> None:
+def write_validation(path: Path, pairs: Pairs) -> None:
     """Write pairs (LR, HR); the same pairs give the same bytes."""
     arrays = {
         f"{number:04}.{side}": np.ascontiguousarray(image_HWC)
@@ -28,16 +28,18 @@ def write_validation(path: Path, pairs: Sequence[tuple[ImageHWC, ImageHWC]]) -> 
         temporary.write_bytes(save(arrays))  # save_file would keep others from reading it
 
 
-def read_validation(path: Path) -> list[tuple[ImageHWC, ImageHWC]]:
-    """Return the pairs (LR, HR).
+def read_validation(folder: Path) -> Pairs:
+    """Return the pairs (LR, HR) of all sets in a folder, in the order of the sets' names.
 
     Raises:
-        UserError: the file is missing or damaged.
+        UserError: a file is damaged.
     """
+    return [pair for path in sorted(folder.glob("*.safetensors")) for pair in _read_set(path)]
+
+
+def _read_set(path: Path) -> Pairs:
     try:
         arrays = load_file(path)
         return [(arrays[name], arrays[f"{name[:-2]}hr"]) for name in sorted(arrays) if name.endswith(".lr")]
-    except (FileNotFoundError, SafetensorError, KeyError) as error:
-        raise UserError(
-            f"{path}: no validation images ({error}); the stage `validation` makes them"
-        ) from None
+    except (SafetensorError, KeyError) as error:
+        raise UserError(f"{path}: damaged ({error}); run the stage `validation` again") from None

@@ -1,7 +1,7 @@
 """Measure an upscaler on benchmark sets: every image scored, everything that could not be scored named."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +9,14 @@ from threading import BoundedSemaphore
 
 import pandas as pd
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.data.images import NOT_AVAILABLE, Alpha, list_images
 from alkdnet.data.pairs import load_pair
 from alkdnet.errors import UserError
-from alkdnet.evaluation.metrics import ImageHWC, score
+from alkdnet.evaluation.metrics import score
 from alkdnet.evaluation.protocol import Protocol
-from alkdnet.files import atomic_directory, write_json
 from alkdnet.progress import Progress
-
-COLUMNS = ["set", "image", "height", "width", "psnr", "ssim"]
+from alkdnet.results.scores import COLUMNS, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +29,7 @@ class BenchmarkSet:
         lr_folder: their low-resolution counterparts of one scale, with the same names (endings may differ).
         expected: how many images the set has; None: as many as there are.
         alpha: what becomes of transparent originals, as it was when their LR images were made.
+        publishable: whether the licence allows showing the images.
     """
 
     name: str
@@ -37,37 +37,7 @@ class BenchmarkSet:
     lr_folder: Path
     expected: int | None = None
     alpha: Alpha = "refuse"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """The result: scores per image, and by set what is missing from them.
-
-    Attributes:
-        images: one row per image: set, image (name without ending), height and width (HR pixels, cropped to a
-            multiple of the scale), psnr (dB), ssim.
-        missing: in words, what of a set could not be scored; such a set may still have rows in `images`.
-    """
-
-    images: pd.DataFrame
-    missing: Mapping[str, str]
-
-    def means(self) -> dict[str, dict[str, float | int]]:
-        """Return by set the number of images and the means of PSNR and SSIM over them (protocol, point 6)."""
-        return {
-            str(name): {
-                "images": len(rows),
-                "psnr": math.fsum(rows["psnr"]) / len(rows),
-                "ssim": math.fsum(rows["ssim"]) / len(rows),
-            }
-            for name, rows in self.images.groupby("set", sort=False)
-        }
-
-    def write(self, folder: Path) -> None:
-        """Write `sets.json` (means and what is missing) and `images.csv`, both with all digits."""
-        with atomic_directory(folder) as temporary:
-            write_json(temporary / "sets.json", {"sets": self.means(), "missing": dict(self.missing)})
-            self.images.to_csv(temporary / "images.csv", index=False, lineterminator="\n")
+    publishable: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,7 +57,8 @@ def evaluate(
     protocol: Protocol,
     workers: int = 1,
     description: str = "evaluate",
-) -> Evaluation:
+    weights_sha256: str | None = None,
+) -> Scores:
     """Upscale every low-resolution image and compare it with its original.
 
     Files that cannot be read, pairs that are incomplete or do not fit and images without a finite PSNR are
@@ -103,6 +74,7 @@ def evaluate(
             that of `workers + 1` images. On a CPU, a core for each image does more than all cores for one
             (docs/protocol.md), if torch is told to take one thread.
         description: what the progress display says.
+        weights_sha256: of the weights that are evaluated, for the result.
     """
     pairs, problems = _find_pairs(sets)
     turns = BoundedSemaphore(workers)
@@ -131,9 +103,10 @@ def evaluate(
             else:
                 rows.append(result)
             shown.advance()
-    return Evaluation(
-        images=pd.DataFrame(rows, columns=COLUMNS),
+    return Scores(
+        images=pd.DataFrame(rows, columns=list(COLUMNS)),
         missing={name: "; ".join(found) for name, found in problems.items() if found},
+        weights_sha256=weights_sha256,
     )
 
 

@@ -30,7 +30,7 @@ _EDSR = "https://cv.snu.ac.kr/research/EDSR"
 class PublishedFile:
     """One published file.
 
-    `urls` are its homes, all with the same bytes, tried in order; for `embedded` sources it is a single path
+    `urls` give the same bytes and are tried in order; for `embedded` sources it is a single path
     inside an installed package. `name` is the file's name on our disk. `bytes`, `sha256` (hexadecimal) and
     `md5` are None where they are not published. `members` says which files of an archive are images,
     as `folder/pattern`; None: the file itself is one.

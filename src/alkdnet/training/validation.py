@@ -5,14 +5,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from alkdnet.data.validation_images import Pairs
 from alkdnet.device import arithmetic
 from alkdnet.evaluation.metrics import psnr
 from alkdnet.evaluation.protocol import Protocol
-
-ImageHWC = NDArray[np.uint8]
 
 
 class Validator:
@@ -24,9 +22,7 @@ class Validator:
         device: where the network is.
     """
 
-    def __init__(
-        self, pairs: Sequence[tuple[ImageHWC, ImageHWC]], *, scale: int, device: torch.device
-    ) -> None:
+    def __init__(self, pairs: Pairs, *, scale: int, device: torch.device) -> None:
         self._hr = [hr_HWC for _, hr_HWC in pairs]
         self._lr = [torch.from_numpy(lr_HWC).to(device).permute(2, 0, 1)[None] for lr_HWC, _ in pairs]
         self._scale = scale

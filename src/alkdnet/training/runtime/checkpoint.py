@@ -1,28 +1,26 @@
 """The state of a run on disk: written whole or not at all, with one owner, checked when read."""
 
 import dataclasses
-import fcntl
 import hashlib
 import io
 import logging
-import os
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path
-from alkdnet.training.runtime.history import Row
+from alkdnet.results.history import HistoryRow
 
 logger = logging.getLogger(__name__)
 
 # Part of the identity of a run: to be raised with any change of the file's layout.
-FORMAT = "alkdnet-checkpoint 1"
+FORMAT = "alkdnet-checkpoint 2"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +31,7 @@ class State:
     """Finished optimiser steps."""
     model: dict[str, Tensor]
     optimizer: dict[str, Any]
-    rows: list[Row]
+    rows: list[HistoryRow]
     loss_sum: float
     """Sum of the losses since the last row."""
     monitor: str
@@ -46,8 +44,8 @@ class CheckpointFile:
     The first line holds the format, the identity and the SHA-256 of the rest, so that a torn or foreign file
     is told from a good one.
 
-    A finished run's checkpoint stays until its outputs are known to be recorded (`forget_finished`): whoever
-    kills DVC before it has recorded them makes it remove them, and the next start must not train again.
+    A finished run's checkpoint stays until the run is trained again: whoever kills DVC before it has recorded
+    the outputs makes it delete them, and the next start must not train again.
 
     Args:
         folder: where checkpoints lie; it outlives the run's outputs.
@@ -63,27 +61,23 @@ class CheckpointFile:
         self.finished = self.path.with_suffix(".finished")
 
     @contextmanager
-    def owned(self) -> Iterator[None]:
-        """Own the checkpoint while the block runs; the operating system frees it if the process dies.
+    def locked(self) -> Iterator[None]:
+        """Hold the run's lock while the block runs; the operating system frees it if the process dies.
 
         Raises:
-            UserError: another process trains the same run; the message has its id and host.
+            UserError: another process trains the same run.
         """
-        path = self.path.with_suffix(".lock")
         self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = _lock(path)
-        if descriptor is None:
-            raise UserError(
-                f"{self.run}: process {_owner(path)} is training this very run already (it holds {path}); "
-                "wait for it, or stop it: its checkpoint will be continued"
-            )
+        lock = FileLock(self.path.with_suffix(".lock"))
         try:
-            with suppress(OSError):  # on a full disk the lock holds all the same
-                path.write_text(f"{os.getpid()} on {socket.gethostname()}")
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(
+                f"{self.run}: another process trains this very run already (it holds {lock.lock_file}); "
+                "wait for it, or stop it: its checkpoint will be continued"
+            ) from None
+        with lock:
             yield
-        finally:
-            path.unlink(missing_ok=True)
-            os.close(descriptor)
 
     def write(self, state: State) -> None:
         """Replace the checkpoint; after an OSError (disk full) the one before is still there."""
@@ -99,13 +93,15 @@ class CheckpointFile:
     def read(self) -> State | None:
         """Return the state to continue from, or None when the run starts at the beginning, and say which.
 
-        A damaged file is set aside under the suffix .damaged, checkpoints of the run under another identity
+        A damaged file is moved aside under the suffix .damaged, checkpoints of the run under another identity
         are left alone; both are said in the log.
         """
         path = self.path if self.path.exists() else self.finished
         try:
             content = path.read_bytes()
         except FileNotFoundError:
+            for other in self.folder.glob(f"{self.run}-????????????????.finished"):
+                other.unlink()
             for other in sorted(self.folder.glob(f"{self.run}-????????????????.ckpt")):
                 logger.warning("%s: not continued, it is of other settings, data or code", other)
             return None
@@ -114,14 +110,14 @@ class CheckpointFile:
         if header != expected.encode():
             aside = path.replace(self.path.with_suffix(".damaged"))
             logger.warning(
-                "%s: damaged or of another format (its first line or digest is wrong); set aside as %s; "
-                "the run starts at the beginning",
+                "%s: damaged or of another format (its first line or digest is wrong); moved aside as %s; "
+                "the training starts at the beginning",
                 path,
                 aside.name,
             )
             return None
         fields = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-        state = State(**{**fields, "rows": [Row(*row) for row in fields["rows"]]})
+        state = State(**{**fields, "rows": [HistoryRow(*row) for row in fields["rows"]]})
         logger.info("%s: continued after iteration %d", self.run, state.iteration)
         return state
 
@@ -129,34 +125,3 @@ class CheckpointFile:
         """Mark the checkpoint as that of a finished run."""
         if self.path.exists():
             self.path.replace(self.finished)
-
-
-def forget_finished(folder: Path, run: str, identity: str) -> None:
-    """Remove the checkpoint of a finished training, whose outputs are recorded."""
-    CheckpointFile(folder, run, identity).finished.unlink(missing_ok=True)
-
-
-def _owner(lock: Path) -> str:
-    try:
-        return lock.read_text().strip() or "(it has not said which)"
-    except FileNotFoundError:
-        return "(it ends just now)"
-
-
-def _lock(path: Path) -> int | None:
-    """Open and lock the file; return its descriptor, or None when another process holds it."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        # The owner before may have removed the name between our opening and locking: then nobody else sees
-        # our lock, and we take the new file of that name.
-        try:
-            if path.stat().st_ino == os.fstat(descriptor).st_ino:
-                return descriptor
-        except FileNotFoundError:
-            pass
-        os.close(descriptor)

@@ -1,31 +1,10 @@
-"""The rows of a run's history and the file that holds them."""
+"""The rows of a training's history while it goes on."""
 
-import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
-from pathlib import Path
-from typing import NamedTuple
 
-from alkdnet.files import atomic_path
+from alkdnet.results.history import HistoryRow
 from alkdnet.training.runtime.monitor import Monitor
-
-
-class Row(NamedTuple):
-    """What is known of the training at one iteration."""
-
-    iteration: int
-    """Finished optimiser steps, from 1."""
-    loss: float
-    """Mean L1 loss, of values in [0, 1], of the steps since the row before."""
-    learning_rate: float
-    """Of the row's own step."""
-    validation_psnr: float | None
-    """Mean over the validation images in dB; None where it was not measured."""
-
-    def values(self) -> dict[str, float]:
-        """Return the columns besides the iteration, those without a value left out."""
-        values = {"loss": self.loss, "learning_rate": self.learning_rate}
-        return values if self.validation_psnr is None else {**values, "validation_psnr": self.validation_psnr}
 
 
 class History:
@@ -36,7 +15,7 @@ class History:
         monitor: told of every further row when it is complete.
     """
 
-    def __init__(self, rows: Sequence[Row], monitor: Monitor) -> None:
+    def __init__(self, rows: Sequence[HistoryRow], monitor: Monitor) -> None:
         self._rows = list(rows)
         self._monitor = monitor
         self._awaited: Future[float] | None = None
@@ -51,12 +30,12 @@ class History:
     def add(self, iteration: int, loss: float, learning_rate: float, psnr: Future[float] | None) -> None:
         """Add a row, when the one before is complete; its PSNR may follow."""
         self.complete()
-        self._rows.append(Row(iteration, loss, learning_rate, None))
+        self._rows.append(HistoryRow(iteration, loss, learning_rate, None))
         self._awaited = psnr
         if psnr is None:
             self._monitor.log(iteration, self._rows[-1].values())
 
-    def complete(self) -> list[Row]:
+    def complete(self) -> list[HistoryRow]:
         """Wait for the validation that goes on, and return all rows."""
         if self._awaited is not None:
             self._last_psnr = self._awaited.result()
@@ -71,11 +50,3 @@ class History:
             return ""
         psnr = "" if self._last_psnr is None else f", {self._last_psnr:.2f} dB"
         return f"loss {self._rows[-1].loss:.4f}{psnr}, lr {self._rows[-1].learning_rate:.1e}"
-
-
-def write_history(path: Path, rows: Iterable[Row]) -> None:
-    """Write history.csv: a line for each row with all digits; an empty cell where there is no value."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Row._fields)
-        writer.writerows(rows)

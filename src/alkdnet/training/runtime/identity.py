@@ -4,21 +4,18 @@ import dataclasses
 import hashlib
 import inspect
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from alkdnet.config.params import HOW_COMPUTED, Run, Train
+from alkdnet.config.params import History, Recipe, Run
+from alkdnet.data.validation_images import Pairs
 from alkdnet.files import sha256_file
 from alkdnet.networks import network_class
 from alkdnet.training.runtime.checkpoint import FORMAT
 
-ImageHWC = NDArray[np.uint8]
-
-# The files, in this package, whose code decides the numbers of a training, besides the network's own.
+# The files and folders of this package whose code decides the numbers of a training, besides the network's
+# own file. They are the `deps` of the stage `train`; everything else surrounds a training.
 DECIDING = (
     "data/augmentation.py",
     "data/sampler.py",
@@ -26,27 +23,29 @@ DECIDING = (
     "evaluation/metrics.py",
     "evaluation/protocol.py",
     "kernels/cpu/training.py",
-    "layers/*.py",
+    "layers",
     "training/distributed.py",
     "training/loop.py",
     "training/precision.py",
-    "training/schedule.py",
+    "training/recipe.py",
     "training/validation.py",
 )
 
-# Threads, processes, hosts, device and compilation change the last bits, yet a run may be continued on
-# another machine (docs/training.md). Of the validation set the pixels count, not the name.
-NOT_DETERMINING = (*HOW_COMPUTED, "validation_set")
-
 
 def run_identity(
-    run: Run, recipe: Train, *, data: str, validation: Sequence[tuple[ImageHWC, ImageHWC]]
+    run: Run,
+    recipe: Recipe,
+    history: History,
+    *,
+    data: str,
+    validation: Pairs,
 ) -> str:
     """Return the SHA-256 of the run's row, its recipe, data and code, as hexadecimal digits.
 
     Args:
         run: the row of `runs`.
         recipe: the training recipe.
+        history: what is recorded; of the validation sets the pixels count, not the names.
         data: digest of the packed training images.
         validation: the images (LR, HR) that PSNR is followed on, for the history records it.
     """
@@ -57,9 +56,8 @@ def run_identity(
         "scale": run.scale,
         "seed": run.seed,
         "options": dict(sorted(run.options.items())),
-        "recipe": {
-            name: value for name, value in dataclasses.asdict(recipe).items() if name not in NOT_DETERMINING
-        },
+        "recipe": dataclasses.asdict(recipe),
+        "history": [history.log_interval, history.validation_interval],
         "data": data,
         "validation": _digest(validation),
         "code": [sha256_file(path) for path in source_files(run.network)],
@@ -70,13 +68,12 @@ def run_identity(
 def source_files(network: str) -> list[Path]:
     """Return the files whose code decides the numbers of a run."""
     package = Path(__file__).parents[2]
-    return [
-        Path(inspect.getfile(network_class(network))),
-        *sorted(p for f in DECIDING for p in package.glob(f)),
-    ]
+    paths = [package / name for name in DECIDING]
+    files = [file for path in paths for file in (sorted(path.glob("*.py")) if path.is_dir() else [path])]
+    return [Path(inspect.getfile(network_class(network))), *files]
 
 
-def _digest(pairs: Sequence[tuple[ImageHWC, ImageHWC]]) -> str:
+def _digest(pairs: Pairs) -> str:
     digest = hashlib.sha256()
     for pair in pairs:
         for image_HWC in pair:

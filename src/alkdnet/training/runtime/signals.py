@@ -1,19 +1,17 @@
-"""Being asked to stop: by Ctrl-C, by SIGTERM, or because the process that wanted the result is gone."""
+"""Requests to stop: Ctrl-C, SIGTERM, or the end of the process that waits for the outputs."""
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
-# Known by the name of the program.
+# Shells that live on when the program that started a command through them is gone.
 SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "fish", "ash"))
 
 
 class Stopped(Exception):  # noqa: N818 - nothing went wrong: it is a request that was fulfilled
-    """The training was asked to stop; the message tells how it goes on, `exit_code` is that of a shell."""
+    """The training was asked to stop; the message says how it continues, `exit_code` is that of a shell."""
 
     def __init__(self, reason: str, exit_code: int) -> None:
         super().__init__(reason)
@@ -24,20 +22,20 @@ class StopRequest:
     """Remembers the first reason to stop.
 
     Args:
-        starter: process id of the program that started the training and waits for its outputs; when it has
-            died, nobody would take them, and its successor would start a second trainer. None: do not watch.
+        parent: id of the process that waits for the outputs: without it nobody would record them, and its
+            successor would start a second training. None: do not watch.
     """
 
-    def __init__(self, starter: int | None) -> None:
-        self.starter = starter
+    def __init__(self, parent: int | None) -> None:
+        self.parent = parent
         self.signal: int | None = None
 
     def reason(self) -> Stopped | None:
         """Return why to stop now, or None."""
         if self.signal is not None:
             return Stopped(signal.Signals(self.signal).name, 128 + self.signal)
-        if self.starter is not None and not is_alive(self.starter):
-            return Stopped(f"process {self.starter}, which started it, is gone", 1)
+        if self.parent is not None and not is_alive(self.parent):
+            return Stopped(f"the end of process {self.parent}, which started it", 1)
         return None
 
     def receive(self, signal_number: int, frame: FrameType | None) -> None:
@@ -46,12 +44,12 @@ class StopRequest:
 
 
 @contextmanager
-def stop_requests(starter: int | None) -> Iterator[StopRequest]:
+def stop_requests(parent: int | None) -> Iterator[StopRequest]:
     """Turn SIGINT, SIGTERM and SIGHUP into requests while the block runs, if it does in the main thread.
 
     SIGHUP, a closed terminal, stays ignored where it is, as under nohup.
     """
-    request = StopRequest(starter)
+    request = StopRequest(parent)
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
@@ -67,34 +65,25 @@ def stop_requests(starter: int | None) -> Iterator[StopRequest]:
 
 
 def is_alive(process: int) -> bool:
-    """Return whether there is a process of this id that has not ended (a zombie has)."""
+    """Return whether a process of this id runs (a zombie does not)."""
+    import psutil  # comes with DVC; only trainings that DVC starts watch a process
+
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
+    except psutil.AccessDenied:
         return True
-    try:
-        status = Path(f"/proc/{process}/stat").read_text()
-    except OSError:  # no /proc on this system, or it ended just now: the next look will tell
-        return True
-    return status.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
-def caller() -> int:
-    """Return the id of the process that waits for this one: its parent, past those that only pass on work.
+def waiting_process() -> int:
+    """Return the id of the process that waits for this one: its parent, past shells that run one command.
 
-    These are shells that run one command (DVC starts a stage by the user's shell and `-c`); they live on when
-    the program that called them is gone.
+    DVC starts a stage by the user's shell and `-c`.
     """
-    process = os.getppid()
-    while process > 1:
-        try:
-            words = Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace").split("\0")
-            status = Path(f"/proc/{process}/stat").read_text()
-        except OSError:  # no /proc on this system: the parent must do
-            break
-        if not (Path(words[0]).name.lstrip("-") in SHELLS and "-c" in words):
-            break
-        process = int(status.rpartition(")")[2].split()[1])
-    return process
+    import psutil
+
+    for parent in psutil.Process().parents():
+        if not (parent.name() in SHELLS and "-c" in parent.cmdline()):
+            return int(parent.pid)
+    return 1

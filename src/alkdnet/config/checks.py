@@ -1,0 +1,134 @@
+"""What is impossible in a parameter file although every single value has the right type."""
+
+import re
+from pathlib import Path
+
+from alkdnet.config.params import Params, Row
+from alkdnet.config.paths import MARK
+
+# Names become folders, DVC stages and arguments of a command.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+NAME_RULE = "a name has 1 to 100 letters, digits, _ and -, and starts with a letter or a digit"
+
+
+def contradictions(params: Params) -> list[str]:
+    """Return the problems, each beginning with the path of its key."""
+    return [
+        *_name_problems(params),
+        *_dataset_problems(params),
+        *_scale_problems(params.downscale.scales),
+        *_recipe_problems(params),
+        *(problem for name in params.rows for problem in _row_problems(params, name)),
+        *_reference_problems(params),
+    ]
+
+
+def _name_problems(params: Params) -> list[str]:
+    """Return the names that cannot be those of folders beside each other, or of DVC's stages."""
+    tables = {"datasets": params.datasets, "runs": params.runs, "released": params.released}
+    problems = [
+        f"{table}.{name}: {NAME_RULE}"
+        for table, names in tables.items()
+        for name in names
+        if not NAME.fullmatch(name)
+    ]
+    if MARK in params.datasets:
+        problems.append(f"datasets.{MARK}: this name is used by the pipeline itself: choose another")
+    problems += [
+        f"released.{name}: a run has this name too; rows of results need names of their own"
+        for name in params.released
+        if name in params.runs
+    ]
+    problems += [
+        f"{table}.bicubic_x{scale}: this name is that of the interpolation: choose another"
+        for table in ("runs", "released")
+        for scale in params.downscale.scales
+        if f"bicubic_x{scale}" in getattr(params, table)
+    ]
+    return problems
+
+
+def _dataset_problems(params: Params) -> list[str]:
+    problems = []
+    outputs = Path(params.pipeline).resolve()
+    for name, dataset in params.datasets.items():
+        if dataset.path and Path(dataset.path).expanduser().resolve().is_relative_to(outputs):
+            problems.append(
+                f"datasets.{name}.path: {dataset.path} lies in {params.pipeline}/, where the pipeline "
+                "deletes and writes folders: keep your images elsewhere"
+            )
+        if dataset.source in ("folder", "manga109") and dataset.path is None:
+            problems.append(f"datasets.{name}.path: missing; source {dataset.source} needs the folder's path")
+        if dataset.source not in ("folder", "manga109") and dataset.path is not None:
+            problems.append(f"datasets.{name}.path: source {dataset.source} takes none")
+    for name, row in params.released.items():
+        if (row.source == "file") != (row.path is not None):
+            rule = "needs the file's path" if row.source == "file" else "takes none"
+            problems.append(f"released.{name}.path: source {row.source} {rule}")
+    return problems
+
+
+def _scale_problems(scales: tuple[int, ...]) -> list[str]:
+    if not scales or len(set(scales)) < len(scales):
+        return [f"downscale.scales: {list(scales)} must hold at least one scale, and each once"]
+    return []
+
+
+def _recipe_problems(params: Params) -> list[str]:
+    recipe, execution = params.recipe, params.execution
+    problems = []
+    if recipe.batch_size % execution.processes:
+        problems.append(
+            f"recipe.batch_size: {recipe.batch_size} patches cannot be shared evenly by "
+            f"{execution.processes} processes (execution.processes)"
+        )
+    if execution.device == "cpu" and recipe.precision != "float32":
+        problems.append(f"recipe.precision: {recipe.precision} needs a CUDA device; with device cpu: float32")
+    return problems
+
+
+def _row_problems(params: Params, name: str) -> list[str]:
+    row: Row = params.rows[name]
+    where = f"runs.{name}" if name in params.runs else f"released.{name}"
+    problems = []
+    if row.scale not in params.downscale.scales:
+        problems.append(
+            f"{where}.scale: {row.scale} is not among downscale.scales; there are: "
+            f"{', '.join(map(str, params.downscale.scales))}"
+        )
+    if row.kind == "trained" and not params.names("train"):
+        problems.append(f"{where}: nothing to train on; add a data set with `use: train` to datasets")
+    if row.kind != "interpolation" and row.network == "bicubic":
+        problems.append(f"{where}.network: bicubic has no weights; every pipeline has its rows by itself")
+    return problems
+
+
+def _reference_problems(params: Params) -> list[str]:
+    """Return where a section names a row or a data set that does not exist.
+
+    Tables and curves may name absent runs: they say what is missing, so that rows can be removed from `runs`.
+    """
+    tests = params.names("test")
+    named = [("history.validation_sets", name) for name in params.history.validation_sets]
+    problems = [
+        f"{where}: {name} is no data set with `use: test`; there are: {', '.join(tests) or 'none'}"
+        for where, name in (*named, ("features.maps_set", params.features.maps_set))
+        if name not in tests
+    ]
+    if params.features.field_size % 2 == 0:
+        problems.append(
+            f"features.field_size: {params.features.field_size} is even; a centre needs an odd one"
+        )
+    if params.features.maps_run not in params.rows:
+        problems.append(
+            f"features.maps_run: {params.features.maps_run} is no row; there are: {', '.join(params.rows)}"
+        )
+    report = params.report
+    for where, ablation in (
+        ("report.table1", report.table1),
+        ("report.table2", report.table2),
+        ("report.table3", report.table3),
+    ):
+        if ablation.rows and ablation.baseline not in ablation.rows:
+            problems.append(f"{where}.baseline: {ablation.baseline} is not among its rows")
+    return problems

@@ -1,0 +1,81 @@
+"""YAML 1.2, as DVC reads it, with PyYAML, which hosts without DVC have too."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from alkdnet.errors import UserError
+
+# Deeper or longer than any parameter file, and far from where Python stops.
+MAX_DEPTH, MAX_DIGITS = 50, 300
+
+
+class _Loader(yaml.SafeLoader):
+    """The core schema of YAML 1.2: `on`, `0777`, `1:30` and dates are text; keys are text and unique."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise yaml.MarkedYAMLError(problem=f"nested more than {MAX_DEPTH} levels deep")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:str":
+                text = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
+                raise yaml.MarkedYAMLError(
+                    problem=f'the key {text} is not text: put it in quotes: "{text}"',
+                    problem_mark=key.start_mark,
+                )
+            if key.value in seen:
+                problem = f"duplicate key {key.value}"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        text = self.construct_scalar(node)
+        if len(text) > MAX_DIGITS:
+            raise yaml.MarkedYAMLError(
+                problem=f"a number of more than {MAX_DIGITS} digits", problem_mark=node.start_mark
+            )
+        return int(text, 0 if text.lstrip("+-").startswith(("0x", "0o")) else 10)
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})$"), list(_first))
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the content of a YAML file.
+
+    Raises:
+        UserError: the file is missing, is not UTF-8 or not YAML, or has keys that are not text or not unique.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such parameter file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from None

@@ -1,0 +1,75 @@
+"""What a stage leaves of a network with its weights: `models/<run>/{weights.safetensors, run.json}`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from alkdnet.config.params import Option, Recipe
+from alkdnet.results.records import read_record, write_record
+
+WEIGHTS = "weights.safetensors"
+HISTORY = "history.csv"
+RECORD = "run.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How weights were trained.
+
+    Attributes:
+        seed: of the initial weights and the order of the patches.
+        recipe: the training recipe.
+        data: digest of the packed training images.
+        sets: names of the training sets.
+        validation_sets: names of the test sets that PSNR was followed on.
+        identity: digest of all that decides the weights (training/runtime/identity.py).
+    """
+
+    seed: int
+    recipe: Recipe
+    data: str
+    sets: tuple[str, ...]
+    validation_sets: tuple[str, ...]
+    identity: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """Where released weights come from: the catalogue's name of the file (or `file`), and its SHA-256."""
+
+    source: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """The content of run.json; exactly one of `training` and `published` is given.
+
+    Attributes:
+        network: its name.
+        scale: super-resolution factor.
+        options: arguments of the network's class.
+        parameters: number of trainable values.
+        weights_sha256: of weights.safetensors.
+        torch: version of PyTorch.
+        training: for weights trained here.
+        published: for released weights.
+    """
+
+    network: str
+    scale: int
+    options: Mapping[str, Option]
+    parameters: int
+    weights_sha256: str
+    torch: str
+    training: Training | None
+    published: Published | None
+
+    def write(self, folder: Path) -> None:
+        """Write `folder`/run.json."""
+        write_record(folder / RECORD, self)
+
+    @classmethod
+    def read(cls, folder: Path) -> "RunRecord":
+        """Return the record in `folder`; see `read_record` for what it raises."""
+        return read_record(folder / RECORD, cls)

@@ -1,0 +1,106 @@
+"""Scores of a run on the test sets: `results/evaluation/<run>/{sets.json, images.csv}`."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from alkdnet.errors import UserError
+from alkdnet.files import atomic_directory
+from alkdnet.results.records import read_record, write_record
+
+COLUMNS = ("set", "image", "height", "width", "psnr", "ssim")
+_TEXTS = ("set", "image")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetScore:
+    """Means over the images of one test set, PSNR in dB."""
+
+    images: int
+    psnr: float
+    ssim: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sets:
+    weights_sha256: str | None
+    sets: Mapping[str, SetScore]
+    missing: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What was measured of one run.
+
+    Attributes:
+        images: one row per image: set, image (name without ending), height and width (HR pixels, cropped to a
+            multiple of the scale), psnr (dB), ssim.
+        missing: by set, what could not be scored; such a set may still have rows in `images`.
+        weights_sha256: the weights that were evaluated; None: an interpolation.
+    """
+
+    images: pd.DataFrame
+    missing: Mapping[str, str]
+    weights_sha256: str | None = None
+
+    def means(self) -> dict[str, SetScore]:
+        """Return by set the number of images and the means of PSNR and SSIM over them (protocol, point 6)."""
+        return {
+            str(name): SetScore(
+                images=len(rows),
+                psnr=math.fsum(rows["psnr"]) / len(rows),
+                ssim=math.fsum(rows["ssim"]) / len(rows),
+            )
+            for name, rows in self.images.groupby("set", sort=False)
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write `sets.json` (means and what is missing) and `images.csv`, both with all digits."""
+        sets = _Sets(weights_sha256=self.weights_sha256, sets=self.means(), missing=self.missing)
+        with atomic_directory(folder) as temporary:
+            write_record(temporary / "sets.json", sets)
+            self.images.to_csv(temporary / "images.csv", index=False, lineterminator="\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Return what `write` wrote.
+
+        Raises:
+            UserError: a file is missing or damaged.
+        """
+        sets = read_record(folder / "sets.json", _Sets)
+        images = _read_images(folder / "images.csv")
+        scores = cls(images=images, missing=sets.missing, weights_sha256=sets.weights_sha256)
+        if set(scores.means()) != set(sets.sets):
+            raise UserError(f"{folder}: sets.json and images.csv have different test sets; evaluate again")
+        return scores
+
+
+def read_means(folder: Path) -> Mapping[str, SetScore]:
+    """Return the means by set of what `Scores.write` wrote, without reading the images' rows.
+
+    Raises:
+        UserError: sets.json is missing or damaged.
+    """
+    return read_record(folder / "sets.json", _Sets).sets
+
+
+def _read_images(path: Path) -> pd.DataFrame:
+    try:
+        # Image names like 001 are text, not numbers.
+        frame = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str))
+        if absent := [column for column in COLUMNS if column not in frame.columns]:
+            raise ValueError(f"no column {', '.join(absent)}")
+        # A file that was cut off ends within a row.
+        if frame[list(COLUMNS)].isna().any(axis=None):
+            raise ValueError("incomplete rows")
+        if wrong := [name for name in COLUMNS if name not in _TEXTS and not is_numeric_dtype(frame[name])]:
+            raise ValueError(f"{', '.join(wrong)}: not numbers")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: {error}; delete the file and run its stage again") from None
+    return frame[list(COLUMNS)]

@@ -1,0 +1,237 @@
+"""What surrounds a training and decides no number: checkpoint, history, monitor, progress, stop requests."""
+
+import contextlib
+import logging
+import math
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+
+from alkdnet.config.params import History as HistorySettings
+from alkdnet.config.params import Recipe, Run
+from alkdnet.data.packs import PackedImages
+from alkdnet.errors import UserError
+from alkdnet.files import atomic_directory, sha256_file
+from alkdnet.progress import Progress
+from alkdnet.results.history import write_history
+from alkdnet.results.run import HISTORY, WEIGHTS, RunRecord, Training
+from alkdnet.training.distributed import Ranks
+from alkdnet.training.runtime.checkpoint import CheckpointFile, State
+from alkdnet.training.runtime.history import History
+from alkdnet.training.runtime.monitor import Monitor, NullMonitor
+from alkdnet.training.runtime.signals import Stopped, stop_requests
+from alkdnet.weights.files import save_weights
+
+logger = logging.getLogger(__name__)
+
+# Pixels lie in [0, 1], so that even a black image has a loss below 1: ten times that has diverged.
+DIVERGED = 10.0
+
+
+class Session:
+    """One training as its surroundings see it; a context manager.
+
+    Args:
+        name: of the run.
+        model: the network; a checkpoint fills it.
+        optimizer: its optimizer; likewise.
+        identity: digest of all that decides the run: the key of its checkpoint.
+        checkpoints: folder of checkpoints.
+        iterations: of the whole training.
+        ranks: the processes that take part; rank 0 writes and shows.
+        monitor: receives every row of the history.
+        parent: id of the process that waits for the outputs.
+
+    Raises:
+        UserError: on entering: another process trains the same run.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        identity: str,
+        checkpoints: Path,
+        iterations: int,
+        ranks: Ranks,
+        monitor: Monitor,
+        parent: int | None,
+    ) -> None:
+        self.iteration = 0
+        self.is_rank_zero = ranks.is_rank_zero
+        self._name = name
+        self._model = model
+        self._optimizer = optimizer
+        self._identity = identity
+        self._iterations = iterations
+        self._ranks = ranks
+        self._monitor = monitor if ranks.is_rank_zero else NullMonitor()
+        self._parent = parent
+        self._file = CheckpointFile(checkpoints, name, identity)
+        self._history = History((), self._monitor)
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=next(model.parameters()).device)
+        self._finished = False
+        self._saved_at: int | None = None
+        self._progress: Progress | None = None
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self._requests = stack.enter_context(stop_requests(self._parent))
+            self._lock(stack)
+            stack.callback(lambda: self._monitor.close(finished=self._finished))
+            self._restore()
+            if self.is_rank_zero:
+                shown = Progress(
+                    self._iterations, description=self._name, unit="iterations", initial=self.iteration
+                )
+                self._progress = stack.enter_context(shown)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def count(self, loss: Tensor) -> None:
+        """Count a finished optimiser step."""
+        self._loss_sum += loss.detach()
+        self.iteration += 1
+        if self._progress is not None:
+            self._progress.advance(note=self._history.note())
+
+    def log(self, learning_rate: float, psnr: Future[float] | None) -> None:
+        """Add a row to the history; its PSNR may follow.
+
+        Raises:
+            UserError: the loss has diverged.
+        """
+        steps = self.iteration - self._history.iteration
+        mean_loss = self._ranks.mean(self._loss_sum).item() / steps
+        self._require_finite(mean_loss)
+        self._history.add(self.iteration, mean_loss, learning_rate, psnr)
+        self._loss_sum.zero_()
+
+    def save(self) -> None:
+        """Write a checkpoint; when the disk is full, warn: there may be space when the next one is due.
+
+        Raises:
+            UserError: the loss has diverged.
+        """
+        loss_sum = self._ranks.mean(self._loss_sum).item()
+        self._require_finite(loss_sum / max(self.iteration - self._history.iteration, 1))
+        if not self.is_rank_zero:
+            return
+        state = State(
+            iteration=self.iteration,
+            model=self._model.state_dict(),
+            optimizer=self._optimizer.state_dict(),
+            rows=self._history.complete(),
+            loss_sum=loss_sum,
+            monitor=self._monitor.state(),
+        )
+        try:
+            self._file.write(state)
+            self._saved_at = self.iteration
+        except OSError as error:
+            logger.warning("%s: no checkpoint at iteration %d: %s", self._name, self.iteration, error)
+
+    def stop_requested(self) -> bool:
+        """Return whether any process was asked to stop."""
+        return self._ranks.any(self._requests.reason() is not None)
+
+    def stop(self) -> NoReturn:
+        """Raise Stopped, saying how the next start goes on."""
+        reason = self._requests.reason() or Stopped("a request to another process of this training", 1)
+        if self._saved_at == self.iteration:
+            then = f"continues after iteration {self.iteration}"
+        else:
+            then = "continues from the checkpoint before" if self._file.path.exists() else "starts again"
+        raise Stopped(f"{reason}; the next start {then}", reason.exit_code)
+
+    def write_outputs(
+        self,
+        output: Path,
+        *,
+        run: Run,
+        recipe: Recipe,
+        history: HistorySettings,
+        packed: PackedImages,
+    ) -> None:
+        """Write the folder `output` whole: weights.safetensors, history.csv and run.json."""
+        if not self.is_rank_zero:
+            return
+        with atomic_directory(output) as folder:
+            save_weights(folder / WEIGHTS, self._model)
+            write_history(folder / HISTORY, self._history.complete())
+            record = RunRecord(
+                network=run.network,
+                scale=run.scale,
+                options=dict(run.options),
+                parameters=sum(parameter.numel() for parameter in self._model.parameters()),
+                weights_sha256=sha256_file(folder / WEIGHTS),
+                torch=torch.__version__.partition("+")[0],
+                training=Training(
+                    seed=run.seed,
+                    recipe=recipe,
+                    data=packed.digest,
+                    sets=tuple(packed.sets),
+                    validation_sets=history.validation_sets,
+                    identity=self._identity,
+                ),
+                published=None,
+            )
+            record.write(folder)
+        self._file.finish()
+        self._finished = True
+        logger.info("%s: %d iterations, %s", output, self.iteration, self._history.note())
+
+    def _lock(self, stack: contextlib.ExitStack) -> None:
+        """Lock the checkpoint on rank 0; when another process holds it, raise on all ranks."""
+        problem = None
+        if self.is_rank_zero:
+            try:
+                stack.enter_context(self._file.locked())
+            except UserError as error:
+                problem = str(error)
+        if (problem := self._ranks.broadcast(problem)) is not None:
+            raise UserError(problem)
+
+    def _restore(self) -> None:
+        """Continue from the checkpoint, if there is one."""
+        state = self._ranks.broadcast(self._file.read() if self.is_rank_zero else None)
+        if state is None:
+            return
+        self.iteration = state.iteration
+        self._model.load_state_dict(state.model)
+        self._optimizer.load_state_dict(state.optimizer)
+        self._loss_sum.fill_(state.loss_sum)
+        self._monitor.resume(state.monitor)
+        self._history = History(state.rows, self._monitor)
+
+    def _require_finite(self, loss: float) -> None:
+        """Stop before a state that cannot recover gets into a checkpoint."""
+        if not has_diverged(loss, self._model):
+            return
+        path = self._file.path
+        good = f"the last good checkpoint is {path}" if path.exists() else "there is no checkpoint yet"
+        raise UserError(
+            f"{self._name}: the training has diverged (loss {loss:.3g} at iteration {self.iteration}); "
+            f"{good}. The same settings would diverge again: lower recipe.learning_rate, or use another seed "
+            "or precision"
+        )
+
+
+def has_diverged(loss: float, model: nn.Module) -> bool:
+    """Return whether a mean loss or a weight cannot recover."""
+    # One norm over all parameters: on a GPU every number that is looked at waits for the device.
+    norm = get_total_norm([parameter.detach() for parameter in model.parameters()]).item()
+    return not (math.isfinite(loss) and loss < DIVERGED and math.isfinite(norm))

@@ -1,5 +1,7 @@
 """Importers: the plain networks bear the released names, so what they compute is what an import must give."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import scipy.io

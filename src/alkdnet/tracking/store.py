@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from alkdnet.errors import UserError, redact
 from alkdnet.files import sha256_file
 from alkdnet.tracking.location import SQLITE, WORKSPACE, Origin, StoreLocation, is_alive
-from alkdnet.tracking.record import Point
+from alkdnet.tracking.settings import Point
 
 # Before the import, which reads them; what the user set wins. MLflow's own patience with a server that does
 # not answer is about fifteen minutes.

@@ -188,7 +188,9 @@ class _Writer:
     """
 
     def __init__(self, params: Params, run: str, root: Path, session: str, opened_ms: int) -> None:
-        from alkdnet.tracking.store import Store, SystemMetrics  # imports MLflow, which takes seconds
+        # They import MLflow, which takes seconds.
+        from alkdnet.tracking.store import Store
+        from alkdnet.tracking.system_metrics import SystemMetrics
 
         self._run = run
         self._store = Store(find_store(root), params.pipeline)
@@ -199,21 +201,19 @@ class _Writer:
         if own and own[0].info.lifecycle_stage == "active":
             self._id = own[0].info.run_id
             self._store.reopen(self._id, origin)
-            self._known = set(self._store.points(self._id))
         else:
             row = params.runs[run]
             tags = {"session": session, "label": params.report.labels.get(run, run)}
             self._id = self._store.create(run, origin, tags=tags, start_ms=opened_ms)
-            self._known = set()
             shown = settings(row) | recipe_settings(row.seed, params.recipe)
             self._store.log_settings(self._id, shown, {})
         self._system = SystemMetrics()
 
     def write(self, points: Sequence[Point]) -> None:
-        """Log the points that the run does not have yet, and how busy the machine is."""
-        self._log(points)
+        """Log the points, and how busy the machine is."""
+        self._store.log_points(self._id, points)
         if points:
-            self._log(self._system.points(points[-1].iteration))
+            self._store.log_points(self._id, self._system.points(points[-1].iteration))
 
     def end(self, status: str, timing: Timing | None) -> None:
         """End the run; one that finished tells its weights, by which `sync` knows it.
@@ -232,13 +232,7 @@ class _Writer:
                     self._store.delete(self._id)
                     return
             self._store.log_settings(self._id, {}, {"weights_sha256": weights})
-        self._log(timing.points())
-
-    def _log(self, points: Sequence[Point]) -> None:
-        fresh = {(point.key, point.iteration): point for point in points}
-        fresh = {key: point for key, point in fresh.items() if key not in self._known}
-        self._store.log_points(self._id, fresh.values())
-        self._known.update(fresh)
+        self._store.log_points(self._id, timing.points())
 
 
 def _status_after(error: BaseException | None) -> str:

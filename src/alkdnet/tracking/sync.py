@@ -170,12 +170,10 @@ def _fill(store: "Store", stored: "StoredRun", record: "Record", timing: Timing 
     """
     from alkdnet.tracking.store import NOTE
 
-    run_id, known = stored.info.run_id, store.points(stored.info.run_id)
+    run_id = stored.info.run_id
     params = {key: value for key, value in record.params.items() if key not in stored.data.params}
     store.log_settings(run_id, params, {**record.tags, NOTE: record.description})
-    times = timing.points() if timing else ()
-    wanted = (*record.points, *times)
-    store.log_points(run_id, [point for point in wanted if (point.key, point.iteration) not in known])
+    store.log_points(run_id, (*record.points, *(timing.points() if timing else ())))
     if record.inputs and not (stored.inputs and stored.inputs.dataset_inputs):
         store.log_inputs(run_id, record.inputs)
     store.log_files(run_id, record.artifacts)

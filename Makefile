@@ -31,7 +31,7 @@ test: $(BIN)/.installed ## the fast tests, under two minutes
 test-slow: $(BIN)/.installed ## the tests of the pipeline, the kills and the experiments, about twenty minutes
 	python -m pytest -m slow
 
-test-data: $(BIN)/.installed ## the tests against published files in ../shared
+test-data: $(BIN)/.installed ## the tests against published files in the folder ALKDNET_TEST_DATA
 	python -m pytest -n 2 -m 'data and not slow'
 
 test-gpu: $(BIN)/.installed ## the tests that need a CUDA device

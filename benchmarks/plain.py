@@ -176,6 +176,6 @@ class PlainALKDNet(nn.Module):
 
 def copy_weights(model: ALKDNet | BSRN, plain: PlainALKDNet) -> None:
     """Fill the plain network with the weights of the library's."""
-    ours = released_names(plain.state_dict(), network="alkdnet")
+    ours = released_names(plain.state_dict(), model)
     weights = model.state_dict()
     plain.load_state_dict({theirs: weights[our] for theirs, our in ours.items()})

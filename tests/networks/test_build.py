@@ -84,6 +84,11 @@ def _truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-8])
 
 
+def _make_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 def _edit(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], None]:
     def edit(path: Path) -> None:
         tensors = load_file(path)
@@ -102,13 +107,20 @@ def _edit(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path
         (_truncate, "not a safetensors file"),
         (_edit(lambda tensors: tensors.pop("tail.bias")), "missing tail.bias"),
         (_edit(lambda tensors: tensors.update(extra=torch.ones(1))), "unknown extra"),
+        (_edit(lambda tensors: tensors["tail.bias"].fill_(torch.nan)), "tail.bias holds NaN or infinity"),
+        (_edit(lambda tensors: tensors["tail.bias"].fill_(torch.inf)), "tail.bias holds NaN or infinity"),
+        (
+            _edit(lambda tensors: tensors.update({"tail.bias": torch.ones(12, dtype=torch.int32)})),
+            "tail.bias has torch.int32, not floating-point numbers",
+        ),
+        (_make_directory, "is a directory, not a file of weights"),
         (
             _edit(lambda tensors: tensors.update({"tail.bias": torch.ones(3)})),
             r"wrong shape tail.bias \[3\] instead of \[12\]",
         ),
     ],
 )
-def test_wrong_files_are_refused(tmp_path, mutilate, message):
+def test_wrong_files_are_rejected(tmp_path, mutilate, message):
     path = tmp_path / "w.safetensors"
     model = build("alkdnet", 2, SMALL)
     save_weights(path, model)

@@ -31,6 +31,7 @@ VARIANTS = {
     "fsrcnn": ("fsrcnn", {"channels": 8, "mapping_channels": 4, "mapping_layers": 2}),
     "vdsr": ("vdsr", {"layers": 3, "channels": 8}),
     "drrn": ("drrn", {"units": 2, "channels": 8}),
+    "drrn-port": ("drrn", {"units": 2, "channels": 8, "form": "port"}),
     "idn": ("idn", {"blocks": 1}),
     "rfdn": ("rfdn", SMALL),
     "rfdn-esa": ("rfdn", SMALL | {"attention": "esa"}),
@@ -196,6 +197,7 @@ COUNTS = [
     ("fsrcnn", {}, (12_809, 12_809, 12_809)),
     ("vdsr", {}, (665_921, 665_921, 665_921)),
     ("drrn", {}, (297_601, 297_601, 297_601)),
+    ("drrn", {"form": "port"}, (297_216, 297_216, 297_216)),
     ("idn", {}, (552_769, 552_769, 552_769)),
     ("rfdn", {}, (534_036, 540_531, 549_624)),
     ("rfdn", {"channels": 52}, (625_962, 632_997, 642_846)),  # RFDN-L

@@ -10,8 +10,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alkdnet.layers.attention import CCA, ESA
+from alkdnet.layers.attention import CCA, CCA_RELEASED_NAMES, ESA, ESA_RELEASED_NAMES
 from alkdnet.layers.norm import PixelNorm
+
+# The authors' names in a block and its convolutions.
+BLOCK_RELEASED_NAMES = (
+    (r"\.c(\d)_d\.", r".distill.<\1-1>."),
+    (r"\.c(\d)_r\.", r".refine.<\1-1>."),
+    (r"\.c4\.", ".distill_last."),
+    (r"\.c5\.", ".condense."),
+    *ESA_RELEASED_NAMES,
+    *CCA_RELEASED_NAMES,
+    (r"\.pixel_norm\.", ".norm."),
+    (r"\.pw\.", ".pointwise."),
+    (r"\.dw\.", ".depthwise."),
+    (r"\.LoRA1\.", ".vertical."),
+    (r"\.LoRA2\.", ".horizontal."),
+    (r"\.small_conv\.", ".square."),
+    (r"^B(\d+)\.", r"blocks.<\1-1>."),
+)
 
 
 class MakeConvolution(Protocol):

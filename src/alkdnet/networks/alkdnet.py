@@ -15,11 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from alkdnet.layers.convolution import ALKConv, BSConv
-from alkdnet.layers.distillation import DistillationBlock, check_size
+from alkdnet.layers.distillation import BLOCK_RELEASED_NAMES, DistillationBlock, check_size
 from alkdnet.layers.padding import pad_to_minimum
 
 INPUT_COPIES = 4  # m of Equation 1
 FUSION_KERNEL_SIZE = 3
+
+# Names in the authors' files: see weights/released.py.
+RELEASED_NAMES = (
+    *BLOCK_RELEASED_NAMES,
+    (r"^fea_conv\.", "shallow."),
+    (r"^c1\.", "fusion.0."),
+    (r"^c2\.", "fusion.2."),
+    (r"^c_up\.", "tail."),
+)
 
 
 class ALKDNet(nn.Module):

@@ -18,11 +18,21 @@ import torch
 from torch import Tensor, nn
 
 from alkdnet.layers.convolution import ALKConv, BSConv
-from alkdnet.layers.distillation import DistillationBlock, MakeConvolution, check_size
+from alkdnet.layers.distillation import BLOCK_RELEASED_NAMES, DistillationBlock, MakeConvolution, check_size
 from alkdnet.layers.padding import pad_to_minimum
 
 INPUT_COPIES = 4
 KERNEL_SIZE = 9
+
+# Names in the authors' files: see weights/released.py.
+RELEASED_NAMES = (
+    *BLOCK_RELEASED_NAMES,
+    (r"^fea_conv\.", "shallow."),
+    (r"^c1\.", "fusion.0."),
+    (r"^c2\.", "fusion.2."),
+    # As in BSRN's code, and as in ALKDNet's, which the ablations come from.
+    (r"^(upsampler\.upsampleOneStep\.0|c_up)\.", "tail."),
+)
 
 
 class BSRN(nn.Module):

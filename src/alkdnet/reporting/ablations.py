@@ -1,115 +1,158 @@
 """Tables 1 to 3: each variant beside its baseline, and beside what the paper's text states."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from alkdnet.analysis.statistics import Comparison
-from alkdnet.analysis.statistics import frame as comparison_frame
-from alkdnet.config.params import Ablation, Params
-from alkdnet.paper.published import Stated, is_variant, paper_sets, set_label, stated_difference
-from alkdnet.reporting.comparisons import compare_run_pairs, difference_text, find, sentences
-from alkdnet.reporting.marks import VERDICTS
-from alkdnet.reporting.scores import cost_texts, origin, score_cells
-from alkdnet.reporting.table import Cell, Table, signed, text_cell
-from alkdnet.results.tree import Results, RunResults
+from alkdnet.config.params import Ablation
+from alkdnet.paper.published import RECIPE, Stated, is_variant, stated_difference
+from alkdnet.reporting.cells import costs, origin, score_cells, shown_sets
+from alkdnet.reporting.comparisons import compare, verdicts_table
+from alkdnet.reporting.deviations import recipe_value
+from alkdnet.reporting.study import Study, StudyRow
+from alkdnet.reporting.table import Table, signed, text_row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """What the paper's text states of a variant, and whether the verdicts agree."""
+
+    label: str
+    text: str
+    agrees: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class AblationResult:
     """One of Tables 1 to 3.
 
-    `frame` has a row for each variant with the columns run, label, parameters, multi_adds,
-    mean_psnr_difference, mean_ssim_difference (over the sets that are complete for variant and baseline),
-    stated_psnr, stated_ssim; `comparisons` with the baseline are per set, and `others` with another row that
-    the paper compares a variant with; `sentences` say what the differences support.
+    Attributes:
+        number: 1, 2 or 3.
+        plan: what the parameter file says of it.
+        rows: the rows that there are, the baseline among them.
+        comparisons: with the baseline, then with other rows that the paper compares a variant with.
+        statements: of the paper, for the variants that it says something of.
+        missing: names that are no rows of the parameter file.
     """
 
     number: int
-    title: str
-    baseline_label: str
-    table: Table
-    frame: pd.DataFrame
+    plan: Ablation
+    rows: tuple[StudyRow, ...]
     comparisons: tuple[Comparison, ...]
-    others: tuple[Comparison, ...]
-    sentences: tuple[str, ...]
+    statements: tuple[Statement, ...]
     missing: tuple[str, ...]
 
-    def comparison_frame(self) -> pd.DataFrame:
-        """Return the comparisons as a table."""
-        return comparison_frame([*self.comparisons, *self.others])
+
+def ablations(study: Study) -> list[AblationResult]:
+    """Return those of Tables 1 to 3 of which the study has rows."""
+    report = study.params.report
+    plans = enumerate((report.table1, report.table2, report.table3), 1)
+    return [_ablation(study, table, plan) for table, plan in plans if study.of(plan.rows)]
 
 
-def ablation(params: Params, results: Results, table: int) -> AblationResult | None:
-    """Return Table 1, 2 or 3; None if the pipeline has no run of it."""
-    plan = _plan(params, table)
-    runs = results.of(plan.rows)
-    if not runs:
-        return None
-    baseline = results.runs.get(plan.baseline)
-    variants = [run for run in runs if run.name != plan.baseline]
-    pairs = [(run, baseline) for run in variants] if baseline is not None else []
-    found = compare_run_pairs([*pairs, *_other_pairs(table, variants)])
-    comparisons = [each for each in found if each.baseline == plan.baseline]
-    others = [each for each in found if each.baseline != plan.baseline]
-    frame = pd.DataFrame([_record(table, run, baseline) for run in variants], columns=_COLUMNS)
-    return AblationResult(
-        number=table,
-        title=plan.title,
-        baseline_label=plan.baseline if baseline is None else baseline.label,
-        table=_table(params, results, table, plan, runs, found),
-        frame=frame,
-        comparisons=tuple(comparisons),
-        others=tuple(others),
-        sentences=tuple(sentences(params, results, found, baseline=plan.baseline)),
-        missing=tuple(name for name in plan.rows if name not in results.runs),
+def ablation_table(study: Study, ablation: AblationResult) -> Table:
+    """Return the variants with their costs, scores, and the mean differences to the baseline."""
+    sets = shown_sets(study, ablation.rows)
+    columns = [score_cells(ablation.rows, name) for name in sets]
+    baseline = study.rows.get(ablation.plan.baseline)
+    rows = []
+    for index, row in enumerate(ablation.rows):
+        label = f"{row.label} (baseline)" if row is baseline else row.label
+        psnr, ssim = (mean_difference(row, baseline, measure) for measure in ("psnr", "ssim"))
+        mean = "–" if row is baseline or psnr is None else f"{signed(psnr, 2)} dB / {signed(ssim, 4)}"
+        rows.append(
+            (
+                *text_row(label, origin(study, row), *costs(row)),
+                *(column[index] for column in columns),
+                *text_row(mean),
+            )
+        )
+    return Table(
+        caption=f"{ablation.plan.title}: PSNR (dB) / SSIM",
+        header=(
+            *("Variant", "Weights", "Parameters", "Multi-Adds"),
+            *map(study.set_label, sets),
+            "Mean difference",
+        ),
+        rows=rows,
+        alignment="ll" + "r" * (3 + len(sets)),
     )
 
 
-def mean_difference(variant: RunResults, baseline: RunResults | None, measure: str) -> float | None:
+def camera_ready_table(study: Study, ablation: AblationResult) -> Table:
+    """Return the variants as a paper prints them: parameters, Multi-Adds, scores."""
+    whole = ablation_table(study, ablation)
+    keep = [index for index, name in enumerate(whole.header) if name not in ("Weights", "Mean difference")]
+    iterations = recipe_value(study, "iterations")
+    short = "" if iterations == f"{RECIPE.iterations:,}" else f" Trained for {iterations} iterations."
+    return Table(
+        caption=f"{whole.caption}.{short}",
+        header=tuple(whole.header[index] for index in keep),
+        rows=[tuple(row[index] for index in keep) for row in whole.rows],
+        alignment="".join(whole.alignment[index] for index in keep),
+    )
+
+
+def ablation_verdicts(study: Study, ablation: AblationResult) -> Table:
+    """Return the differences to the baseline with intervals, p-values and verdicts."""
+    return verdicts_table(study, ablation.comparisons, caption=f"{ablation.plan.title}: differences in PSNR")
+
+
+def ablation_frame(study: Study, ablation: AblationResult) -> pd.DataFrame:
+    """Return the variants as data, one row each; differences are means over the whole sets of both rows."""
+    baseline = study.rows.get(ablation.plan.baseline)
+    rows = []
+    for row in ablation.rows:
+        stated = stated_difference(ablation.number, row.row)
+        rows.append(
+            {
+                "run": row.name,
+                "label": row.label,
+                "iterations": row.recipe.iterations if row.recipe else None,
+                "parameters": row.cost.parameters if row.cost else None,
+                "multi_adds": row.cost.multi_adds if row.cost else None,
+                "mean_psnr_difference": mean_difference(row, baseline, "psnr"),
+                "mean_ssim_difference": mean_difference(row, baseline, "ssim"),
+                "stated_psnr": stated.psnr if stated else None,
+                "stated_ssim": stated.ssim if stated else None,
+            }
+        )
+    return pd.DataFrame(rows).astype(dict.fromkeys(("iterations", "parameters", "multi_adds"), "Int64"))
+
+
+def mean_difference(variant: StudyRow, baseline: StudyRow | None, measure: str) -> float | None:
     """Return the mean over the sets that both have whole of variant - baseline; None if there is none.
 
     Every set weighs the same, as in the averages of the paper.
     """
-    if baseline is None:
-        return None
+    pairs = [(score, baseline.scores.get(name)) for name, score in variant.scores.items()] if baseline else []
     both = [
-        getattr(score, measure) - getattr(baseline.scores[name], measure)
-        for name, score in variant.scores.items()
-        if name in baseline.scores and score.complete and baseline.scores[name].complete
+        getattr(score, measure) - getattr(other, measure)
+        for score, other in pairs
+        if other is not None and score.complete and other.complete
     ]
     return float(np.mean(both)) if both else None
 
 
-def agreement(
-    stated: Stated | None, comparisons: Sequence[Comparison], column_of: Mapping[str, str] | None = None
-) -> str:
-    """Say whether the PSNRs of one variant go the way that the paper states, as far as can be told.
+def agreement(study: Study, stated: Stated, comparisons: Sequence[Comparison]) -> str:
+    """Return whether the PSNR verdicts of one variant against one row go the way that the paper states.
 
-    Args:
-        stated: what it states.
-        comparisons: of the variant with one other run.
-        column_of: by test set, the column of Table 4 that it is; a statement about some columns is judged by
-            them alone.
+    They are those of the sets that the statement is about.
     """
-    columns = column_of or {}
-    found = [each for each in comparisons if each.metric == "psnr"]
-    if stated is None or not found:
-        return "–"
-    verdicts = {each.verdict for each in found if stated.is_about(columns.get(each.set))}
-    if not verdicts & {"gain", "loss"}:
-        return "cannot be told"
-    if {"gain", "loss"} <= verdicts:
-        return "on some sets"
+    found = [
+        each for each in comparisons if each.metric == "psnr" and stated.is_about(study.columns.get(each.set))
+    ]
+    verdicts = {each.verdict for each in found} & {"gain", "loss"}
+    if len(verdicts) != 1:
+        return "on some sets" if verdicts else "undecided"
     return "yes" if ("gain" in verdicts) == (stated.direction == 1) else "no"
 
 
-def stated_text(stated: Stated | None) -> str:
-    """Return what the text states of a variant, with its section; a dash if nothing."""
-    if stated is None:
-        return "–"
+def stated_text(stated: Stated) -> str:
+    """Return what the text states of a variant, with its section."""
     amounts = []
     if stated.psnr is not None and stated.ssim is not None:
         amounts.append(f"{signed(stated.psnr, 2)} dB, {signed(stated.ssim, 4)} on average")
@@ -118,114 +161,41 @@ def stated_text(stated: Stated | None) -> str:
     return f"{'; '.join([*amounts, stated.words])} ({stated.section})"
 
 
-_COLUMNS = [
-    "run",
-    "label",
-    "iterations",
-    "parameters",
-    "multi_adds",
-    "mean_psnr_difference",
-    "mean_ssim_difference",
-    "stated_psnr",
-    "stated_ssim",
-]
-
-
-def _plan(params: Params, table: int) -> Ablation:
-    return (params.report.table1, params.report.table2, params.report.table3)[table - 1]
-
-
-def _record(table: int, run: RunResults, baseline: RunResults | None) -> list[object]:
-    stated = stated_difference(table, run.run)
-    return [
-        run.name,
-        run.label,
-        run.iterations(),
-        None if run.cost is None else run.cost.parameters,
-        None if run.cost is None else run.cost.multi_adds,
-        mean_difference(run, baseline, "psnr"),
-        mean_difference(run, baseline, "ssim"),
-        None if stated is None else stated.psnr,
-        None if stated is None else stated.ssim,
-    ]
-
-
-def _other_pairs(table: int, variants: Sequence[RunResults]) -> list[tuple[RunResults, RunResults]]:
-    """Return the variants with the second row that the text compares them with."""
-    pairs = []
-    for run in variants:
-        stated = stated_difference(table, run.run)
-        if stated is not None and stated.also_against is not None:
-            pairs += [(run, other) for other in variants if is_variant(other.run, stated.also_against)]
-    return pairs
-
-
-def _table(
-    params: Params,
-    results: Results,
-    table: int,
-    plan: Ablation,
-    runs: Sequence[RunResults],
-    comparisons: Sequence[Comparison],
-) -> Table:
-    sets = params.names("test")
-    columns = {name: score_cells(runs, name) for name in sets}
-    baseline = results.runs.get(plan.baseline)
-    with_baseline = [each for each in comparisons if each.baseline == plan.baseline]
-    rows = []
-    for index, run in enumerate(runs):
-        is_baseline = run.name == plan.baseline
-        stated = stated_difference(table, run.run)
-        cells = [_with_difference(columns[name][index], with_baseline, run.name, name) for name in sets]
-        own = [each for each in comparisons if each.variant == run.name]
-        rows.append(
-            (
-                text_cell(f"{run.label} (baseline)" if is_baseline else run.label),
-                *(text_cell(text) for text in (origin(run), *cost_texts(run))),
-                *cells,
-                text_cell("–" if is_baseline else _mean_text(run, baseline)),
-                text_cell("–" if is_baseline else stated_text(stated)),
-                text_cell(_agreement_text(params, results, stated, own)),
-            )
-        )
-    return Table(
-        caption=f"Table {table}. {plan.title}: PSNR (dB) / SSIM, and the PSNR difference to the baseline",
-        header=(
-            *("Variant", "Weights", "Parameters", "Multi-Adds"),
-            *(set_label(params, name) for name in sets),
-            *("Mean difference", "The paper states", "Agrees"),
+def _ablation(study: Study, table: int, plan: Ablation) -> AblationResult:
+    rows = study.of(plan.rows)
+    baseline = study.rows.get(plan.baseline)
+    variants = [row for row in rows if row is not baseline]
+    pairs = [(row, baseline) for row in variants] if baseline else []
+    comparisons = compare(study, [*pairs, *_other_pairs(table, variants)])
+    return AblationResult(
+        number=table,
+        plan=plan,
+        rows=tuple(rows),
+        comparisons=tuple(comparisons),
+        statements=tuple(
+            _statement(study, row, stated, [each for each in comparisons if each.variant == row.name])
+            for row in variants
+            if (stated := stated_difference(table, row.row)) is not None
         ),
-        rows=rows,
-        alignment="ll" + "r" * (3 + len(sets)) + "pl",
+        missing=tuple(name for name in plan.rows if name not in study.rows),
     )
 
 
-def _agreement_text(
-    params: Params, results: Results, stated: Stated | None, comparisons: Sequence[Comparison]
-) -> str:
-    """Return `agreement` with every run that the variant is compared with; one word where all are alike."""
-    columns = paper_sets(params)
-    found = {
-        baseline: agreement(stated, [each for each in comparisons if each.baseline == baseline], columns)
-        for baseline in dict.fromkeys(each.baseline for each in comparisons)
-    }
-    if stated is not None and stated.also_against is not None and len(found) == 1:
-        (baseline,) = found
-        return f"{found[baseline]} (against {results.runs[baseline].label} only)"
-    if len(set(found.values())) <= 1:
-        return next(iter(found.values()), "–")
-    return "; ".join(f"{word} against {results.runs[name].label}" for name, word in found.items())
+def _other_pairs(table: int, variants: Sequence[StudyRow]) -> list[tuple[StudyRow, StudyRow]]:
+    """Return the variants with the second row that the text compares them with."""
+    pairs = []
+    for row in variants:
+        stated = stated_difference(table, row.row)
+        if stated is not None and stated.also_against is not None:
+            pairs += [(row, other) for other in variants if is_variant(other.row, stated.also_against)]
+    return pairs
 
 
-def _with_difference(cell: Cell, comparisons: Sequence[Comparison], run: str, name: str) -> Cell:
-    comparison = find(comparisons, run, name, "psnr")
-    if comparison is None:
-        return cell
-    return replace(cell, difference=difference_text(comparison), mark=VERDICTS[comparison.verdict])
-
-
-def _mean_text(run: RunResults, baseline: RunResults | None) -> str:
-    psnr, ssim = (mean_difference(run, baseline, measure) for measure in ("psnr", "ssim"))
-    if psnr is None or ssim is None:
-        return "–"
-    return f"{signed(psnr, 2)} dB, {signed(ssim, 4)}"
+def _statement(study: Study, row: StudyRow, stated: Stated, comparisons: Sequence[Comparison]) -> Statement:
+    """Return a statement with its `agreement` by every row that the variant is compared with."""
+    agrees = [
+        f"{agreement(study, stated, [each for each in comparisons if each.baseline == name])} "
+        f"(against {study.rows[name].label})"
+        for name in dict.fromkeys(each.baseline for each in comparisons)
+    ]
+    return Statement(label=row.label, text=stated_text(stated), agrees="; ".join(agrees) or "not evaluated")

@@ -1,92 +1,110 @@
-"""Runs against a baseline: the statistics of their images, and the cells and sentences that show them."""
+"""Rows against a baseline: the statistics of their images as a table of verdicts, and what seeds change."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-import pandas as pd
+from alkdnet.analysis.statistics import Comparison, compare_pairs, seed_margin
+from alkdnet.paper.published import OURS, SCALES
+from alkdnet.reporting.study import Study, StudyRow
+from alkdnet.reporting.table import Table, number, signed, text_row
 
-from alkdnet.analysis.statistics import Comparison, Metric, compare_pairs, seed_margin
-from alkdnet.config.params import Params
-from alkdnet.paper.published import set_label
-from alkdnet.reporting.table import number, signed
-from alkdnet.reporting.wording import nothing_to_say, sentence
-from alkdnet.results.tree import Results, RunResults
-
-
-def images_of(runs: Sequence[RunResults]) -> pd.DataFrame:
-    """Return the scores of these runs by image: columns run, set, image, height, width, psnr, ssim."""
-    parts = [run.images.assign(run=run.name) for run in runs if run.images is not None and len(run.images)]
-    columns = ["run", "set", "image", "height", "width", "psnr", "ssim"]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-
-
-def compare_runs(variants: Sequence[RunResults], baseline: RunResults) -> list[Comparison]:
-    """Compare all evaluated variants with the baseline, as one family; nothing if that was not evaluated."""
-    return compare_run_pairs([(variant, baseline) for variant in variants])
+VERDICTS_LEGEND = (
+    "Difference: the mean over the images of the set of PSNR minus that of the other row, in dB, with its "
+    "95 % bootstrap interval; p: Wilcoxon's signed-rank test, corrected by Holm's method for all comparisons "
+    "of the table. `gain` and `loss`: the interval excludes zero and p is below 0.05; fewer than six images "
+    "are too few"
+)
+SEED_LEGEND = (
+    "Seed margin: how far two trainings may lie apart by their seeds alone (dB, 95 %), where several seeds "
+    "were trained; a difference within it may be one of the weights only"
+)
 
 
-def compare_run_pairs(pairs: Sequence[tuple[RunResults, RunResults]]) -> list[Comparison]:
+def compare(study: Study, pairs: Sequence[tuple[StudyRow, StudyRow]]) -> list[Comparison]:
     """Compare the pairs (variant, baseline) of which both were evaluated, as one family."""
-    images = images_of(list({run.name: run for pair in pairs for run in pair}.values()))
+    images = study.images({row.name: row for pair in pairs for row in pair}.values())
     known = set(images["run"])
     names = [(variant.name, baseline.name) for variant, baseline in pairs]
     names = [pair for pair in names if known.issuperset(pair)]
     return compare_pairs(images, names) if names else []
 
 
-def seed_group(params: Params, results: Results, name: str) -> list[str]:
-    """Return the runs that are one training with several seeds, the named one first; empty if it has one."""
-    group = results.of([name, *params.report.seeds.get(name, ())])
-    return [run.name for run in group] if len(group) > 1 else []
-
-
-def seed_margins(params: Params, results: Results, names: Sequence[str]) -> dict[str, float]:
-    """Return by set how far two trainings may lie apart in mean PSNR (dB) by their seeds alone.
-
-    Estimated from those of the named runs that were trained with several seeds; empty if none was.
-    """
-    groups = [group for name in names if (group := seed_group(params, results, name))]
-    runs = results.of(dict.fromkeys(name for group in groups for name in group))
-    return seed_margin(images_of(runs), groups)
-
-
-def sentences(
-    params: Params, results: Results, comparisons: Sequence[Comparison], *, baseline: str
-) -> list[str]:
-    """Return what each pair's PSNR supports, a sentence each, in the order of the comparisons.
-
-    The run `baseline` is called so; another one that a variant is compared with goes by its name.
-    """
-    shown = [replace(each, set=set_label(params, each.set)) for each in comparisons if each.metric == "psnr"]
-    if (sentence_for_all := nothing_to_say(shown)) is not None:
-        return [sentence_for_all]
-    found = []
-    for variant, other in dict.fromkeys((each.variant, each.baseline) for each in shown):
-        label, other_label = results.runs[variant].label, results.runs[other].label
-        usual = other == baseline
-        margins = seed_margins(params, results, [variant, other])
-        found.append(
-            sentence(
-                [each for each in shown if (each.variant, each.baseline) == (variant, other)],
-                label=label if usual else f"{label} against {other_label}",
-                baseline="the baseline" if usual else other_label,
-                seed_margin={set_label(params, name): value for name, value in margins.items()},
-            )
-        )
+def against_ours(study: Study) -> dict[int, list[Comparison]]:
+    """Return by scale the comparisons of the other methods of Table 4 with ALKDNet, a family each."""
+    found = {}
+    for scale in SCALES:
+        measured = study.methods(scale)
+        ours = [row for method, row in measured if method == OURS]
+        pairs = [(row, ours[0]) for method, row in measured if ours and method != OURS]
+        if comparisons := compare(study, pairs):
+            found[scale] = comparisons
     return found
 
 
-def find(comparisons: Sequence[Comparison], variant: str, name: str, metric: Metric) -> Comparison | None:
-    """Return the comparison of one variant on one set in one metric; None if it was not made."""
-    for comparison in comparisons:
-        if (comparison.variant, comparison.set, comparison.metric) == (variant, name, metric):
-            return comparison
-    return None
+def verdicts_table(study: Study, comparisons: Sequence[Comparison], *, caption: str) -> Table:
+    """Return the PSNR comparisons, a line each: difference, interval, p and verdict."""
+    shown = [each for each in comparisons if each.metric == "psnr"]
+    lines = [_verdict(study, each) for each in shown]
+    header: tuple[str, ...] = (
+        "Row",
+        "Against",
+        "Set",
+        "Images",
+        "Difference, dB",
+        "95 % interval",
+        "p (Holm)",
+        "Verdict",
+    )
+    margins = [seed_margins(study, [each.variant, each.baseline]).get(each.set) for each in shown]
+    if any(margin is not None for margin in margins):
+        header = (*header, "Seed margin")
+        lines = [
+            (*line, _margin(each, margin)) for line, each, margin in zip(lines, shown, margins, strict=True)
+        ]
+    return Table(
+        caption=caption,
+        header=header,
+        rows=[text_row(*line) for line in lines],
+        alignment="lllrrrrll"[: len(header)],
+    )
 
 
-def difference_text(comparison: Comparison) -> str:
-    """Return a PSNR difference in dB with its interval, as in +0.07 [0.05, 0.09]."""
-    text = signed(comparison.difference, 2)
-    if comparison.low is None or comparison.high is None:
-        return text
-    return f"{text} [{number(comparison.low, 2)}, {number(comparison.high, 2)}]"
+def seed_group(study: Study, name: str) -> list[str]:
+    """Return the rows that are one training with several seeds, the named one first; empty if it has one."""
+    group = study.of([name, *study.params.report.seeds.get(name, ())])
+    return [row.name for row in group] if len(group) > 1 else []
+
+
+def seed_margins(study: Study, names: Sequence[str]) -> dict[str, float]:
+    """Return by set how far two trainings may lie apart in mean PSNR (dB) by their seeds alone.
+
+    Estimated from those of the named rows that were trained with several seeds; empty if none was.
+    """
+    groups = [group for name in names if (group := seed_group(study, name))]
+    rows = study.of(dict.fromkeys(name for group in groups for name in group))
+    return seed_margin(study.images(rows), groups)
+
+
+def _verdict(study: Study, each: Comparison) -> tuple[str, ...]:
+    decided = each.low is not None and each.high is not None
+    p_value = "< 0.001" if each.adjusted_p < 0.001 else number(each.adjusted_p, 3)
+    return (
+        study.rows[each.variant].label,
+        study.rows[each.baseline].label,
+        study.set_label(each.set),
+        str(each.images),
+        signed(each.difference, 3),
+        f"[{_bound(each.low)}, {_bound(each.high)}]" if decided else "–",
+        p_value if decided else "–",
+        each.verdict,
+    )
+
+
+def _bound(value: float | None) -> str:
+    """Return the end of an interval: 3 decimals, and more where they would show 0: zero decides."""
+    return number(value, next((n for n in (3, 4, 5, 6) if value is None or round(value, n)), 3))
+
+
+def _margin(each: Comparison, margin: float | None) -> str:
+    if margin is None:
+        return "–"
+    return f"{number(margin, 3)}, {'exceeded' if abs(each.difference) > margin else 'not exceeded'}"

@@ -1,135 +1,94 @@
-"""The pages besides the front page and the audit: all tables, and all figures."""
+"""The pages of a report: what their templates are given."""
 
 from collections.abc import Sequence
 
-from alkdnet.config.params import Params
-from alkdnet.paper.published import OURS, paper_sets
-from alkdnet.reporting.ablations import AblationResult
-from alkdnet.reporting.comparison_table import AgainstOurs, against_ours_table, comparison_table
-from alkdnet.reporting.comparisons import sentences
-from alkdnet.reporting.marks import PUBLISHED_LEGEND, VERDICT_LEGEND
-from alkdnet.reporting.pictures import Picture
-from alkdnet.reporting.scores import COSTS_LEGEND, PARTIAL_LEGEND, costs_table, runs_table
-from alkdnet.reporting.seeds import SEEDS_TEXT, seeds_table
-from alkdnet.reporting.table import paragraphs, to_markdown
-from alkdnet.results.tree import Results
+from alkdnet.markdown import render
+from alkdnet.paper.published import RECIPE
+from alkdnet.reporting import cells, comparisons, tables
+from alkdnet.reporting.ablations import AblationResult, ablation_table, ablation_verdicts, ablations
+from alkdnet.reporting.deviations import (
+    Deviation,
+    evaluation_deviations,
+    outdated,
+    recipe_value,
+    training_data,
+    training_deviations,
+)
+from alkdnet.reporting.figures.style import FigurePlan
+from alkdnet.reporting.seeds import seeds_table
+from alkdnet.reporting.study import Study
+from alkdnet.reporting.table import Table, text_row
 
-RANK_LEGEND = "**best**, <ins>second</ins> of a column"
-
-
-def scales_of(params: Params) -> list[int]:
-    """Return the scales of the pipeline's runs, smallest first."""
-    return sorted({run.scale for run in params.runs.values()})
-
-
-def ablations_page(params: Params, results: Results, ablations: Sequence[AblationResult]) -> str:
-    """Return Tables 1 to 3, what each supports in sentences, and how far the seeds move the means."""
-    blocks = [
-        "# Ablations (Tables 1 to 3)",
-        (
-            f"PSNR in dB / SSIM. {RANK_LEGEND}. Below a number: its PSNR difference to the baseline. "
-            f"{VERDICT_LEGEND}. The p-values of a table are corrected for their number by Holm's method. The "
-            "mean difference is over the test sets, each with the same weight, as in the paper. Intervals "
-            "and marks speak about images, for these very weights: what another seed would change they do "
-            "not know. *Agrees* judges the sets that the statement is about."
-        ),
-    ]
-    for each in ablations:
-        blocks += [
-            f"## Table {each.number}. {each.title}",
-            to_markdown(each.table),
-            *([f"Not in `runs`: {', '.join(each.missing)}."] if each.missing else []),
-            "".join(f"- {sentence}\n" for sentence in each.sentences),
-            (
-                f"Numbers: [table{each.number}.csv](tables/table{each.number}.csv), "
-                f"[all comparisons](tables/table{each.number}_comparisons.csv), "
-                f"[LaTeX](tables/table{each.number}.tex)"
-            ),
-        ]
-    if not ablations:
-        blocks.append("This pipeline has no run of Tables 1 to 3.")
-    if (seeds := seeds_table(params, results)) is not None:
-        blocks += [
-            "## How far a mean moves with the seed of the training",
-            SEEDS_TEXT,
-            to_markdown(seeds),
-            "Numbers, also of SSIM: [seeds.csv](tables/seeds.csv)",
-        ]
-    elif ablations:
-        blocks.append(
-            "No run of this pipeline was trained and evaluated with several seeds, so how far the means move "
-            "with the seed is not known."
-        )
-    return paragraphs(blocks)
+LEGENDS = {
+    "ranks": cells.RANK_LEGEND,
+    "partial": cells.PARTIAL_LEGEND,
+    "published": cells.PUBLISHED_LEGEND,
+    "verdicts": comparisons.VERDICTS_LEGEND,
+    "seeds": comparisons.SEED_LEGEND,
+}
 
 
-def comparison_page(params: Params, results: Results, against: Sequence[AgainstOurs]) -> str:
-    """Return Table 4 at all scales, and what of its differences can be told from chance."""
-    column_of = paper_sets(params)
-    blocks = [
-        "# Comparison with other methods (Table 4)",
-        (
-            f"PSNR in dB / SSIM. {RANK_LEGEND}, among the published numbers and apart among the measured "
-            f"ones. Below a measured number: measured − published. By the PSNR: {PUBLISHED_LEGEND}. "
-            f"{PARTIAL_LEGEND}. Costs are published as printed ([the audit](audit.md) says where they do not "
-            "fit), and measured by one rule for all."
-        ),
-    ]
-    if not column_of:
-        blocks.append(
-            "**This pipeline has none of the five test sets, so nothing is measured beside the published "
-            "numbers.** Its own measurements are in the [table of all runs](runs.md)."
-        )
-    for scale in (2, 3, 4):
-        blocks += [
-            f"## ×{scale}",
-            to_markdown(comparison_table(params, results, scale)),
-            f"[LaTeX](tables/table4_x{scale}.tex)",
-        ]
-    blocks.append("Numbers: [table4.csv](tables/table4.csv)")
-    if against:
-        blocks += [
-            f"## Which differences to {OURS} can be told from chance",
-            f"PSNR of the other method minus {OURS}'s, over the same images. {VERDICT_LEGEND}.",
-        ]
-    for each in against:
-        blocks += [
-            f"### ×{each.scale}",
-            to_markdown(against_ours_table(params, each)),
-            "".join(
-                f"- {sentence}\n"
-                for sentence in sentences(params, results, each.comparisons, baseline=each.ours.name)
-            ),
-        ]
-    if against:
-        blocks.append("Numbers: [against_alkdnet.csv](tables/against_alkdnet.csv)")
-    return paragraphs(blocks)
+def pages(study: Study, figures: Sequence[FigurePlan], undrawn: Sequence[str]) -> dict[str, str]:
+    """Return all pages by file name."""
+    values = {"study": study, "params": study.params, "legends": LEGENDS}
+    found = ablations(study)
+    own: dict[str, dict[str, object]] = {
+        "README.md": {
+            "lead": figures[0] if figures else None,
+            "missing": [*study.missing, *undrawn],
+            **_front_page(study, found),
+        },
+        "ablations.md": {
+            "ablations": [
+                (each, ablation_table(study, each), ablation_verdicts(study, each)) for each in found
+            ],
+            "seeds": seeds_table(study),
+        },
+        "comparison.md": {
+            "tables": {scale: tables.table4_table(study, scale) for scale in (2, 3, 4)},
+            "against": {
+                scale: comparisons.verdicts_table(study, family, caption="")
+                for scale, family in comparisons.against_ours(study).items()
+            },
+        },
+        "runs.md": {
+            "tables": {scale: tables.rows_table(study, scale) for scale in study.scales},
+            "costs": tables.costs_table(study),
+            "published_costs": tables.published_costs(study),
+        },
+        "figures.md": {"figures": figures, "undrawn": undrawn},
+    }
+    return {name: render("alkdnet.reporting", f"{name}.j2", **values, **page) for name, page in own.items()}
 
 
-def runs_page(params: Params, results: Results) -> str:
-    """Return the tables of all runs, one for each scale."""
-    blocks = [
-        "# All runs",
-        (
-            f"PSNR in dB / SSIM. {RANK_LEGEND}. {PARTIAL_LEGEND}. Multi-Adds for an output of "
-            f"{params.complexity.width}×{params.complexity.height} pixels, by the paper's rule."
-        ),
-    ]
-    for scale in scales_of(params):
-        blocks += [f"## ×{scale}", to_markdown(runs_table(params, results, scale))]
-    costs = costs_table(params, results)
-    if costs.rows:
-        size = f"{params.complexity.width}×{params.complexity.height}"
-        text = f"For an output of {size} pixels. {COSTS_LEGEND}. [The audit](audit.md) compares with Table 4."
-        blocks += ["## What the networks cost", text, to_markdown(costs)]
-    return paragraphs([*blocks, "Numbers: [runs.csv](tables/runs.csv)"])
+def _front_page(study: Study, found: Sequence[AblationResult]) -> dict[str, object]:
+    training = training_deviations(study)
+    recorded = [row.record.torch for row in study.trained if row.record]
+    return {
+        "main": tables.main_table(study),
+        "reproduced": tables.reproduced_table(study),
+        "verdicts": [
+            (each, ablation_verdicts(study, each))
+            for each in found
+            if any(comparison.verdict != "too few images" for comparison in each.comparisons)
+        ],
+        "deviations": _deviations_table([*training, *evaluation_deviations(study)]),
+        "training_deviations": training,
+        "outdated": outdated(study),
+        "waiting": [row for row in study.trained if row.status == "waiting"],
+        "evaluated": [row for row in study.rows.values() if row.scores],
+        "torch": sorted(set(recorded)),
+        "training_data": training_data(study.params),
+        "recipe": {name: recipe_value(study, name) for name in type(RECIPE).__dataclass_fields__},
+        "sets": [(study.set_label(name), _images(study, name)) for name in study.sets],
+    }
 
 
-def figures_page(pictures: Sequence[Picture], missing: Sequence[str]) -> str:
-    """Return all figures with their captions, and which are not there."""
-    blocks = ["# Figures"]
-    for picture in pictures:
-        blocks += [f"## {picture.title}", f"![{picture.title}](figures/{picture.file})", picture.caption]
-    if missing:
-        blocks += ["## Not drawn", "".join(f"- {sentence}\n" for sentence in missing)]
-    return paragraphs(blocks)
+def _images(study: Study, name: str) -> int:
+    return max((row.scores[name].images for row in study.rows.values() if name in row.scores), default=0)
+
+
+def _deviations_table(deviations: Sequence[Deviation]) -> Table | None:
+    rows = [text_row(each.what, each.paper, each.here) for each in deviations]
+    header = ("What", "The paper", "Here")
+    return Table(caption="Deviations", header=header, rows=rows, alignment="lll") if rows else None

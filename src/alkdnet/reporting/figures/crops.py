@@ -1,41 +1,79 @@
-"""Figures 7 and 8: a detail of an image, in the original and as every network restores it."""
+"""Figures 7 and 8: a crop of an image, in the original and as every network restores it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from alkdnet.reporting.figures.style import ACCENT, INK, MUTED, image_axes, new_figure
-from alkdnet.reporting.marks import ranks
-
-ImageHWC = NDArray[np.uint8]
+from alkdnet import markdown
+from alkdnet.paper.published import OURS
+from alkdnet.reporting.cells import ranks
+from alkdnet.reporting.figures.files import ImageHWC, read_image, short_name
+from alkdnet.reporting.figures.style import ACCENT, INK, MUTED, FigurePlan, image_axes, new_figure
+from alkdnet.reporting.study import Study, StudyRow
+from alkdnet.results.features import CropImage
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """A detail as one method shows it: uint8, HWC, RGB.
+    """A crop as one method shows it: uint8, HWC, RGB.
 
     PSNR (dB) and SSIM are those of the whole image; None for the original.
     """
 
     label: str
     image: ImageHWC
-    psnr: float | None
-    ssim: float | None
+    psnr: float | None = None
+    ssim: float | None = None
+    ours: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class CropRow:
-    """The tiles of one detail, the original first."""
+    """The tiles of one crop, the original first."""
 
     title: str
     tiles: tuple[Tile, ...]
 
 
+def crops_plan(study: Study) -> FigurePlan | None:
+    """Return the figure; None if there is no crop."""
+    rows = crop_rows(study)
+    if not rows:
+        return None
+    return FigurePlan(
+        name="crops",
+        title="Crops of test images (Figures 7 and 8)",
+        caption="Below each crop the PSNR and SSIM of its whole image; in colour where one method has the "
+        "best of both. Positions and images are parameters (`features.crops`)."
+        + "".join(f" {sentence}" for row in rows if (sentence := _behind(row))),
+        draw=lambda: crops_figure(rows),
+        lines=False,
+    )
+
+
+def crop_rows(study: Study) -> list[CropRow]:
+    """Return the crops of which there is an original, as the methods of Table 4 show them."""
+    found = []
+    for crop in study.params.features.crops:
+        place = (crop.set, crop.image, crop.top, crop.left, crop.height, crop.width)
+        shown = [
+            (method, row, image)
+            for method, row in study.methods(crop.scale)
+            if (image := _crop_of(row, place)) is not None
+        ]
+        interpolation = study.rows[f"bicubic_x{crop.scale}"]
+        image = _crop_of(interpolation, place)
+        if image is not None and image.original is not None and shown:
+            original = read_image(interpolation.features_folder / image.original)
+            title = f"{short_name(crop.image)} ({study.set_label(crop.set)}), ×{crop.scale}"
+            tiles = [_tile(method, row, image) for method, row, image in shown]
+            found.append(CropRow(title=title, tiles=(Tile(label="Original", image=original), *tiles)))
+    return found
+
+
 def crops_figure(rows: Sequence[CropRow]) -> Figure:
-    """Draw a line of tiles for each detail; one that has the best PSNR and SSIM is in bold colour."""
+    """Draw a line of tiles for each crop; one that has the best PSNR and SSIM is in bold colour."""
     columns = max(len(row.tiles) for row in rows)
     shape = [row.tiles[0].image.shape for row in rows]
     tile = 10.0 / max(columns, 4)
@@ -47,19 +85,41 @@ def crops_figure(rows: Sequence[CropRow]) -> Figure:
         best_ssim = ranks([None if each.ssim is None else round(each.ssim, 4) for each in row.tiles])
         for axes in line[len(row.tiles) :]:
             axes.set_axis_off()
-        for index, each in enumerate(row.tiles):
-            axes = line[index]
+        for axes, each, *best in zip(line, row.tiles, best_psnr, best_ssim, strict=False):
             axes.imshow(each.image)
             image_axes(axes)
             axes.set_title(each.label, loc="center", fontsize=8.5, pad=3)
-            if each.psnr is None or each.ssim is None:
+            if each.ssim is None:
                 axes.set_xlabel(row.title, fontsize=7.5, color=MUTED)
                 continue
-            best = best_psnr[index] == "best", best_ssim[index] == "best"
+            is_best = best == ["best", "best"]
             axes.set_xlabel(
-                f"{each.psnr:.2f} dB / {each.ssim:.4f}",
+                f"{'∞' if each.psnr is None else f'{each.psnr:.2f}'} dB / {each.ssim:.4f}",
                 fontsize=8,
-                color=ACCENT if all(best) else INK,
-                fontweight="bold" if all(best) else "normal",
+                color=ACCENT if is_best else INK,
+                fontweight="bold" if is_best else "normal",
             )
     return figure
+
+
+def _behind(row: CropRow) -> str:
+    """Return a sentence if another method has a better PSNR than ALKDNet."""
+    ours = next((each.psnr for each in row.tiles if each.ours), None)
+    if ours is None:
+        return ""
+    better = [each.label for each in row.tiles if each.psnr is not None and round(each.psnr - ours, 2) > 0]
+    rivals = markdown.escape(" and ".join(better))
+    return f"On {markdown.escape(row.title)}, {OURS} is below {rivals}." if better else ""
+
+
+def _crop_of(row: StudyRow, place: tuple[str, str, int, int, int, int]) -> CropImage | None:
+    crops = row.features.crops if row.features else ()
+    for each in crops:
+        if (each.set, each.image, each.top, each.left, each.height, each.width) == place:
+            return each
+    return None
+
+
+def _tile(method: str, row: StudyRow, crop: CropImage) -> Tile:
+    image = read_image(row.features_folder / crop.file)
+    return Tile(label=row.label, image=image, psnr=crop.psnr, ssim=crop.ssim, ours=method == OURS)

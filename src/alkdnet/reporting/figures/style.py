@@ -1,6 +1,7 @@
 """One look for all figures, and how they are written."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8
 ACCENT = COLOURS[0]
 
 # The background is white and opaque, so that a figure reads the same on a dark page. DejaVu comes with
-# matplotlib: no font of the machine can change the bytes.
+# matplotlib: no font of the machine can change the bytes. Labels are the user's: no mathematics in them.
 _SETTINGS: dict[Any, Any] = {
     "figure.facecolor": PAPER,
     "savefig.facecolor": PAPER,
     "axes.facecolor": PAPER,
     "font.family": "DejaVu Sans",
     "font.size": 9,
+    "text.parse_math": False,
     "text.color": INK,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
@@ -47,14 +49,36 @@ _SETTINGS: dict[Any, Any] = {
 }
 
 
-def write_figure(path: Path, draw: Callable[[], Figure]) -> None:
-    """Write the figure that `draw` returns as PNG; the look holds while it is drawn and written."""
+@dataclass(frozen=True, kw_only=True)
+class FigurePlan:
+    """A figure of the report.
+
+    Attributes:
+        name: of its files, without ending.
+        title: its heading.
+        caption: what it shows, in Markdown.
+        draw: makes it.
+        lines: whether it is line art, which is written as SVG too.
+    """
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[], Figure]
+    lines: bool = True
+
+
+def write_figure(folder: Path, plan: FigurePlan) -> None:
+    """Write a figure as PNG, and as SVG if it is line art; the same bytes for the same numbers."""
     with mpl.rc_context():
         mpl.rcdefaults()  # whatever matplotlibrc this machine has
         mpl.rcParams.update(_SETTINGS)
-        figure = draw()
-        # By default the file would name the version of matplotlib.
-        figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None})
+        figure = plan.draw()
+        # Without these the files would name the version of matplotlib and the time.
+        figure.savefig(folder / f"{plan.name}.png", dpi=DPI, metadata={"Software": None})
+        if plan.lines:
+            metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+            figure.savefig(folder / f"{plan.name}.svg", metadata=metadata)
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -65,7 +89,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def image_axes(axes: Axes) -> None:
-    """Make axes hold a picture: no ticks, no grid, a thin frame."""
+    """Make axes hold an image: no ticks, no grid, a thin frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)

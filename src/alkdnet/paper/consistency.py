@@ -1,0 +1,138 @@
+"""Where the numbers that the paper prints do not fit together, computed from the cells of Table 4."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from alkdnet.paper.published import OURS, SCALES, SETS, STATED_GAINS, corrected_table4, remeasured, table4
+
+OUTPUT_PIXELS = 1280 * 720
+# LR pixels behind an output of 1280x720; x3 does not divide 1280, and the counts of Table 4 fit 427x240.
+LR_PIXELS: Mapping[int, int] = {2: 640 * 360, 3: 427 * 240, 4: 320 * 180}
+# Weights of the last convolution for each output colour of a pixel: 64 channels, 3x3; it has 3 s^2 outputs.
+TAIL_PER_CHANNEL = 64 * 9
+# Half of the last printed digit of Multi-Adds, in 10^9.
+ROUNDING_G = 0.05
+# A row follows a protocol if its cells are met within this, in dB, on average.
+PROTOCOL_MET_DB = 0.03
+
+
+def multi_adds_from_other_scales() -> pd.DataFrame:
+    """Return what ALKDNet's published Multi-Adds at x3 and x4 say about x2, in 10^9.
+
+    But for the last convolution the network does the same work for every LR pixel at all scales. Columns:
+    from_scale, published, x2_low, x2_high (the x2 network at 640x360), x3_low, x3_high (the x3 network at
+    640x360); low and high are the bounds that follow from the rounding of the published cell.
+    """
+    ours = table4().drop_duplicates(["method", "scale"]).set_index(["method", "scale"])["multi_adds_g"]
+    rows = []
+    for scale in (3, 4):
+        row: list[float] = [scale, ours[OURS, scale]]
+        for target in (2, 3):
+            tail = 3 * TAIL_PER_CHANNEL * (target**2 - scale**2)
+            for bound in (-ROUNDING_G, ROUNDING_G):
+                per_pixel = (ours[OURS, scale] + bound) * 1e9 / LR_PIXELS[scale] + tail
+                row.append(per_pixel * LR_PIXELS[2] / 1e9)
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["from_scale", "published", "x2_low", "x2_high", "x3_low", "x3_high"])
+
+
+def weights_per_pixel() -> pd.DataFrame:
+    """Return for every row of Table 4 the Multi-Adds per pixel beside the parameters.
+
+    A convolution uses each of its weights once at every pixel it computes, so that the ratio is near 1,
+    unless weights are shared or work on fewer pixels. Columns: method, scale, parameters_k, multi_adds_g,
+    pixels (`LR`, or `HR` for networks that work on the enlarged image), thousands_per_pixel, ratio.
+    """
+    cells = table4().drop_duplicates(["method", "scale"]).dropna(subset="multi_adds_g")
+    frame = cells[["method", "scale", "parameters_k", "multi_adds_g"]].reset_index(drop=True)
+    constant = frame.groupby("method")["multi_adds_g"].transform("nunique") == 1
+    frame["pixels"] = constant.map({True: "HR", False: "LR"})
+    pixels = frame["scale"].map(LR_PIXELS).mask(constant, OUTPUT_PIXELS)
+    frame["thousands_per_pixel"] = frame["multi_adds_g"] * 1e6 / pixels
+    frame["ratio"] = frame["thousands_per_pixel"] / frame["parameters_k"]
+    return frame
+
+
+def protocol_fit() -> pd.DataFrame:
+    """Return how far each remeasured method is from Table 4 on Set14 under both protocols.
+
+    Columns: method, cells, new, old (mean absolute difference in PSNR, dB; `old` NaN where not measured),
+    follows (`old` or `new`).
+    """
+    merged = remeasured().merge(table4(), on=["method", "scale", "set"], how="left", validate="1:1")
+    merged = merged[merged["set"] == "Set14"]
+    for protocol in ("new", "old"):
+        merged[protocol] = (merged[f"{protocol}_psnr"] - merged["psnr"]).abs()
+    grouped = merged.groupby("method", sort=False)
+    frame = grouped[["new", "old"]].mean()
+    frame.insert(0, "cells", grouped.size())
+    is_old = (frame["old"] <= PROTOCOL_MET_DB) & (frame["new"] > frame["old"])
+    frame["follows"] = is_old.map({True: "old", False: "new"})
+    return frame.reset_index()
+
+
+def column_gaps() -> pd.DataFrame:
+    """Return the best method of each PSNR column and its lead over the next in dB, widest lead first.
+
+    Columns: scale, set, best, psnr, ahead_of_second.
+    """
+    rows = []
+    for (scale, name), column in table4().groupby(["scale", "set"], sort=False):
+        ordered = column.sort_values("psnr", ascending=False, kind="stable")
+        best, second = ordered["psnr"].iloc[0], ordered["psnr"].iloc[1]
+        rows.append([scale, name, ordered["method"].iloc[0], best, round(best - second, 2)])
+    frame = pd.DataFrame(rows, columns=["scale", "set", "best", "psnr", "ahead_of_second"])
+    return frame.sort_values("ahead_of_second", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def gains(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return ALKDNet's gain over the best other method: by scale, the mean over the sets and on Urban100.
+
+    Columns: scale, psnr, ssim, urban100_psnr, urban100_ssim; PSNR in dB.
+    """
+    rows = []
+    for scale in SCALES:
+        row: dict[str, float] = {"scale": scale}
+        for measure in ("psnr", "ssim"):
+            wide = cells[cells["scale"] == scale].pivot(index="method", columns="set", values=measure)
+            gain = wide.T[OURS] - wide.drop(index=OURS).max()
+            row |= {measure: float(gain[list(SETS)].mean()), f"urban100_{measure}": float(gain["Urban100"])}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def stated_gains() -> pd.DataFrame:
+    """Return the gains that section 4.4 states beside those of the cells.
+
+    Columns: scale, over, measure, decimals, stated, printed, corrected (see `corrected_table4`), agrees.
+    """
+    printed, corrected = gains(table4()), gains(corrected_table4())
+    rows = []
+    for index, stated in enumerate(STATED_GAINS):
+        for measure, decimals in (("psnr", 2), ("ssim", 4)):
+            for over, column in (("all sets", measure), ("Urban100", f"urban100_{measure}")):
+                said, as_read = getattr(stated, column), corrected[column][index]
+                agrees = "yes" if round(as_read, decimals) == said else "no"
+                values = [said, printed[column][index], as_read, agrees]
+                rows.append([stated.scale, over, measure.upper(), decimals, *values])
+    columns = ["scale", "over", "measure", "decimals", "stated", "printed", "corrected", "agrees"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def lost_cells(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells in which ALKDNet is not the best or not alone.
+
+    Columns: scale, set, measure (PSNR or SSIM), decimals, ours, best_other, methods.
+    """
+    rows = []
+    for (scale, name), column in cells.groupby(["scale", "set"], sort=False):
+        for measure, decimals in (("psnr", 2), ("ssim", 4)):
+            values = column.set_index("method")[measure]
+            others = values.drop(index=OURS)
+            if values[OURS] <= others.max():
+                best = ", ".join(others.index[others == others.max()])
+                rows.append([scale, name, measure.upper(), decimals, values[OURS], others.max(), best])
+    return pd.DataFrame(
+        rows, columns=["scale", "set", "measure", "decimals", "ours", "best_other", "methods"]
+    )

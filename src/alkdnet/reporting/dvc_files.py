@@ -1,0 +1,33 @@
+"""The files that DVC shows: metrics.json (`dvc metrics`, `dvc exp show`) and curves.csv (`dvc plots`)."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from alkdnet.files import atomic_path, write_json
+from alkdnet.reporting.study import Study
+
+CURVES = ["run", "iteration", "loss", "learning_rate", "psnr"]
+
+
+def write_metrics(path: Path, study: Study) -> None:
+    """Write {row: {parameters, <set>: {psnr, ssim}}}, leaving out what is not there."""
+    content: dict[str, dict[str, object]] = {}
+    for row in study.rows.values():
+        figures: dict[str, object] = {"parameters": row.cost.parameters} if row.cost else {}
+        figures |= {name: {"psnr": score.psnr, "ssim": score.ssim} for name, score in row.scores.items()}
+        content[row.name] = figures
+    write_json(path, content)
+
+
+def write_curves(path: Path, study: Study) -> None:
+    """Write all histories: columns CURVES, psnr in dB and empty where it was not taken."""
+    with atomic_path(path) as temporary:
+        curves_frame(study).to_csv(temporary, index=False, lineterminator="\n")
+
+
+def curves_frame(study: Study) -> pd.DataFrame:
+    """Return what `write_curves` writes."""
+    parts = [pd.DataFrame(row.history).assign(run=row.name) for row in study.trained if row.history]
+    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=CURVES)
+    return frame.rename(columns={"validation_psnr": "psnr"})[CURVES]

@@ -1,0 +1,233 @@
+"""The tables of all rows, of their costs, and of Table 4; as data in `*_frame`."""
+
+import pandas as pd
+
+from alkdnet.paper.published import SCALES, SETS, table4
+from alkdnet.reporting.cells import (
+    PSNR_DIGITS,
+    SSIM_DIGITS,
+    compared_cells,
+    costs,
+    origin,
+    ranks,
+    score_cells,
+    shown_sets,
+)
+from alkdnet.reporting.study import Study
+from alkdnet.reporting.table import Cell, Part, Table, number, text_row
+
+COSTS = ("parameters", "multi_adds", "multi_adds_convolutions", "activations")
+
+
+def main_table(study: Study) -> Table:
+    """Return the methods of Table 4 that the study has, at all scales, with differences to the published."""
+    everything = [row for scale in study.scales for _, row in study.methods(scale)]
+    sets = shown_sets(study, everything)
+    rows: list[tuple[Cell, ...]] = []
+    for scale in study.scales:
+        measured = study.methods(scale)
+        columns = [compared_cells(study, measured, name) for name in sets]
+        for index, (method, row) in enumerate(measured):
+            texts = text_row(f"×{scale}", method, origin(study, row), *costs(row))
+            rows.append((*texts, *(column[index] for column in columns)))
+    return Table(
+        caption="Measured methods: PSNR (dB) / SSIM",
+        header=("Scale", "Method", "Weights", "Parameters", "Multi-Adds", *map(study.set_label, sets)),
+        rows=rows,
+        alignment="lll" + "r" * (2 + len(sets)),
+    )
+
+
+def rows_table(study: Study, scale: int) -> Table:
+    """Return the rows of one scale, best and second marked by column among them."""
+    shown = [row for row in study.rows.values() if row.row.scale == scale]
+    sets = shown_sets(study, shown)
+    columns = [score_cells(shown, name) for name in sets]
+    return Table(
+        caption=f"All rows at ×{scale}: PSNR (dB) / SSIM",
+        header=("Row", "Weights", "Parameters", "Multi-Adds", *map(study.set_label, sets)),
+        rows=[
+            (*text_row(row.label, origin(study, row), *costs(row)), *(column[index] for column in columns))
+            for index, row in enumerate(shown)
+        ],
+        alignment="ll" + "r" * (2 + len(sets)),
+    )
+
+
+def rows_frame(study: Study) -> pd.DataFrame:
+    """Return all rows as data.
+
+    Columns: run, label, kind, scale, seed, iterations, parameters, multi_adds, multi_adds_convolutions,
+    activations, then for each test set <set>_images, <set>_psnr (dB) and <set>_ssim; NaN where there is
+    nothing.
+    """
+    rows = []
+    for row in study.rows.values():
+        record: dict[str, object] = {
+            "run": row.name,
+            "label": row.label,
+            "kind": row.row.kind,
+            "scale": row.row.scale,
+            "seed": study.params.runs[row.name].seed if row.row.kind == "trained" else None,
+            "iterations": row.recipe.iterations if row.recipe else None,
+            **{name: getattr(row.cost, name, None) for name in COSTS},
+        }
+        for name in study.sets:
+            score = row.scores.get(name)
+            record |= {f"{name}_{what}": getattr(score, what, None) for what in ("images", "psnr", "ssim")}
+        rows.append(record)
+    counts = ["seed", "iterations", *COSTS, *(f"{name}_images" for name in study.sets)]
+    return pd.DataFrame(rows).astype(dict.fromkeys(counts, "Int64"))
+
+
+def costs_table(study: Study) -> Table:
+    """Return what every counted network costs, by both rules."""
+    return Table(
+        caption="What the networks cost",
+        header=(
+            *("Scale", "Row", "Parameters", "Multi-Adds, the paper's rule", "Multi-Adds, convolutions only"),
+            "Activations",
+        ),
+        rows=[
+            text_row(
+                f"×{row.row.scale}",
+                row.label,
+                f"{row.cost.parameters:,}",
+                number(row.cost.multi_adds / 1e9, 3) + " G",
+                number(row.cost.multi_adds_convolutions / 1e9, 3) + " G",
+                number(row.cost.activations / 1e6, 1) + " M",
+            )
+            for row in study.rows.values()
+            if row.cost is not None and row.cost.parameters
+        ],
+        alignment="llrrrr",
+    )
+
+
+def published_costs(study: Study) -> list[tuple[str, str, str]]:
+    """Return (method and scale, counted, published) of the rows of Table 4 whose network was counted."""
+    found = []
+    for scale in SCALES:
+        for method, row in study.methods(scale):
+            cell = table4().query("method == @method and scale == @scale")
+            if row.cost and row.cost.parameters and len(cell):
+                first = cell.iloc[0]
+                published = f"{first['parameters_k']:.0f} K, {first['multi_adds_printed']} G"
+                found.append((f"{method} ×{scale}", ", ".join(costs(row)), published))
+    return found
+
+
+def table4_table(study: Study, scale: int) -> Table:
+    """Return Table 4 at one scale: a row as published, under it the measured one with its differences.
+
+    Best and second are marked among the published numbers of a column, and apart among the measured ones.
+    """
+    cells = table4()
+    cells = cells[cells["scale"] == scale]
+    measured = study.methods(scale)
+    set_of = {column: name for name, column in study.columns.items()}
+    published_columns = [_published_column(cells[cells["set"] == column]) for column in SETS]
+    measured_columns = [
+        compared_cells(study, measured, set_of[column])
+        if column in set_of
+        else [text_row("not available")[0] for _ in measured]
+        for column in SETS
+    ]
+    methods = list(dict.fromkeys(cells["method"]))
+    rows: list[tuple[Cell, ...]] = []
+    for method in dict.fromkeys([*methods, *(name for name, _ in measured)]):
+        if method in methods:
+            index = methods.index(method)
+            first = cells[cells["method"] == method].iloc[0]
+            known = not pd.isna(first["parameters_k"])
+            cost = (
+                (f"{first['parameters_k']:.0f} K", f"{first['multi_adds_printed']} G")
+                if known
+                else ("–", "–")
+            )
+            rows.append(
+                (*text_row(method, "published", *cost), *(column[index] for column in published_columns))
+            )
+        for index, (name, row) in enumerate(measured):
+            if name == method:
+                status = "measured" if row.scores else "not evaluated"
+                texts = text_row(f"↳ {method}", f"{status}: {origin(study, row)}", *costs(row))
+                rows.append((*texts, *(column[index] for column in measured_columns)))
+    return Table(
+        caption=f"Comparison at ×{scale}: PSNR (dB) / SSIM, published and measured, with the differences",
+        header=("Method", "Numbers", "Parameters", "Multi-Adds", *SETS),
+        rows=rows,
+        alignment="ll" + "r" * (2 + len(SETS)),
+    )
+
+
+def table4_frame(study: Study) -> pd.DataFrame:
+    """Return Table 4 as data, one row for each method, scale and set.
+
+    Columns: method, scale, set, published_psnr, published_ssim, run, weights, measured_psnr, measured_ssim,
+    psnr_difference, ssim_difference (measured - published). A method that is not in the paper has no
+    published values, one that was not measured no measured ones; a set that is not whole has no difference.
+    """
+    keys = ["method", "scale", "set"]
+    published = table4().rename(columns={"psnr": "published_psnr", "ssim": "published_ssim"})
+    measured = _measured_frame(study)
+    rows = published[[*keys, "published_psnr", "published_ssim"]].merge(measured, on=keys, how="left")
+    if len(unknown := measured[~measured["method"].isin(published["method"])]):
+        rows = pd.concat([rows, unknown], ignore_index=True)
+    whole = rows.pop("complete").eq(True)
+    for measure in ("psnr", "ssim"):
+        difference = rows[f"measured_{measure}"] - rows[f"published_{measure}"]
+        rows[f"{measure}_difference"] = difference.where(whole)
+    return rows
+
+
+def reproduced_table(study: Study) -> Table | None:
+    """Return for each method with released weights how many cells of Table 4 they give to the last digit."""
+    cells = table4_frame(study).dropna(subset="psnr_difference")
+    cells = cells[cells["run"].isin([row.name for row in study.released])]
+    rows = []
+    for method, group in cells.groupby("method", sort=False):
+        texts = [str(method), f"{len(group)} of {len(SCALES) * len(SETS)}"]
+        for measure, digits, decimals in (("psnr", PSNR_DIGITS, 3), ("ssim", SSIM_DIGITS, 5)):
+            equal = group[f"measured_{measure}"].round(digits) == group[f"published_{measure}"].round(digits)
+            largest = group[f"{measure}_difference"].abs().max()
+            texts += [f"{equal.sum()}", number(float(largest), decimals)]
+        rows.append(text_row(*texts))
+    header = (
+        "Method",
+        "Cells measured",
+        "PSNR equal",
+        "largest difference, dB",
+        "SSIM equal",
+        "largest difference",
+    )
+    caption = "Cells of Table 4 that released weights give to the last digit"
+    return Table(caption=caption, header=header, rows=rows, alignment="lrrrrr") if rows else None
+
+
+def _measured_frame(study: Study) -> pd.DataFrame:
+    columns = ["method", "scale", "set", "run", "weights", "measured_psnr", "measured_ssim", "complete"]
+    set_of = {column: name for name, column in study.columns.items()}
+    rows = []
+    for scale in SCALES:
+        for method, row in study.methods(scale):
+            for column in SETS:
+                score = row.scores.get(set_of.get(column, ""))
+                values = (getattr(score, name, None) for name in ("psnr", "ssim", "complete"))
+                rows.append([method, scale, column, row.name, origin(study, row), *values])
+    return pd.DataFrame(rows, columns=columns).astype(
+        {"measured_psnr": float, "measured_ssim": float, "scale": int}
+    )
+
+
+def _published_column(column: pd.DataFrame) -> list[Cell]:
+    psnr, ssim = list(column["psnr"]), list(column["ssim"])
+    return [
+        Cell(
+            parts=(
+                Part(text=number(psnr[index], PSNR_DIGITS), rank=psnr_rank),
+                Part(text=number(ssim[index], SSIM_DIGITS), rank=ssim_rank),
+            )
+        )
+        for index, (psnr_rank, ssim_rank) in enumerate(zip(ranks(psnr), ranks(ssim), strict=True))
+    ]

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
-from alkdnet.errors import in_one_line, redact
+from alkdnet.errors import in_one_line
 from alkdnet.results.run import RunRecord
 from alkdnet.tracking.location import WORKSPACE, find_group, find_origin, find_store
 from alkdnet.tracking.settings import Point, recipe_settings, settings
@@ -177,7 +177,7 @@ class Tracker:
             logger.warning(
                 "MLflow fails (%s); the training goes on, and what is missing there is added from the outputs"
                 " by `make mlflow-sync`",
-                redact(reason),
+                reason,
             )
 
 

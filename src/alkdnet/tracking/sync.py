@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
-from alkdnet.errors import in_one_line, redact
+from alkdnet.errors import in_one_line
 from alkdnet.tracking.location import find_origin, find_store
 from alkdnet.tracking.timings import Timing, read_timings
 from alkdnet.tracking.views import describe
@@ -115,9 +115,7 @@ def sync_or_warn(params: Params, paths: Paths, root: Path) -> SyncResult | None:
     try:
         result = sync(params, paths, root)
     except Exception as error:  # a server, a database, a full disk: whatever it is
-        logger.warning(
-            "MLflow was not synced (%s); `make mlflow-sync` tries again", redact(in_one_line(error))
-        )
+        logger.warning("MLflow was not synced (%s); `make mlflow-sync` tries again", in_one_line(error))
         return None
     logger.info("MLflow, %s: %s", params.pipeline, result)
     return result

@@ -59,6 +59,17 @@ def test_the_record_holds_everything(read: Read, train: Write, evaluate: Write) 
     assert record.tags["label"] == "Small net"
 
 
+def test_damaged_outputs_cost_their_row_only(
+    paths: Paths, read: Read, train: Write, evaluate: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    for row in ("small", "wide"):
+        train(row)
+        evaluate(row)
+    (paths.evaluation("small") / "sets.json").write_text("{")
+    assert list(read()) == ["wide"]
+    assert "MLflow does not show small: demo/results/evaluation/small/sets.json: not JSON" in caplog.text
+
+
 def test_an_interpolation_is_known_by_its_scores(read: Read, evaluate: Write) -> None:
     evaluate("bicubic_x2", psnr=28.0)
     (record,) = read().values()

@@ -3,12 +3,14 @@
 import dataclasses
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
+from alkdnet.errors import UserError
 from alkdnet.files import sha256_file
 from alkdnet.results.costs import Cost, read_costs
 from alkdnet.results.features import RECORD as FEATURES
@@ -17,6 +19,8 @@ from alkdnet.results.history import read_history
 from alkdnet.results.run import HISTORY, RECORD, WEIGHTS, RunRecord
 from alkdnet.results.scores import Scores
 from alkdnet.tracking.settings import Point, recipe_settings, settings
+
+logger = logging.getLogger(__name__)
 
 # Fields of the protocol that decide the scores.
 _PROTOCOL = ("channel", "round_luma", "crop", "self_ensemble", "tile")
@@ -55,14 +59,18 @@ def read_records(params: Params, paths: Paths) -> Iterator[Record]:
     """Yield what the outputs say of every row that has any: weights, or the scores of an interpolation.
 
     What belongs to other weights than those in models/ is left out: so it is after a training and before the
-    evaluation that follows it.
+    evaluation that follows it. A row whose outputs are damaged is left out with a warning.
 
     Raises:
-        UserError: an output is damaged.
+        UserError: complexity.json is damaged.
     """
     costs = read_costs(paths.complexity) if paths.complexity.is_file() else {}
     for name in params.rows:
-        record = _read(params, paths, name, costs.get(name))
+        try:
+            record = _read(params, paths, name, costs.get(name))
+        except UserError as error:
+            logger.warning("MLflow does not show %s: %s", name, error)
+            continue
         if record is not None:
             yield record
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from alkdnet.errors import in_one_line, redact
+from alkdnet.errors import in_one_line
 from alkdnet.tracking.location import find_store
 from alkdnet.training.runtime.signals import is_alive
 
@@ -120,7 +120,7 @@ def end_dead_runs(root: Path) -> Iterator[str]:
             for run in store.end_dead(store.runs()):
                 yield f"MLflow: {pipeline}, {run.data.tags['run']}: its process is dead, set to KILLED"
     except Exception as error:  # a server that is down, a moved project: no reason to stop here
-        yield f"MLflow: its runs were left alone ({redact(in_one_line(error))})"
+        yield f"MLflow: its runs were left alone ({in_one_line(error)})"
 
 
 def _processes() -> Iterator[tuple[Path, list[str]]]:

@@ -34,7 +34,7 @@ def main() -> int:
         known = pipelines(store)
     except Exception as error:
         sys.exit(
-            f"error: the store {store.uri} cannot be opened ({redact(in_one_line(error))});"
+            f"error: the store {store.uri} cannot be opened ({in_one_line(error)});"
             " remove it, and `make mlflow-sync` writes it again"
         )
     command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1", "--port", str(port)]

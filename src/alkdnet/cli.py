@@ -215,7 +215,7 @@ def _own_weights(scale: int) -> Path:
 
 
 def main() -> None:
-    """Run the command line; what the user can mend is printed without a traceback."""
+    """Run the command line; what the user can fix is printed without a traceback."""
     try:
         app()
     except UserError as error:

@@ -1,6 +1,8 @@
 """A training that is followed live pays nothing for it, whatever the store does."""
 
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +17,7 @@ from alkdnet.errors import UserError
 from alkdnet.tracking import live
 from alkdnet.tracking.live import Tracker, open_tracker
 from alkdnet.tracking.location import find_store
-from alkdnet.tracking.record import Point
+from alkdnet.tracking.settings import Point
 from alkdnet.tracking.timings import Timing, read_timings
 from alkdnet.training.runtime.monitor import Monitor, NullMonitor
 from alkdnet.training.runtime.signals import Stopped
@@ -212,3 +214,23 @@ def test_without_mlflow_nothing_is_tracked_and_one_line_says_so(
     assert [entry.message for entry in caplog.records] == [
         "MLflow is not installed: the training is not tracked"
     ]
+
+
+def test_a_training_that_is_resumed_at_its_end_is_tracked_too(
+    params: Params, paths: Paths, project: Path, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    monitor = open_tracker(params, paths, "small", project, delay_s=0.0)
+    monitor.resume("session 12.5")
+    monitor.close(finished=True)
+    assert store.timing is not None
+    assert store.timing.seconds >= 12.5
+    assert store.timing.iterations_per_second is None
+    assert not caplog.records
+
+
+def test_importing_it_costs_a_training_nothing(repository: Path) -> None:
+    code = "import sys; import alkdnet.tracking; print({'torch', 'pandas', 'mlflow'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository / "src", capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def browser() -> str:
 
 
 @pytest.fixture
-def address(
+def addresses(
     database: Path,
     project: Path,
     repository: Path,
@@ -42,8 +43,8 @@ def address(
     paths: Paths,
     train: Write,
     evaluate: Write,
-) -> Iterator[str]:
-    """The address that tools/mlflow_ui.py prints for a pipeline of two runs."""
+) -> Iterator[dict[str, str]]:
+    """The addresses that tools/mlflow_ui.py prints for a pipeline of two runs."""
     for run, psnr in (("small", 31.25), ("wide", 32.5)):
         train(run)
         evaluate(run, psnr=psnr)
@@ -58,8 +59,8 @@ def address(
     ) as server:
         assert server.stdout is not None
         try:
-            printed = next(line for line in server.stdout if line.startswith("demo: "))
-            yield printed.split()[-1]
+            lines = (line for line in server.stdout if line.startswith("demo"))
+            yield dict(line.strip().split(": ") for line in islice(lines, 2))
         finally:
             server.terminate()
 
@@ -77,15 +78,18 @@ def text(elements: str) -> str:
 
 
 def test_the_page_shows_the_runs_with_the_columns_to_compare(
-    browser: str, address: str, tmp_path: Path, params: Params
+    browser: str, addresses: dict[str, str], tmp_path: Path, params: Params
 ) -> None:
-    seen = text(page(browser, address, tmp_path / "browser"))
+    seen = text(page(browser, addresses["demo"], tmp_path / "browser"))
     for expected in (
-        "small",
+        "Model training",
+        "Small net",
         "wide",
+        "workspace",
         f"{TEST_SET}/psnr",
         "31.25",
         "32.5",
+        "0.912",
         "kernel_size",
         "1000",
     ):
@@ -93,24 +97,28 @@ def test_the_page_shows_the_runs_with_the_columns_to_compare(
     assert params.report.title in seen
 
 
+def test_the_charts_are_of_one_scale(browser: str, addresses: dict[str, str], tmp_path: Path) -> None:
+    seen = text(page(browser, addresses["demo, charts"], tmp_path / "browser"))
+    for expected in ("Model training", "multi_adds", f"{TEST_SET}/psnr", "validation_psnr", "loss"):
+        assert expected in seen, f"{expected} is not among the charts"
+    assert seen.index("multi_adds") < seen.index("learning_rate"), "the view's own charts come first"
+
+
 def test_a_run_has_curves_tags_and_samples(
-    browser: str, address: str, tmp_path: Path, project: Path, params: Params, paths: Paths
+    browser: str, addresses: dict[str, str], tmp_path: Path, project: Path
 ) -> None:
     from mlflow import MlflowClient
 
-    folder = tmp_path / "browser"
-    charts = page(browser, f"{address}&compareRunsMode=CHART", folder)
-    for curve in ("loss", "learning_rate", "validation_psnr"):
-        assert f'title="{curve}"' in charts, f"no chart of {curve}"
+    folder, address = tmp_path / "browser", addresses["demo"]
     experiment = re.search(r"experiments/(\d+)", address)
     assert experiment is not None
     client = MlflowClient(f"sqlite:///{project}/mlflow.db")
     (run,) = client.search_runs([experiment[1]], "tags.run = 'wide'")
     own = f"{address.partition('/runs?')[0]}/runs/{run.info.run_id}"
     seen = text(page(browser, own, folder))
-    for expected in ("weights_sha256", run.data.tags["weights_sha256"], "dvc_experiment", ": workspace"):
+    for expected in ("weights_sha256", run.data.tags["weights_sha256"], "experiment", ": workspace"):
         assert expected in seen, f"{expected} is not on the page of the run"
-    assert "alkdnet ×2 with channels 16" in seen
+    assert "alkdnet ×2" in seen
     assert "embedded_train" in seen
-    sample = f"samples/{TEST_SET}_cat_x2/wide.png"
+    sample = f"crops/{TEST_SET}_cat.png"
     assert f'<img alt="{sample}"' in page(browser, f"{own}/artifacts/{sample}", folder)

@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from alkdnet.config.params import Params
+from alkdnet.config.params import Params, Run
 from alkdnet.config.paths import Paths
 from alkdnet.networks import network_class, network_names
 from alkdnet.results.costs import Cost, write_costs
-from alkdnet.tracking.record import Record, default_options, read_records, settings
+from alkdnet.tracking.record import Record, read_records
+from alkdnet.tracking.settings import default_options, recipe_settings, settings
 from tests.tracking.fabricated import HISTORY, TEST_SET
 
 Write = Callable[..., None]
@@ -59,6 +60,17 @@ def test_the_record_holds_everything(read: Read, train: Write, evaluate: Write) 
     assert record.tags["label"] == "Small net"
 
 
+def test_damaged_outputs_cost_their_row_only(
+    paths: Paths, read: Read, train: Write, evaluate: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    for row in ("small", "wide"):
+        train(row)
+        evaluate(row)
+    (paths.evaluation("small") / "sets.json").write_text("{")
+    assert list(read()) == ["wide"]
+    assert "MLflow does not show small: demo/results/evaluation/small/sets.json: not JSON" in caplog.text
+
+
 def test_an_interpolation_is_known_by_its_scores(read: Read, evaluate: Write) -> None:
     evaluate("bicubic_x2", psnr=28.0)
     (record,) = read().values()
@@ -71,7 +83,7 @@ def test_an_interpolation_is_known_by_its_scores(read: Read, evaluate: Write) ->
 def test_the_settings_are_those_that_are_logged_live(params: Params, read: Read, train: Write) -> None:
     train("small")
     row = params.runs["small"]
-    shown = settings(row.network, row.scale, row.options, row.seed, params.recipe)
+    shown = settings(row) | recipe_settings(row.seed, params.recipe)
     assert read()["small"].params == shown
     assert all(shown.values())
 
@@ -85,9 +97,12 @@ def test_options_have_the_defaults_of_the_constructor(network: str) -> None:
 
 
 def test_the_kernel_size_is_the_one_that_is_computed_with() -> None:
-    assert settings("bsrn", 2, {})["kernel_size"] == "3"
-    assert settings("bsrn", 2, {"convolution": "alkconv"})["kernel_size"] == "9"
-    assert settings("alkdnet", 2, {"kernel_size": 7})["kernel_size"] == "7"
+    for network, options, shown in (
+        ("bsrn", {}, "3"),
+        ("bsrn", {"convolution": "alkconv"}, "9"),
+        ("alkdnet", {"kernel_size": 7}, "7"),
+    ):
+        assert settings(Run(network=network, scale=2, options=options))["kernel_size"] == shown
 
 
 def test_the_digest_follows_the_content_only(read: Read, train: Write, evaluate: Write) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
+from alkdnet.results.history import HistoryRow, write_history
 from alkdnet.tracking import sync
 
 pytestmark = [
@@ -25,23 +26,22 @@ pytestmark = [
 Write = Callable[..., None]
 ROWS = 40
 TRAINING = """
-import csv, logging, sys, time
+import logging, sys, time
 from pathlib import Path
-from alkdnet.config import load_params
-from alkdnet.paths import Paths
+from alkdnet.config.loading import load_pipeline
+from alkdnet.config.paths import Paths
+from alkdnet.results.history import read_history
 from alkdnet.tracking import open_tracker
 
 logging.basicConfig(format="%(levelname)s %(message)s")
 run, pause_s, patience_s = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
-params = load_params(Path("params.yaml"))
-paths = Paths(Path(params.dir), params.name)
+paths = Paths("demo")
 tracker = open_tracker(
-    params, paths, run, Path.cwd(), delay_s=0, interval_s=0.2, retry_s=1, patience_s=patience_s
+    load_pipeline("demo"), paths, run, Path.cwd(), delay_s=0, interval_s=0.2, retry_s=1, patience_s=patience_s
 )
-for row in csv.DictReader((paths.model(run) / "history.csv").open()):
-    iteration = int(row.pop("iteration"))
+for row in read_history(paths.model(run) / "history.csv"):
     begin = time.perf_counter()
-    tracker.log(iteration, {key: float(value) for key, value in row.items() if value})
+    tracker.log(row.iteration, row.values())
     # Importing MLflow in the other thread holds Python's lock for a moment at a time.
     assert time.perf_counter() - begin < 2
     time.sleep(pause_s)
@@ -57,9 +57,8 @@ def trained(project: Path, paths: Paths, train: Write) -> None:
     """Outputs of both runs, with a history of many rows."""
     for run in ("small", "wide"):
         train(run)
-        rows = [f"{i},{1 / i},0.001,{30 if i == ROWS else ''}" for i in range(1, ROWS + 1)]
-        header = "iteration,loss,learning_rate,validation_psnr"
-        (paths.model(run) / "history.csv").write_text("\n".join([header, *rows, ""]))
+        rows = [HistoryRow(i, 1 / i, 1e-3, 30.0 if i == ROWS else None) for i in range(1, ROWS + 1)]
+        write_history(paths.model(run) / "history.csv", rows)
 
 
 def start_training(
@@ -199,6 +198,8 @@ def test_four_processes_create_the_store_at_once(
     experiment = client.get_experiment_by_name("alkdnet-demo")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
-    assert sorted(run.info.run_name for run in runs) == ["small", "small", "wide", "wide", "workspace"]
+    # Two came to the same weights each, and are shown once.
+    assert sorted(run.info.run_name for run in runs) == ["small", "wide", "workspace"]
     assert {run.info.status for run in runs} == {"FINISHED"}
+    assert sync(params, paths, project).completed == ("small", "wide")
     assert sync(params, paths, project).unchanged == ("small", "wide")

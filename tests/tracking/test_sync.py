@@ -18,7 +18,7 @@ from alkdnet.config.paths import Paths
 from alkdnet.tracking import SyncResult, open_tracker, sync, sync_or_warn
 from alkdnet.tracking.live import _Writer
 from alkdnet.tracking.location import find_origin, find_store
-from alkdnet.tracking.record import Point
+from alkdnet.tracking.settings import Point
 from tests.tracking.fabricated import HISTORY, TEST_SET
 
 if TYPE_CHECKING:  # MLflow takes seconds to import, and these tests may be deselected

@@ -32,7 +32,7 @@ def test_a_server_that_dies_at_its_start_is_an_error(project: Path, monkeypatch:
         return popen([sys.executable, "-c", "raise SystemExit(3)"], **options)
 
     monkeypatch.setattr(sys, "argv", ["mlflow_ui.py"])
-    monkeypatch.setattr(mlflow_ui, "pipelines", lambda place: {})
+    monkeypatch.setattr(mlflow_ui, "pipelines", lambda location: {})
     monkeypatch.setattr(subprocess, "Popen", dies)
     with pytest.raises(SystemExit, match="error: the MLflow server ended with status 3"):
         mlflow_ui.main()
@@ -42,7 +42,7 @@ def test_a_server_that_dies_at_its_start_is_an_error(project: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("uri", "said"),
     [
-        ("http://host:5000", "MLFLOW_TRACKING_URI is a server: open http://host:5000\n"),
+        ("http://me:secret@host:5000", "MLFLOW_TRACKING_URI is a server: open http://***@host:5000\n"),
         ("./mlruns", "error: MLFLOW_TRACKING_URI is ./mlruns: give a server"),
         (
             "sqlite:///broken.db",

@@ -6,16 +6,17 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
-from alkdnet.errors import UserError, in_one_line, redact
+from alkdnet.errors import in_one_line
 from alkdnet.results.run import RunRecord
 from alkdnet.tracking.location import WORKSPACE, find_group, find_origin, find_store
-from alkdnet.tracking.record import Point, settings
+from alkdnet.tracking.settings import Point, recipe_settings, settings
 from alkdnet.tracking.timings import Timing, write_timing
 from alkdnet.training.runtime.monitor import Monitor, NullMonitor
 from alkdnet.training.runtime.signals import Stopped
@@ -28,58 +29,32 @@ PATIENCE_S = 15.0
 EXPERIMENT_PATIENCE_S = 300.0
 
 
-def open_tracker(
-    params: Params,
-    paths: Paths,
-    run: str,
-    root: Path,
-    *,
-    delay_s: float = 20.0,
-    interval_s: float = 5.0,
-    retry_s: float = 60.0,
-    patience_s: float | None = None,
-) -> Monitor:
-    """Return a monitor that logs one training run to MLflow; without MLflow, one that does nothing.
+def open_tracker(params: Params, paths: Paths, run: str, root: Path, **pace: float) -> Monitor:
+    """Return the `Tracker` of a training, which says what the arguments are; without MLflow, none."""
+    if importlib.util.find_spec("mlflow") is None:
+        logger.info("MLflow is not installed: the training is not tracked")
+        return NullMonitor()
+    return Tracker(params, paths, run, root, **pace)
 
-    A run outside of a DVC experiment is shown live when it has lasted for `delay_s`: importing MLflow takes
-    longer than the shorter ones do, and `sync` writes all of those at once. In an experiment it is logged
-    from the start.
+
+class Tracker:
+    """A monitor that logs one training run to MLflow.
+
+    A thread imports MLflow, creates the database and the run, and writes in batches; the training's calls
+    only append to a queue. When the store fails, the points wait for the next attempt. What the outputs hold
+    is left to `sync`, and so is what is lost in the end.
 
     Args:
         params: the pipeline's parameters.
         paths: its outputs.
         run: key in `runs`.
         root: the main repository (DVC_ROOT wins).
-        delay_s: see above.
+        delay_s: a run is shown live when it has lasted that long: importing MLflow takes longer than the
+            shorter ones do, and `sync` writes all of those at once. In a DVC experiment, at once.
         interval_s: seconds between two batches.
         retry_s: seconds until a store that failed is tried again.
-        patience_s: the longest that `close` waits for the rest to be written; None: 15 s, in a DVC experiment
-            5 minutes.
-    """
-    if importlib.util.find_spec("mlflow") is None:
-        logger.info("MLflow is not installed: the training is not tracked")
-        return NullMonitor()
-    in_experiment = find_group() != WORKSPACE
-    if patience_s is None:
-        patience_s = EXPERIMENT_PATIENCE_S if in_experiment else PATIENCE_S
-    return Tracker(
-        params,
-        paths,
-        run,
-        root,
-        delay_s=0.0 if in_experiment else delay_s,
-        interval_s=interval_s,
-        retry_s=retry_s,
-        patience_s=patience_s,
-    )
-
-
-class Tracker:
-    """The monitor of `open_tracker`, which says what the arguments are.
-
-    The thread imports MLflow, creates the database and the run, and writes in batches; the training's calls
-    only append to a list. When the store fails, the points wait for the next attempt. What the outputs hold
-    is left to `sync`, and so is what is lost in the end.
+        patience_s: the longest that `close` waits for the rest to be written; default: 15 s, in a DVC
+            experiment 5 minutes.
     """
 
     def __init__(
@@ -89,19 +64,20 @@ class Tracker:
         run: str,
         root: Path,
         *,
-        delay_s: float,
-        interval_s: float,
-        retry_s: float,
-        patience_s: float,
+        delay_s: float = 20.0,
+        interval_s: float = 5.0,
+        retry_s: float = 60.0,
+        patience_s: float | None = None,
     ) -> None:
-        self._params = params
-        self._output = paths.model(run)
-        self._run = run
-        self._root = root
-        self._delay_s = delay_s
+        in_experiment = find_group() != WORKSPACE
+        usual_patience_s = EXPERIMENT_PATIENCE_S if in_experiment else PATIENCE_S
+        self._patience_s = usual_patience_s if patience_s is None else patience_s
+        self._delay_s = 0.0 if in_experiment else delay_s
         self._interval_s = interval_s
         self._retry_s = retry_s
-        self._patience_s = patience_s
+        self._root = root
+        self._output = paths.model(run)
+        self._connect = partial(_Writer, params, run, root)
         # The tag by which a resumed training finds its run: unlike MLflow's id, it is there at once.
         self._session = uuid.uuid4().hex
         self._opened_ms = _now_ms()
@@ -157,16 +133,19 @@ class Tracker:
 
     def _keep_timing(self) -> None:
         """Write down how long the training took."""
-        (first, begin), (last, end) = self._rows[0], self._rows[-1]
         try:
+            rate = None
+            if len(self._rows) > 1:
+                (first, begin), (last, end) = self._rows
+                rate = (last - first) / (end - begin)
             self._timing = Timing(
                 weights_sha256=RunRecord.read(self._output).weights_sha256,
                 started_ms=self._opened_ms,
                 seconds=self._seconds(),
-                iterations_per_second=(last - first) / (end - begin) if end > begin else None,
+                iterations_per_second=rate,
             )
             write_timing(find_store(self._root), self._timing)
-        except (OSError, UserError) as error:
+        except Exception as error:  # as in the thread
             self._warn(in_one_line(error))
 
     def _work(self) -> None:
@@ -179,9 +158,7 @@ class Tracker:
                 waiting.append(self._queue.get())
             pause_s = self._interval_s
             try:
-                writer = writer or _Writer(
-                    self._params, self._run, self._root, self._session, self._opened_ms
-                )
+                writer = writer or self._connect(self._session, self._opened_ms)
                 writer.write(waiting)
                 waiting = []
                 if closing:
@@ -200,23 +177,20 @@ class Tracker:
             logger.warning(
                 "MLflow fails (%s); the training goes on, and what is missing there is added from the outputs"
                 " by `make mlflow-sync`",
-                redact(reason),
+                reason,
             )
 
 
 class _Writer:
     """The connected side of a tracker: one run in the store.
 
-    Args:
-        params: the pipeline's parameters.
-        run: key in `runs`.
-        root: the main repository.
-        session: tag by which the run of an earlier process, or of an earlier connection, is found.
-        opened_ms: when the training began.
+    `session` is the tag by which the run of an earlier process, or of an earlier connection, is found.
     """
 
     def __init__(self, params: Params, run: str, root: Path, session: str, opened_ms: int) -> None:
-        from alkdnet.tracking.store import Store, SystemMetrics  # imports MLflow, which takes seconds
+        # They import MLflow, which takes seconds.
+        from alkdnet.tracking.store import Store
+        from alkdnet.tracking.system_metrics import SystemMetrics
 
         self._run = run
         self._store = Store(find_store(root), params.pipeline)
@@ -227,24 +201,19 @@ class _Writer:
         if own and own[0].info.lifecycle_stage == "active":
             self._id = own[0].info.run_id
             self._store.reopen(self._id, origin)
-            self._known = set(self._store.points(self._id))
         else:
             row = params.runs[run]
             tags = {"session": session, "label": params.report.labels.get(run, run)}
             self._id = self._store.create(run, origin, tags=tags, start_ms=opened_ms)
-            self._known = set()
-            shown = settings(row.network, row.scale, row.options, row.seed, params.recipe)
+            shown = settings(row) | recipe_settings(row.seed, params.recipe)
             self._store.log_settings(self._id, shown, {})
         self._system = SystemMetrics()
 
-    def write(self, points: list[Point]) -> None:
-        """Log the points that the run does not have yet, and how busy the machine is."""
+    def write(self, points: Sequence[Point]) -> None:
+        """Log the points, and how busy the machine is."""
+        self._store.log_points(self._id, points)
         if points:
-            points = [*points, *self._system.points(points[-1].iteration)]
-        fresh = {(point.key, point.iteration): point for point in points}
-        fresh = {place: point for place, point in fresh.items() if place not in self._known}
-        self._store.log_points(self._id, fresh.values())
-        self._known.update(fresh)
+            self._store.log_points(self._id, self._system.points(points[-1].iteration))
 
     def end(self, status: str, timing: Timing | None) -> None:
         """End the run; one that finished tells its weights, by which `sync` knows it.

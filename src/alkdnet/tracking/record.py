@@ -1,16 +1,16 @@
 """What is known of a row, read from the pipeline's outputs: everything that its run in MLflow shows."""
 
-import ast
 import dataclasses
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
 
-from alkdnet.config.params import Option, Params, Recipe
+from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
+from alkdnet.errors import UserError
 from alkdnet.files import sha256_file
 from alkdnet.results.costs import Cost, read_costs
 from alkdnet.results.features import RECORD as FEATURES
@@ -18,19 +18,12 @@ from alkdnet.results.features import FeaturesRecord
 from alkdnet.results.history import read_history
 from alkdnet.results.run import HISTORY, RECORD, WEIGHTS, RunRecord
 from alkdnet.results.scores import Scores
+from alkdnet.tracking.settings import Point, recipe_settings, settings
+
+logger = logging.getLogger(__name__)
 
 # Fields of the protocol that decide the scores.
 _PROTOCOL = ("channel", "round_luma", "crop", "self_ensemble", "tile")
-
-
-@dataclasses.dataclass(frozen=True)
-class Point:
-    """One value of a curve; `time_ms` is the wall clock in milliseconds since 1970."""
-
-    key: str
-    iteration: int
-    value: float
-    time_ms: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,61 +55,22 @@ class Record:
     digest: str
 
 
-def settings(
-    network: str,
-    scale: int,
-    options: Mapping[str, Option],
-    seed: int | None = None,
-    recipe: Recipe | None = None,
-) -> dict[str, str]:
-    """Return the parameters of a run as MLflow shows them, options with their defaults."""
-    resolved = {"kernel_size": "-", **default_options(network), **options}
-    if resolved.get("convolution") == "bsconv":
-        resolved["kernel_size"] = 3  # of every BSConv, whatever the option says
-    trained = {} if seed is None else {"seed": seed}
-    made = {f"recipe.{key}": value for key, value in dataclasses.asdict(recipe).items()} if recipe else {}
-    values = {"network": network, "scale": scale, **trained, **resolved, **made}
-    return {key: str(value) for key, value in values.items()}
-
-
-@cache
-def default_options(network: str) -> Mapping[str, Option]:
-    """Return the defaults of a network's options, read from its file: importing it would import torch."""
-    file = Path(__file__).parents[1] / "networks" / f"{network}.py"
-    if not file.is_file():
-        return {}
-    classes, names = {}, {}
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ClassDef):
-            classes[node.name] = node
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            names[node.targets[0].id] = node.value
-    chosen = names["NETWORK"]
-    assert isinstance(chosen, ast.Name)
-    (made,) = (
-        each.args
-        for each in classes[chosen.id].body
-        if isinstance(each, ast.FunctionDef) and each.name == "__init__"
-    )
-    return {
-        option.arg: ast.literal_eval(names[value.id] if isinstance(value, ast.Name) else value)
-        for option, value in zip(made.kwonlyargs, made.kw_defaults, strict=True)
-        if value is not None
-    }
-
-
 def read_records(params: Params, paths: Paths) -> Iterator[Record]:
     """Yield what the outputs say of every row that has any: weights, or the scores of an interpolation.
 
     What belongs to other weights than those in models/ is left out: so it is after a training and before the
-    evaluation that follows it.
+    evaluation that follows it. A row whose outputs are damaged is left out with a warning.
 
     Raises:
-        UserError: an output is damaged.
+        UserError: complexity.json is damaged.
     """
     costs = read_costs(paths.complexity) if paths.complexity.is_file() else {}
     for name in params.rows:
-        record = _read(params, paths, name, costs.get(name))
+        try:
+            record = _read(params, paths, name, costs.get(name))
+        except UserError as error:
+            logger.warning("MLflow does not show %s: %s", name, error)
+            continue
         if record is not None:
             yield record
 
@@ -124,47 +78,42 @@ def read_records(params: Params, paths: Paths) -> Iterator[Record]:
 def _read(params: Params, paths: Paths, name: str, cost: Cost | None) -> Record | None:
     row, folder, evaluation = params.rows[name], paths.model(name), paths.evaluation(name)
     interpolates = row.kind == "interpolation"
-    made = RunRecord.read(folder) if not interpolates and (folder / RECORD).is_file() else None
-    scores = Scores.read(evaluation) if (evaluation / "scores.json").is_file() else None
-    if scores is not None and scores.weights_sha256 != (made.weights_sha256 if made else None):
-        scores = None
-    if made is None and (scores is None or not interpolates):
+    written = evaluation / "scores.json" if interpolates else folder / RECORD
+    if not written.is_file():
         return None
-
-    written = folder / RECORD if made else evaluation / "scores.json"
     time_ms = int(written.stat().st_mtime * 1000)
+    made = None if interpolates else RunRecord.read(folder)
+    trained = made.training if made else None
     label = params.report.labels.get(name, name)
-    tags = {"run": name, "label": label}
-    points: list[Point] = []
-    inputs: dict[str, str] = {}
-    trained = None
-    if made is None:
-        shown = settings(row.network, row.scale, row.options)
-    else:
+    tags, shown = {"run": name, "label": label}, settings(made or row)
+    figures: dict[str, float] = {}
+    points, inputs = [], {}
+    if made is not None:
         tags["weights_sha256"] = made.weights_sha256
-        trained = made.training
-        seed, recipe = (trained.seed, trained.recipe) if trained else (None, None)
-        shown = settings(made.network, made.scale, made.options, seed, recipe)
     if trained is not None:
+        shown |= recipe_settings(trained.seed, trained.recipe)
         tags["identity"] = trained.identity
         inputs = {"+".join(trained.sets): trained.data}
-        history = read_history(folder / HISTORY)
         points = [
             Point(key, logged.iteration, value, time_ms)
-            for logged in history
+            for logged in read_history(folder / HISTORY)
             for key, value in logged.values().items()
         ]
-    figures: dict[str, float] = {}
     if cost is not None and (made is None or cost.parameters == made.parameters):
         figures |= dataclasses.asdict(cost)
-    if scores is not None:
+    scores = Scores.read(evaluation) if (evaluation / "scores.json").is_file() else None
+    is_current = scores is not None and scores.weights_sha256 == tags.get("weights_sha256")
+    if scores is not None and is_current:
         shown |= {f"evaluate.{key}": str(getattr(params.evaluate, key)) for key in _PROTOCOL}
         for test_set, score in scores.means().items():
             # As many digits as papers give; scores.json, among the artifacts, has all.
             figures |= {f"{test_set}/psnr": round(score.psnr, 2), f"{test_set}/ssim": round(score.ssim, 4)}
     points += [Point(key, 0, value, time_ms) for key, value in figures.items() if math.isfinite(value)]
-    artifacts = dict(_artifacts(paths, name, evaluated=scores is not None))
-    description = _describe(params, label, name, shown, trained.recipe if trained else None)
+    artifacts = dict(_artifacts(paths, name, evaluated=is_current))
+    description = f"**{label}**: {shown['network']} ×{shown['scale']}."
+    if trained is not None:
+        description += f" Trained for {trained.recipe.iterations:,} iterations."
+    description += f"\n\nMirrors the outputs of row `{name}` of the pipeline `{params.pipeline}`."
     # The weights need not be read again: their digest is among the tags.
     files = {key: sha256_file(file) for key, file in artifacts.items() if key != WEIGHTS}
     curves = [(point.key, point.iteration, point.value) for point in points]
@@ -189,17 +138,10 @@ def _artifacts(paths: Paths, name: str, *, evaluated: bool) -> Iterator[tuple[st
             yield file, path
     if not evaluated:
         return
-    for file in ("scores.json", "images.csv", "record.json"):
+    for file in ("scores.json", "images.csv"):
         yield f"evaluation/{file}", paths.evaluation(name) / file
     folder = paths.features(name)
     if (folder / FEATURES).is_file():
         for crop in FeaturesRecord.read(folder).crops:
             if (folder / crop.file).is_file():
                 yield crop.file, folder / crop.file
-
-
-def _describe(params: Params, label: str, name: str, shown: Mapping[str, str], recipe: Recipe | None) -> str:
-    lines = [f"**{label}**: {shown['network']} ×{shown['scale']}."]
-    if recipe is not None:
-        lines.append(f"Trained for {recipe.iterations:,} iterations.")
-    return "\n\n".join([*lines, f"Mirrors the outputs of row `{name}` of the pipeline `{params.pipeline}`."])

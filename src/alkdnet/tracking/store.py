@@ -1,19 +1,17 @@
 """The MLflow store of one pipeline: what this project asks of MLflow's client."""
 
-import contextlib
 import hashlib
 import logging
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from alkdnet.errors import UserError, redact
+from alkdnet.errors import UserError
 from alkdnet.files import sha256_file
 from alkdnet.tracking.location import SQLITE, WORKSPACE, Origin, StoreLocation, is_alive
-from alkdnet.tracking.record import Point
+from alkdnet.tracking.settings import Point
 
 # Before the import, which reads them; what the user set wins. MLflow's own patience with a server that does
 # not answer is about fifteen minutes.
@@ -25,12 +23,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
 from mlflow.entities import Run as StoredRun
-from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
-from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
-from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
-from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 
 # A new database is a hundred lines of migrations, and a server that is down one line a try: the one warning
 # that the caller gives says it.
@@ -41,7 +34,6 @@ T = TypeVar("T")
 PARENT = "mlflow.parentRunId"  # the tag that nests a run
 NOTE = "mlflow.note.content"  # the tag of a run's or an experiment's description
 _BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # the most that MLflow takes at once
-_SYSTEM_INTERVAL_S = 30.0
 _DIGEST = 36  # the longest digest of a data set that it takes
 _PREFIX = "alkdnet-"
 
@@ -97,19 +89,9 @@ class Store:
             self._client = MlflowClient(tracking_uri=location.uri)
             experiment = self._client.get_experiment_by_name(name)
             if experiment is None:
-                try:
-                    self._client.create_experiment(
-                        name, artifact_location=location.artifacts.as_uri() if location.artifacts else None
-                    )
-                except MlflowException as error:
-                    # Another host can create it on a server at the same moment: the lock is of this one.
-                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                        raise
-                experiment = self._client.get_experiment_by_name(name)
-        if experiment is None:
-            raise RuntimeError(
-                f"{redact(location.uri)} has created the experiment {name}, but does not know it"
-            )
+                artifacts = location.artifacts.as_uri() if location.artifacts else None
+                created = self._client.create_experiment(name, artifact_location=artifacts)
+                experiment = self._client.get_experiment(created)
         if experiment.lifecycle_stage == "deleted":
             raise DeletedExperimentError(
                 f"the MLflow experiment {name} was deleted and stays so;"
@@ -122,6 +104,7 @@ class Store:
                 " remove mlflow.db and mlartifacts, `make mlflow-sync` writes them again"
             )
         self._experiment = experiment
+        self._points: dict[str, dict[tuple[str, int], float]] = {}
 
     def describe(self, tags: Mapping[str, str]) -> None:
         """Set tags of the MLflow experiment that differ."""
@@ -190,19 +173,23 @@ class Store:
             self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in part])
 
     def log_points(self, run_id: str, points: Iterable[Point]) -> None:
-        """Log points of curves; what is there already is doubled (see `points`)."""
-        for part in _parts(points, _BATCH["metrics"]):
+        """Log the points of curves that the run does not have: MLflow would show them twice."""
+        known = self.points(run_id)
+        fresh = {(point.key, point.iteration): point for point in points}
+        for part in _parts((point for key, point in fresh.items() if key not in known), _BATCH["metrics"]):
             metrics = [Metric(point.key, point.value, point.time_ms, point.iteration) for point in part]
             self._client.log_batch(run_id, metrics=metrics)
+            known |= {(point.key, point.iteration): point.value for point in part}
 
     def points(self, run_id: str) -> dict[tuple[str, int], float]:
         """Return every point that the run has, by key and iteration."""
-        keys = self._client.get_run(run_id).data.metrics
-        return {
-            (key, metric.step): metric.value
-            for key in keys
-            for metric in self._client.get_metric_history(run_id, key)
-        }
+        if run_id not in self._points:
+            self._points[run_id] = {
+                (key, metric.step): metric.value
+                for key in self.get(run_id).data.metrics
+                for metric in self._client.get_metric_history(run_id, key)
+            }
+        return self._points[run_id]
 
     def log_inputs(self, run_id: str, inputs: Mapping[str, str]) -> None:
         """Log training data: name and digest."""
@@ -270,33 +257,6 @@ class Store:
             found += page
             token = page.token or ""
         return found
-
-
-class SystemMetrics:
-    """How busy this machine is, as MLflow's own `log_system_metrics` measures it; GPUs need nvidia-ml-py.
-
-    MLflow's class starts a thread that writes by itself: here its numbers come with the training's.
-    """
-
-    def __init__(self) -> None:
-        self._monitors: list[Any] = [kind() for kind in (CPUMonitor, DiskMonitor, NetworkMonitor)]
-        with contextlib.suppress(Exception):  # no GPU, or no library for it
-            self._monitors.append(GPUMonitor())  # type: ignore[no-untyped-call]
-        self._next = 0.0
-
-    def points(self, iteration: int) -> list[Point]:
-        """Return the present values, at most every `_SYSTEM_INTERVAL_S` seconds."""
-        if time.monotonic() < self._next:
-            return []
-        self._next = time.monotonic() + _SYSTEM_INTERVAL_S
-        now_ms = time.time_ns() // 1_000_000
-        points = []
-        for monitor in self._monitors:
-            monitor.collect_metrics()
-            values = monitor.aggregate_metrics()
-            points += [Point(f"system/{key}", iteration, value, now_ms) for key, value in values.items()]
-            monitor.clear_metrics()
-        return points
 
 
 def _parts(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
-from alkdnet.errors import in_one_line, redact
+from alkdnet.errors import in_one_line
 from alkdnet.tracking.location import find_origin, find_store
-from alkdnet.tracking.record import Record, read_records
 from alkdnet.tracking.timings import Timing, read_timings
 from alkdnet.tracking.views import describe
 
-if TYPE_CHECKING:  # MLflow takes seconds to import, and may not be installed
+if TYPE_CHECKING:  # imported late: they take seconds, and MLflow may not be installed
     from mlflow.entities import Run as StoredRun
 
+    from alkdnet.tracking.record import Record
     from alkdnet.tracking.store import Store
 
 logger = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ def sync(params: Params, paths: Paths, root: Path) -> SyncResult:
         Exception: whatever MLflow, its database or its HTTP client raise, ImportError without MLflow. To the
             caller it means: not synced, try again later.
     """
+    from alkdnet.tracking.record import read_records
     from alkdnet.tracking.store import DeletedExperimentError, Store
 
     location, origin = find_store(root), find_origin()
@@ -114,15 +115,13 @@ def sync_or_warn(params: Params, paths: Paths, root: Path) -> SyncResult | None:
     try:
         result = sync(params, paths, root)
     except Exception as error:  # a server, a database, a full disk: whatever it is
-        logger.warning(
-            "MLflow was not synced (%s); `make mlflow-sync` tries again", redact(in_one_line(error))
-        )
+        logger.warning("MLflow was not synced (%s); `make mlflow-sync` tries again", in_one_line(error))
         return None
     logger.info("MLflow, %s: %s", params.pipeline, result)
     return result
 
 
-def _find(store: "Store", runs: "Sequence[StoredRun]", record: Record) -> "StoredRun | None":
+def _find(store: "Store", runs: "Sequence[StoredRun]", record: "Record") -> "StoredRun | None":
     """Return the run that stands for the record: the one up to date, or one that only lacks parts of it.
 
     The same weights, evaluated in another way, are another run: its figures are not those of this one. A run
@@ -157,24 +156,22 @@ def _agree(stored: Mapping[T, str] | Mapping[T, float], wanted: Mapping[T, str] 
     return all(stored[key] == value for key, value in wanted.items() if key in stored)
 
 
-def _is_complete(stored: "StoredRun", record: Record, timing: Timing | None) -> bool:
+def _is_complete(stored: "StoredRun", record: "Record", timing: Timing | None) -> bool:
     timed = timing is None or all(point.key in stored.data.metrics for point in timing.points())
     return bool(timed and stored.data.tags.get("mirrored") == record.digest)
 
 
-def _fill(store: "Store", stored: "StoredRun", record: Record, timing: Timing | None) -> None:
+def _fill(store: "Store", stored: "StoredRun", record: "Record", timing: Timing | None) -> None:
     """Add to a run what the record has and the run lacks; a second call does nothing.
 
     The tag `mirrored` comes last: a process that dies in between leaves a run that the next sync completes.
     """
     from alkdnet.tracking.store import NOTE
 
-    run_id, known = stored.info.run_id, store.points(stored.info.run_id)
+    run_id = stored.info.run_id
     params = {key: value for key, value in record.params.items() if key not in stored.data.params}
     store.log_settings(run_id, params, {**record.tags, NOTE: record.description})
-    times = timing.points() if timing else ()
-    wanted = (*record.points, *times)
-    store.log_points(run_id, [point for point in wanted if (point.key, point.iteration) not in known])
+    store.log_points(run_id, (*record.points, *(timing.points() if timing else ())))
     if record.inputs and not (stored.inputs and stored.inputs.dataset_inputs):
         store.log_inputs(run_id, record.inputs)
     store.log_files(run_id, record.artifacts)

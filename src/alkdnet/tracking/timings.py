@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 
 from alkdnet.tracking.location import StoreLocation
-from alkdnet.tracking.record import Point
+from alkdnet.tracking.settings import Point
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -49,9 +49,11 @@ def _table(params: Params) -> dict[str, Any]:
         *(f"params.`{key}`" for key in ("scale", "kernel_size")),
         *(f"metrics.`{key}`" for key in metrics),
     ]
+    widths = {column: 40 + 7 * len(column.partition(".")[2]) for column in columns}
     return {
         "selectedColumns": columns,
         "columnOrder": columns,
+        "columnWidths": {**widths, columns[0]: 200},
         # The table is flat, so that it has no parents, which have no scale.
         "searchFilter": "params.scale != ''",
         "orderByKey": "tags.`run`",
@@ -88,7 +90,6 @@ def _cards(params: Params) -> Iterator[dict[str, Any]]:
             **common,
             "uuid": f"cost-{name}",
             "type": "SCATTER",
-            "displayName": f"PSNR on {name} over Multi-Adds",
             "xaxis": {"key": "multi_adds", "type": "METRIC"},
             "yaxis": {"key": key, "type": "METRIC"},
             "runsCountToCompare": 100,

@@ -19,6 +19,7 @@ from alkdnet.results.scores import COLUMNS, Scores
 from alkdnet.sources.catalogue import source
 
 BICUBIC = "Bicubic"
+FIGURE_LABEL = 28
 _COLUMN_OF_SOURCE = {column.lower(): column for column in SETS}
 
 
@@ -60,6 +61,11 @@ class StudyRow:
     record: RunRecord | None
     features: FeaturesRecord | None
     features_folder: Path
+
+    @property
+    def short_label(self) -> str:
+        """Return the label for figures, where there is room for as many characters."""
+        return self.label if len(self.label) <= FIGURE_LABEL else f"{self.label[: FIGURE_LABEL - 1]}…"
 
     @property
     def status(self) -> Literal["done", "unrecorded", "waiting"]:

@@ -88,7 +88,7 @@ def cost_panel(study: Study, scale: int) -> Panel | None:
     for name in ordered:
         measured = [
             CostPoint(
-                label=row.label,
+                label=row.short_label,
                 multi_adds_g=row.cost.multi_adds / 1e9,
                 psnr=row.scores[name].psnr,
                 parameters_k=row.cost.parameters / 1e3,

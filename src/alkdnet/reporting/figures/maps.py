@@ -52,7 +52,7 @@ def fields_plan(study: Study) -> FigurePlan | None:
     fields, images = [], 0
     for row in study.of(study.params.features.field_runs):
         if row.features is not None and (field := row.features.field) is not None:
-            fields.append((row.label, read_map(row.features_folder / field.file), field.radii))
+            fields.append((row.short_label, read_map(row.features_folder / field.file), field.radii))
             images = field.images
     if not fields:
         return None

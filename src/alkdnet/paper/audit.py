@@ -70,8 +70,6 @@ def audit_page() -> str:
         "audit.md.j2",
         counted=_counted_g(),
         published_g=table4().query("method == 'ALKDNet' and scale == 2")["multi_adds_g"].iloc[0],
-        first=leads.iloc[0],
-        second=leads.iloc[1],
         read_as=TYPO_READ_AS,
         printed_gains=gains(table4()),
         corrected_gains=gains(corrected_table4()),
@@ -79,69 +77,13 @@ def audit_page() -> str:
         total=total,
         won=total - len(lost),
         old_rows=list(fit["method"][fit["follows"] == "old"]),
-        tables={
-            "multi_adds": _table(
-                multi_adds_from_other_scales(),
-                {
-                    "From the cell of": "×{from_scale:.0f}",
-                    "Published": "{published:.1f}",
-                    "×2 network": "{x2_low:.2f} to {x2_high:.2f}",
-                    "×3 network": "{x3_low:.2f} to {x3_high:.2f}",
-                },
-            ),
-            "leads": _table(
-                leads.head(5),
-                {
-                    "Scale": "×{scale}",
-                    "Set": "{set}",
-                    "Best": "{best}",
-                    "PSNR": "{psnr:.2f}",
-                    "Ahead of the second by": "{ahead_of_second:.2f} dB",
-                },
-            ),
-            "gains": _table(
-                stated_gains(),
-                {
-                    "Scale": "×{scale}",
-                    "Over": "{over}",
-                    "Measure": "{measure}",
-                    "Stated": "{stated:+.{decimals}f}",
-                    "Cells as printed": "{printed:+.{decimals}f}",
-                    f"With {TYPO_READ_AS}": "{corrected:+.{decimals}f}",
-                    "Agrees": "{agrees}",
-                },
-            ),
-            "lost": _table(
-                lost,
-                {
-                    "Scale": "×{scale}",
-                    "Set": "{set}",
-                    "Measure": "{measure}",
-                    "ALKDNet": "{ours:.{decimals}f}",
-                    "Best other": "{best_other:.{decimals}f}",
-                    "Of": "{methods}",
-                },
-            ),
-            "protocols": _table(
-                fit.assign(old=fit["old"].map("{:.3f}".format).replace("nan", "not measured")),
-                {
-                    "Method": "{method}",
-                    "This protocol": "{new:.3f}",
-                    "Old protocol": "{old}",
-                    "Its row follows the": "{follows} one",
-                },
-            ),
-            "weights": _table(
-                _by_method(weights_per_pixel()),
-                {
-                    "Method": "{method}",
-                    "Parameters, K": "{parameters_k}",
-                    "Multi-Adds per pixel, K": "{thousands_per_pixel}",
-                    "Ratio": "{ratio}",
-                    "Remark": "{remark}",
-                },
-            ),
-        },
+        leads=leads,
+        lost=lost,
+        fit=fit.assign(old=fit["old"].map("{:.3f}".format).replace("nan", "not measured")),
+        multi_adds=multi_adds_from_other_scales(),
+        stated=stated_gains(),
+        weights=_by_method(weights_per_pixel()),
+        table=_table,
     )
 
 

@@ -54,7 +54,6 @@ def pages(study: Study, figures: Sequence[FigurePlan], undrawn: Sequence[str]) -
         "runs.md": {
             "tables": {scale: tables.rows_table(study, scale) for scale in study.scales},
             "costs": tables.costs_table(study),
-            "published_costs": tables.published_costs(study),
         },
         "figures.md": {"figures": figures, "undrawn": undrawn},
     }

@@ -1,7 +1,9 @@
 # Everything a newcomer types. `make help` lists it.
 SHELL := /bin/bash
 PYTHON ?= python3
-PIPELINE ?= dvc.yaml
+# The name of a pipeline: demo, paper, released, study, field.
+PIPELINE ?= demo
+DVC_FILE = $(if $(filter demo,$(PIPELINE)),dvc.yaml,$(PIPELINE)/dvc.yaml)
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -18,9 +20,10 @@ $(BIN)/.installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-repro: $(BIN)/.installed ## environment + the whole pipeline (PIPELINE=paper/dvc.yaml for another) + MLflow
-	dvc repro $(PIPELINE)
-	-PYTHONPATH=src python tools/mlflow_sync.py $(dir $(PIPELINE))params.yaml
+repro: $(BIN)/.installed ## environment + the whole pipeline + MLflow; PIPELINE=paper for another
+	dvc repro $(DVC_FILE)
+	@printf '\nreport: reports/$(PIPELINE)/README.md\nruns:   `make ui` shows them\nverify: '
+	@PYTHONPATH=src python -m alkdnet.cli verify $(PIPELINE) || true
 
 test: $(BIN)/.installed ## the fast tests, under two minutes
 	python -m pytest -n 2
@@ -28,7 +31,7 @@ test: $(BIN)/.installed ## the fast tests, under two minutes
 test-slow: $(BIN)/.installed ## the tests of the pipeline, the kills and the experiments, about twenty minutes
 	python -m pytest -m slow
 
-test-data: $(BIN)/.installed ## the tests against published files in ../shared
+test-data: $(BIN)/.installed ## the tests against published files in the folder ALKDNET_TEST_DATA
 	python -m pytest -n 2 -m 'data and not slow'
 
 test-gpu: $(BIN)/.installed ## the tests that need a CUDA device
@@ -47,7 +50,7 @@ ui: $(BIN)/.installed ## MLflow's page at http://127.0.0.1:5000, open at the run
 	PYTHONPATH=src python tools/mlflow_ui.py
 
 mlflow-sync: $(BIN)/.installed ## mirror the results of PIPELINE into MLflow
-	PYTHONPATH=src python tools/mlflow_sync.py $(dir $(PIPELINE))params.yaml
+	PYTHONPATH=src python tools/mlflow_sync.py $(PIPELINE)
 
 train-parallel: $(BIN)/.installed ## the runs of PIPELINE side by side: one per GPU, without GPUs two; N=4: four
 	PYTHONPATH=src python tools/train_parallel.py $(if $(N),--jobs $(N)) --pipeline $(PIPELINE)
@@ -61,6 +64,6 @@ docs: $(BIN)/.installed ## docs/parameters.md from the code
 clean: ## remove the environment and the caches of the tools; data, results and MLflow's store stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
 
-lock: ## requirements.lock anew, from pyproject.toml
+lock: ## requirements.lock again, from pyproject.toml
 	rm -rf .venv && $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --upgrade --editable '.[pipeline,dev]' torch==2.13.0
 	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' > requirements.lock

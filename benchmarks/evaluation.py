@@ -19,10 +19,11 @@ import skimage.data
 import torch
 from skimage.metrics import structural_similarity
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.data.images import list_images, read_rgb, write_png
 from alkdnet.data.resize import crop_to_multiple, downscale
 from alkdnet.evaluation.benchmark import BenchmarkSet, evaluate
-from alkdnet.evaluation.metrics import ImageHWC, luma
+from alkdnet.evaluation.metrics import luma
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.inference.upscaler import Upscaler
 from alkdnet.networks.alkdnet import ALKDNet

@@ -1,6 +1,6 @@
 r"""Everything to do on a borrowed GPU, in one command, on a host that has only what the trainer needs.
 
-    PYTHONPATH=src python -m benchmarks.gpu --params study/params.yaml --runs alkdnet_x2,bsrn_x2 \
+    PYTHONPATH=src python -m benchmarks.gpu study --runs alkdnet_x2,bsrn_x2 \
         --photos .gpu/photos --tests .gpu/tests --resume .gpu/earlier --out out --minutes 9
 
 It names the device, measures its copy bandwidth and matrix rates, times training steps against plain ones
@@ -39,7 +39,7 @@ from pathlib import Path
 
 import torch
 
-from alkdnet.config.loading import load_params
+from alkdnet.config.loading import load_pipeline
 from alkdnet.config.params import Params
 from alkdnet.data.images import list_images
 from alkdnet.data.lr import downscale_folder
@@ -51,12 +51,11 @@ from alkdnet.errors import UserError
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.files import read_json
 from alkdnet.inference.upscaler import Upscaler
-from alkdnet.networks import build
 from alkdnet.training.loop import train
 from alkdnet.training.runtime.monitor import NullMonitor
 from alkdnet.training.runtime.signals import Stopped
 from alkdnet.training.validation import Validator
-from alkdnet.weights.files import load_weights
+from alkdnet.weights.runs import load_run
 from benchmarks.train_step import (
     copy_bandwidth,
     device_name,
@@ -118,8 +117,9 @@ def prepare(visit: Visit) -> str:
     scales = sorted({params.runs[run].scale for run in due})
     if not scales:
         return "All runs were finished before."
-    if params.train.validation_set not in visit.test_sets():
-        raise UserError(f"{visit.tests / params.train.validation_set}: the validation set must travel")
+    for name in params.history.validation_sets:
+        if name not in visit.test_sets():
+            raise UserError(f"{visit.tests / name}: the validation sets must travel")
     border = params.downscale.border
     for name in visit.test_sets():
         alpha = params.datasets[name].alpha
@@ -130,7 +130,7 @@ def prepare(visit: Visit) -> str:
     pack([TrainingSet(name, visit.photos, work / "lr" / name, alpha)], work / "patches", scales)
     digest = read_json(work / "patches" / "hr" / "index.json")["digest"]
     return (
-        f"{params.train.iterations} iterations on {len(list_images(visit.photos))} photographs "
+        f"{params.recipe.iterations} iterations on {len(list_images(visit.photos))} photographs "
         f"(digest {digest[:16]}: the same in all visits, or runs are not continued)."
     )
 
@@ -139,7 +139,7 @@ def train_all(visit: Visit) -> None:
     """Train the runs in order until the deadline, and note for each what became of it."""
     # The alarm may come just after the loop has given back its handler: it must not end this program.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    compiled = visit.params.train.compile and visit.device.type == "cuda"
+    compiled = visit.params.execution.compile and visit.device.type == "cuda"
     needed_s = visit.least_s + (COMPILATION_S if compiled else 0.0)
     for name in visit.runs:
         left_s = visit.deadline - time.monotonic()
@@ -154,21 +154,27 @@ def train_all(visit: Visit) -> None:
 
 def train_one(visit: Visit, name: str, left_s: float) -> str:
     """Train one run for `left_s` seconds at most; return what became of it."""
-    run, recipe, work = visit.params.runs[name], visit.params.train, visit.work
+    params, run, work = visit.params, visit.params.runs[name], visit.work
     alarm = threading.Timer(left_s, os.kill, (os.getpid(), signal.SIGTERM))
     started = time.monotonic()
     alarm.start()
     try:
         train(
             run=run,
-            recipe=recipe,
+            recipe=params.recipe,
+            history=params.history,
+            execution=params.execution,
             packed=PackedImages.open(work / "patches", run.scale),
-            validation=read_pairs(
-                visit.tests / recipe.validation_set,
-                work / "lr" / recipe.validation_set / f"x{run.scale}",
-                scale=run.scale,
-                alpha=visit.params.datasets[recipe.validation_set].alpha,
-            ),
+            validation=[
+                pair
+                for test in sorted(params.history.validation_sets)
+                for pair in read_pairs(
+                    visit.tests / test,
+                    work / "lr" / test / f"x{run.scale}",
+                    scale=run.scale,
+                    alpha=params.datasets[test].alpha,
+                )
+            ],
             output=work / "models" / name,
             checkpoints=work / "checkpoints",
             monitor=NullMonitor(),
@@ -207,8 +213,7 @@ def evaluate_all(visit: Visit, deadline: float) -> list[str]:
 def evaluate_one(visit: Visit, name: str) -> dict[str, str]:
     """Evaluate a run as the stage `evaluate` does; return the means by test set, in words."""
     run, settings = visit.params.runs[name], visit.params.evaluate
-    model = build(run.network, run.scale, run.options)
-    load_weights(visit.work / "models" / name / "weights.safetensors", model)
+    model, record = load_run(visit.work / "models" / name)
     with arithmetic(visit.device, "float32", threads=1):
         if not all(importlib.util.find_spec(package) for package in ("pandas", "skimage")):
             model.to(visit.device).eval()
@@ -241,8 +246,9 @@ def evaluate_one(visit: Visit, name: str) -> dict[str, str]:
                 crop=settings.crop,
                 self_ensemble=settings.self_ensemble,
             ),
-            workers=settings.threads if visit.device.type == "cpu" else 1,
+            workers=visit.params.execution.threads if visit.device.type == "cpu" else 1,
             description=name,
+            weights_sha256=record.weights_sha256,
         )
     result.write(visit.results(name))
     return _means(visit, name)
@@ -331,7 +337,7 @@ def work_through(visit: Visit, summary: Summary, arguments: argparse.Namespace) 
     left_s = visit.deadline - time.monotonic()
     if not arguments.no_benchmark and left_s > 0:
         # Training keeps the larger half of the time.
-        summary.add(step_table(visit.device, visit.params.train.threads, left_s / 2 - 20, arguments))
+        summary.add(step_table(visit.device, visit.params.execution.threads, left_s / 2 - 20, arguments))
     summary.add(prepare(visit))
     train_all(visit)
 
@@ -340,7 +346,7 @@ def main() -> None:
     """Read the command line and do it all."""
     started = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--params", type=Path, required=True)
+    parser.add_argument("pipeline", help="its name: study, paper, ...")
     parser.add_argument("--runs", required=True, help="names in order of worth, separated by commas")
     parser.add_argument("--photos", type=Path, required=True, help="folder of training photographs")
     parser.add_argument("--tests", type=Path, required=True, help="folder of folders of HR test images")
@@ -359,15 +365,15 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        params = load_params(arguments.params)
+        params = load_pipeline(arguments.pipeline)
     except UserError as error:
         sys.exit(f"error: {error}")
     if arguments.iterations is not None:
-        recipe = dataclasses.replace(params.train, iterations=arguments.iterations)
-        params = dataclasses.replace(params, train=recipe)
+        recipe = dataclasses.replace(params.recipe, iterations=arguments.iterations)
+        params = dataclasses.replace(params, recipe=recipe)
     runs = arguments.runs.split(",")
-    if unknown := [name for name in runs if name not in params.runs or params.runs[name].kind != "trained"]:
-        sys.exit(f"error: {arguments.params} trains no {', '.join(unknown)}")
+    if unknown := [name for name in runs if name not in params.runs]:
+        sys.exit(f"error: {arguments.pipeline} trains no {', '.join(unknown)}")
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 r"""Assemble the folder that travels to a borrowed GPU for benchmarks/gpu.py, and refuse what would not fit.
 
-    PYTHONPATH=src python -m benchmarks.gpu_pack --photos ../shared/photos --tests data --out .gpu \
+    PYTHONPATH=src python -m benchmarks.gpu_pack --photos photos --tests data --out .gpu \
         [--resume earlier]
 
     photos/         the first photographs in the order of their names, as they are, byte for byte

@@ -18,7 +18,7 @@ import torch
 
 from alkdnet.data.images import read_rgb, write_png
 from alkdnet.data.packs import Pack, PackedImages
-from alkdnet.data.sampler import PatchSampler, cut, draw
+from alkdnet.data.sampler import PatchSampler, crop_patches, draw
 from alkdnet.device import keep_freed_memory
 from benchmarks.resize import photograph
 
@@ -27,7 +27,7 @@ HEIGHT, WIDTH = 1356, 2040
 
 
 def synthetic(folder: Path, images: int, scale: int) -> PackedImages:
-    """Packs of random bytes: what is in the images makes no difference to cutting them."""
+    """Packs of random bytes: the content makes no difference to cropping."""
     random = np.random.default_rng(0)
 
     def pack(name: str, height: int, width: int) -> Pack:
@@ -77,8 +77,8 @@ def measure(packed: PackedImages) -> dict[str, float]:
 
     def augmented(iteration: int) -> None:
         drawn = draw(packed, seed=0, iteration=iteration, patch_size=PATCH, count=BATCH)
-        cut(lr_images, drawn, patch_size=PATCH)
-        cut(hr_images, drawn, patch_size=PATCH, scale=scale)
+        crop_patches(lr_images, drawn, patch_size=PATCH)
+        crop_patches(hr_images, drawn, patch_size=PATCH, scale=scale)
 
     return rates({"plain": plain, "augmented": augmented, "float32": sampler.batch}, batches=20)
 

@@ -1,6 +1,6 @@
-"""ALKDNet written the plain way, after the facts alone: the reference for speed and for equality.
+"""ALKDNet and BSRN written the plain way, after the facts alone: the reference for speed and for equality.
 
-It shares no code with `alkdnet.networks.alkdnet` and bears the names of the authors' released files, so that
+It shares no code with `alkdnet.networks` and bears the names of the authors' released files, so that
 their weights load into it untranslated: what it computes from them is what an importer has to reproduce.
 NCHW memory throughout; a normalisation is permute, `nn.LayerNorm`, permute back.
 """
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from alkdnet.networks.alkdnet import ALKDNet
+from alkdnet.networks.bsrn import BSRN
 from alkdnet.weights.released import released_names
 
 
@@ -173,8 +174,8 @@ class PlainALKDNet(nn.Module):
         return nn.functional.pixel_shuffle(out, self.scale)
 
 
-def copy_weights(model: ALKDNet, plain: PlainALKDNet) -> None:
+def copy_weights(model: ALKDNet | BSRN, plain: PlainALKDNet) -> None:
     """Fill the plain network with the weights of the library's."""
-    ours = released_names(plain.state_dict(), network="alkdnet")
+    ours = released_names(plain.state_dict(), model)
     weights = model.state_dict()
     plain.load_state_dict({theirs: weights[our] for theirs, our in ours.items()})

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.data.images import list_images, read_rgb
 from alkdnet.data.resize import crop_to_multiple, downscale
-from alkdnet.evaluation.metrics import ImageHWC, psnr
+from alkdnet.evaluation.metrics import psnr
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.inference.tiling import OVERLAP, Tiled, attentions_of
 from alkdnet.inference.upscaler import Upscaler

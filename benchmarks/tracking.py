@@ -16,7 +16,7 @@ import threading
 import time
 from pathlib import Path
 
-from alkdnet.config.loading import load_params
+from alkdnet.config.loading import load_pipeline
 from alkdnet.config.paths import Paths
 from alkdnet.tracking import open_tracker
 
@@ -44,8 +44,8 @@ def main() -> None:
 
 def measure(root: Path) -> None:
     """Print seconds: of the thread once, of the thread in a minute, of one call."""
-    params = load_params(Path("params.yaml"))
-    tracker = open_tracker(params, Paths(root, params.name), RUN, root, delay_s=0, patience_s=120)
+    params = load_pipeline("demo")
+    tracker = open_tracker(params, Paths(params.pipeline, root), RUN, root, delay_s=0, patience_s=120)
     values = {"loss": 0.01, "learning_rate": 1e-3}
     known = points(root)
     tracker.log(1, values)

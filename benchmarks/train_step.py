@@ -26,7 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from alkdnet.analysis.complexity import count
-from alkdnet.config.params import Run, Train
+from alkdnet.config.params import Execution, History, Recipe, Run
 from alkdnet.data.images import list_images, read_rgb, write_png
 from alkdnet.data.lr import downscale_folder
 from alkdnet.data.packing import TrainingSet, pack
@@ -172,15 +172,22 @@ def time_plain(folder: Path, device: torch.device, batch: int, iterations: int) 
     return times.per_row()
 
 
-def time_ours(folder: Path, recipe: Train, *, steps_per_row: int) -> tuple[float, float]:
+def time_ours(
+    folder: Path, recipe: Recipe, execution: Execution, *, steps_per_row: int
+) -> tuple[float, float]:
     """Return the median seconds of a step of the real loop: (wall, processor)."""
     times = StepTimes()
-    run = Run(kind="trained", network="alkdnet", scale=SCALE, inputs="patches/x2", options={})
     packed = PackedImages.open(folder / "patches", SCALE)
     with tempfile.TemporaryDirectory() as outputs:
         train(
-            run=run,
+            run=Run(network="alkdnet", scale=SCALE, options={}),
             recipe=recipe,
+            history=History(
+                log_interval=steps_per_row,
+                validation_interval=recipe.iterations + 1,
+                validation_sets=(),
+            ),
+            execution=execution,
             packed=packed,
             validation=[],
             output=Path(outputs) / "run",
@@ -191,11 +198,9 @@ def time_ours(folder: Path, recipe: Train, *, steps_per_row: int) -> tuple[float
     return wall / steps_per_row, processor / steps_per_row
 
 
-def recipe_of(
-    *, device: str, batch: int, threads: int, precision: Precision, compiled: bool, iterations: int, row: int
-) -> Train:
-    """Return the paper's recipe cut down to a few iterations."""
-    return Train(
+def recipe_of(*, batch: int, precision: Precision, iterations: int) -> Recipe:
+    """Return the paper's recipe with few iterations."""
+    return Recipe(
         iterations=iterations,
         batch_size=batch,
         patch_size=PATCH,
@@ -203,16 +208,7 @@ def recipe_of(
         final_learning_rate=1e-7,
         beta1=0.9,
         beta2=0.999,
-        validation_set="none",
-        validation_interval=iterations + 1,
-        log_interval=row,
-        checkpoint_interval=iterations + 1,
         precision=precision,
-        device="cuda" if device == "cuda" else "cpu",
-        compile=compiled,
-        threads=threads,
-        processes=1,
-        hosts=1,
     )
 
 
@@ -233,16 +229,16 @@ def time_variant(name: str, folder: Path, arguments: argparse.Namespace) -> tupl
         # PyTorch's default lets convolutions use TF32 on CUDA, and the table calls this row float32.
         with arithmetic(device, "float32", threads=arguments.threads):
             return time_plain(folder, device, arguments.batch, arguments.steps + WARM_UP)
-    recipe = recipe_of(
-        device=arguments.device,
-        batch=arguments.batch,
+    iterations = (arguments.steps + WARM_UP) * row
+    recipe = recipe_of(batch=arguments.batch, precision=precision_of(name), iterations=iterations)
+    execution = Execution(
+        device="cuda" if arguments.device == "cuda" else "cpu",
+        compile=name.endswith("compiled"),
         threads=arguments.threads,
-        precision=precision_of(name),
-        compiled=name.endswith("compiled"),
-        iterations=(arguments.steps + WARM_UP) * row,
-        row=row,
+        processes=1,
+        checkpoint_interval=iterations + 1,
     )
-    return time_ours(folder, recipe, steps_per_row=row)
+    return time_ours(folder, recipe, execution, steps_per_row=row)
 
 
 def table(folder: Path, arguments: argparse.Namespace) -> str:

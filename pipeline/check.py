@@ -5,6 +5,7 @@ sources, runs the check again, and after it only what depends on that parameter 
 """
 
 from dataclasses import asdict
+from typing import get_args
 
 from stage import Stage, run
 
@@ -13,7 +14,7 @@ from alkdnet.config.params import Params
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path, write_json
 from alkdnet.networks import check_options
-from alkdnet.sources.catalogue import source
+from alkdnet.sources.catalogue import Use, source
 
 
 def check(stage: Stage) -> None:
@@ -25,11 +26,15 @@ def check(stage: Stage) -> None:
     for mark in stage.paths.checked_marks:
         with atomic_path(mark) as temporary:
             temporary.write_text("The parameter file was valid.\n", encoding="utf-8")
-    for table in ("datasets", "released"):
-        for name, row in getattr(stage.params, table).items():
-            known = asdict(source(row.source))
-            descriptor = {key: known[key] for key in ("name", "images", "files")}
-            write_json(stage.paths.descriptor(table, name), descriptor)
+    rows: list[tuple[Use, str, str]]
+    rows = [(row.use, name, row.source) for name, row in stage.params.datasets.items()]
+    rows += [("weights", name, row.source) for name, row in stage.params.released.items()]
+    for use, name, known in rows:
+        descriptor = asdict(source(known))
+        fields = ("name", "kind", "images", "files")
+        write_json(stage.paths.descriptor(use, name), {field: descriptor[field] for field in fields})
+    for use in get_args(Use):
+        stage.paths.descriptor(use, "").parent.mkdir(parents=True, exist_ok=True)
 
 
 def _problems(params: Params) -> list[str]:

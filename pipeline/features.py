@@ -23,7 +23,6 @@ def features(stage: Stage) -> None:
             # As in the stage `evaluate`: the scores below the crops are those of the tables.
             upscale=Upscaler(model, device=device, self_ensemble=settings.self_ensemble, tile=settings.tile),
             test_set=lambda name: stage.test_set(name, row.scale),
-            unpublishable={name for name, dataset in params.datasets.items() if dataset.source == "manga109"},
             protocol=stage.protocol,
             originals=row.kind == "interpolation",
         )

@@ -2,7 +2,7 @@
 
 from stage import Stage, run
 
-from alkdnet.data.leakage import check_leakage
+from alkdnet.data.leakage import write_leakage
 
 
 def leakage(stage: Stage) -> None:
@@ -11,7 +11,7 @@ def leakage(stage: Stage) -> None:
     training = [paths.raw("train", name) for name in params.names("train")]
     tests = [paths.raw("test", name) for name in params.names("test")]
     with stage.explaining_own_images(*params.names("train")):
-        check_leakage(training, tests, paths.leakage)
+        write_leakage(paths.leakage, training, tests)
 
 
 if __name__ == "__main__":

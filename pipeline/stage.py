@@ -98,16 +98,20 @@ class Stage:
         return model, record.weights_sha256
 
     def test_set(self, name: str, scale: int) -> "BenchmarkSet":
-        """Return a test set with its LR images of one scale; one that is not in the parameters has none."""
+        """Return a test set with its LR images of one scale; one that is not in the parameters is empty."""
         from alkdnet.evaluation.benchmark import BenchmarkSet
 
-        known = self.params.datasets.get(name)
+        hr, lr = self.paths.raw("test", name), self.paths.lr("test", name, scale)
+        if name not in self.params.datasets:
+            return BenchmarkSet(name=name, hr_folder=hr, lr_folder=lr)
+        descriptor = read_json(self.paths.descriptor("test", name))
         return BenchmarkSet(
             name=name,
-            hr_folder=self.paths.raw("test", name),
-            lr_folder=self.paths.lr("test", name, scale),
-            expected=read_json(self.paths.descriptor("datasets", name))["images"] if known else None,
-            alpha=known.alpha if known else "refuse",
+            hr_folder=hr,
+            lr_folder=lr,
+            expected=descriptor["images"],
+            alpha=self.params.datasets[name].alpha,
+            publishable=descriptor["kind"] != "gated",
         )
 
     @contextmanager
@@ -147,7 +151,13 @@ def run(
         parser.add_argument("--key", default=_key(), help=f"name in {table}; default: that of DVC's stage")
     arguments = parser.parse_args()
     key, scale = getattr(arguments, "key", ""), "0"
+    root = Path(os.environ.get("DVC_ROOT") or Path.cwd())
     try:
+        if root.resolve() != Path.cwd() and (root / ".git" / "shallow").is_file():
+            raise UserError(
+                f"{root} is a shallow clone, in which DVC loses the results of experiments with --temp or "
+                "--queue: run `git fetch --unshallow` first"
+            )
         params = load_pipeline(arguments.pipeline)
         if with_scale:
             key, _, scale = key.rpartition("-")
@@ -160,7 +170,7 @@ def run(
                 paths=Paths(params.pipeline),
                 key=key,
                 scale=int(scale),
-                root=Path(os.environ.get("DVC_ROOT") or Path.cwd()),
+                root=root,
             )
         )
     except UserError as error:

@@ -16,11 +16,10 @@ from alkdnet.training.runtime.signals import Stopped, waiting_process
 
 def train(stage: Stage) -> None:
     """Fill models/<run>."""
-    params, paths = stage.params, stage.paths
+    params, paths, row = stage.params, stage.paths, stage.params.runs[stage.key]
     if params.execution.processes > 1 and not launched():
         launch(_work, (sys.argv, _parent()), processes=params.execution.processes)
         return
-    row = params.runs[stage.key]
     try:
         train_network(
             run=row,
@@ -40,7 +39,7 @@ def train(stage: Stage) -> None:
 
 
 def _parent() -> int | None:
-    """Return the process that records the outputs: DVC, of which the processes of one training are told."""
+    """Return the process that records the outputs: DVC, which the processes of one training are told of."""
     if parent := os.environ.get("ALKDNET_PARENT"):
         return int(parent)
     return waiting_process() if "DVC_STAGE" in os.environ else None

@@ -1,5 +1,6 @@
 """Fixtures that several test folders share."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -8,10 +9,10 @@ import pytest
 import torch
 
 import pipeline.stage  # noqa: F401 - it chooses the CPU instructions of all stages
+from alkdnet.arrays import ImageHWC
 from alkdnet.data.images import write_png
 from alkdnet.data.resize import crop_to_multiple, downscale, upscale
 from alkdnet.evaluation.benchmark import BenchmarkSet
-from alkdnet.evaluation.metrics import ImageHWC
 
 ROOT = Path(__file__).resolve().parent.parent
 MakeSet = Callable[..., BenchmarkSet]
@@ -30,11 +31,14 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared_dir() -> Path:
-    """The folder beside the project with published files (`mirror/`) and photographs (`photos/`)."""
-    folder = ROOT.parent / "shared"
+def data_dir() -> Path:
+    """The folder with published files (`mirror/`) and photographs (`photos/`)."""
+    name = os.environ.get("ALKDNET_TEST_DATA")
+    if not name:
+        pytest.skip("ALKDNET_TEST_DATA names no folder with the published files")
+    folder = Path(name)
     if not (folder / "mirror").is_dir():
-        pytest.skip(f"no folder {folder.name}/mirror beside the repository")
+        pytest.skip(f"ALKDNET_TEST_DATA: {folder} has no folder mirror")
     return folder
 
 

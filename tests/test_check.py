@@ -1,4 +1,4 @@
-"""The first stage refuses what only the table of sources and the networks can tell, naming file and key."""
+"""The first stage rejects what only the catalogue of sources and the networks can tell."""
 
 import os
 import subprocess
@@ -9,9 +9,10 @@ import yaml
 
 
 def check(repository: Path, folder: Path, params: dict) -> subprocess.CompletedProcess[str]:
-    (folder / "mine.yaml").write_text(yaml.safe_dump({**params, "params_file": "mine.yaml"}, sort_keys=False))
+    (folder / "mine").mkdir()
+    (folder / "mine/params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     return subprocess.run(
-        [sys.executable, repository / "pipeline" / "check.py", "--params", "mine.yaml"],
+        [sys.executable, repository / "pipeline" / "check.py", "mine"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(repository / "src")},
         capture_output=True,
@@ -19,39 +20,36 @@ def check(repository: Path, folder: Path, params: dict) -> subprocess.CompletedP
     )
 
 
-def test_all_refusals_name_the_parameter_file_and_nothing_is_written(
-    repository: Path, tmp_path: Path
-) -> None:
+def test_all_errors_name_the_parameter_file_and_nothing_is_written(repository: Path, tmp_path: Path) -> None:
     params = yaml.safe_load((repository / "params.yaml").read_text())
     params["datasets"] |= {
         "misspelt": {"use": "test", "source": "urban10"},
         "misused": {"use": "train", "source": "set5"},
     }
-    run = {"kind": "trained", "scale": 2, "inputs": "patches/x2"}
     params["runs"] |= {
-        "unknown": {**run, "network": "alkdnett"},
-        "option": {**run, "network": "alkdnet", "kernel": 7},
+        "unknown": {"scale": 2, "network": "alkdnett"},
+        "option": {"scale": 2, "network": "alkdnet", "kernel": 7},
     }
     done = check(repository, tmp_path, params)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     starts = (
-        "error: mine.yaml: datasets.misspelt.source: urban10: no such data set; did you mean urban100",
-        "mine.yaml: datasets.misused.use: set5 may be used for test only",
-        "mine.yaml: runs.unknown: ",
-        "mine.yaml: runs.option: alkdnet has no option 'kernel'",
+        "error: mine/params.yaml: datasets.misspelt.source: urban10: no such data set; did you mean urban100",
+        "mine/params.yaml: datasets.misused.source: set5 may be used for test only",
+        "mine/params.yaml: runs.unknown: ",
+        "mine/params.yaml: runs.option: alkdnet has no option 'kernel'",
     )
     lines = done.stderr.splitlines()
     assert len(lines) == len(starts)
     for line, start in zip(lines, starts, strict=True):
         assert line.startswith(start)
     assert "alkdnett" in lines[2]
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["params.yaml"]
 
 
 def test_a_valid_file_leaves_marks_and_descriptors(repository: Path, tmp_path: Path) -> None:
     params = yaml.safe_load((repository / "params.yaml").read_text())
     done = check(repository, tmp_path, params)
     assert (done.returncode, done.stderr) == (0, "")
-    written = {path.stem for path in (tmp_path / params["dir"] / "checked" / "datasets").iterdir()}
+    written = {path.stem for path in (tmp_path / "mine/checked").glob("t*/*")}
     assert written == set(params["datasets"])

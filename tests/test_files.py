@@ -1,6 +1,9 @@
 """Files and folders appear whole or not at all."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,3 +76,28 @@ def test_the_new_folder_is_there_before_the_old_one_is_removed(
     with atomic_directory(target) as folder:
         (folder / "new").touch()
     assert seen == [(["old"], ["new"])]
+
+
+def test_temporary_folders_of_ended_processes_are_removed(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    kept = [f".set.{os.getppid()}.tmp", f".other.{ended.pid}.tmp", f".set.more.{ended.pid}.tmp"]
+    for name in (*kept, f".set.{ended.pid}.tmp", f".set.{ended.pid}.old", f".set.{os.getpid()}.tmp"):
+        (tmp_path / name / "half").mkdir(parents=True)
+    with atomic_directory(tmp_path / "set") as folder:
+        (folder / "whole").touch()
+    assert {path.name for path in tmp_path.iterdir()} == {"set", *kept}
+    assert [path.name for path in (tmp_path / "set").iterdir()] == ["whole"]
+
+
+def test_a_terminated_process_leaves_nothing_for_long(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom alkdnet.files import atomic_directory\n"
+        "with atomic_directory(Path(sys.argv[1])):\n    os.kill(os.getpid(), signal.SIGTERM)"
+    )
+    source = Path(__file__).parents[1] / "src"
+    subprocess.run([sys.executable, "-c", script, tmp_path / "set"], env={"PYTHONPATH": str(source)})
+    assert len(list(tmp_path.iterdir())) == 1
+    with atomic_directory(tmp_path / "set"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]

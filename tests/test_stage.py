@@ -1,5 +1,6 @@
-"""What the stages share: how mistakes are told."""
+"""What the stages share: how mistakes are reported."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,8 +23,8 @@ def project(repository: Path, tmp_path: Path) -> Path:
 
 def stage(repository: Path, project: Path, name: str) -> subprocess.CompletedProcess[str]:
     script = str(repository / "pipeline" / f"{name}.py")
-    arguments = ["--params", "params.yaml", "--dataset", "mine"]
-    return subprocess.run([sys.executable, script, *arguments], cwd=project, capture_output=True, text=True)
+    arguments = [sys.executable, script, "demo", "--key", "mine"]
+    return subprocess.run(arguments, cwd=project, capture_output=True, text=True)
 
 
 def test_a_bad_image_is_traced_to_the_folder_of_the_user(repository: Path, project: Path) -> None:
@@ -32,13 +33,41 @@ def test_a_bad_image_is_traced_to_the_folder_of_the_user(repository: Path, proje
     lines = done.stderr.splitlines()
     assert lines[-3] == "error: demo/raw/train/mine: 1 of the images cannot be used:"
     assert lines[-2].startswith("demo/raw/train/mine/bad.png: not an image")
-    assert lines[-1] == "mend the images of mine in pictures, then: dvc repro --force download@mine"
+    assert lines[-1] == "fix the images of mine in pictures, then: dvc repro --force download@mine"
 
 
-def test_what_the_system_refuses_is_told_in_a_line(repository: Path, project: Path) -> None:
+def test_what_the_system_rejects_is_reported_in_a_line(repository: Path, project: Path) -> None:
     (project / "demo/lr").write_text("a file where a folder is wanted")
     (project / "demo/raw/train/mine/bad.png").unlink()
     done = stage(repository, project, "downscale")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: demo/lr")
     assert "Traceback" not in done.stderr
+
+
+def test_the_key_of_a_stage_comes_from_dvc_and_reaches_no_shell(repository: Path, project: Path) -> None:
+    script = str(repository / "pipeline/downscale.py")
+    done = subprocess.run(
+        [sys.executable, script, "demo"],
+        cwd=project,
+        env={**os.environ, "DVC_STAGE": "downscale@$(touch x)"},
+        capture_output=True,
+        text=True,
+    )
+    assert "--key $(touch x): params.yaml has no such row in datasets; known: embedded_test" in done.stderr
+    assert not (project / "x").exists()
+
+
+def test_a_temporary_experiment_in_a_shallow_clone_is_rejected(repository: Path, project: Path) -> None:
+    """DVC trains there, exits with 0 and loses the experiment."""
+    (project / "main/.git").mkdir(parents=True)
+    (project / "main/.git/shallow").write_text("0" * 40)
+    done = subprocess.run(
+        [sys.executable, str(repository / "pipeline/downscale.py"), "demo", "--key", "mine"],
+        cwd=project,
+        env={**os.environ, "DVC_ROOT": str(project / "main")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "git fetch --unshallow" in done.stderr

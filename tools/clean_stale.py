@@ -13,14 +13,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from dvc.config import Config
-from dvc.lock import LockError, make_lock
+import psutil
 
-from alkdnet.errors import in_one_line
-from alkdnet.files import write_json
-from alkdnet.tracking.place import find_place
+from alkdnet.errors import in_one_line, redact
+from alkdnet.tracking.location import find_store
 from alkdnet.training.runtime.signals import is_alive
 
 # Folders in which nothing is written by this project, or too much lies to look through.
@@ -43,44 +40,23 @@ def main() -> int:
 
 
 def clean_locks(root: Path) -> Iterator[str]:
-    """Drop entries of dead processes from DVC's lists of who reads and writes which path."""
-    hardlinks = Config(str(root / ".dvc")).get("core", {}).get("hardlink_lock", False)
+    """Remove lists of who reads and writes which path that a kill has torn: DVC rejects them.
+
+    Of a list that is whole, DVC itself removes the entries of dead processes.
+    """
     for path in (root / ".dvc/tmp/rwlock", root / ".dvc/tmp/exps/rwlock"):
-        if not path.is_file():
-            continue
-        name = path.relative_to(root)
-        try:
-            # DVC's own lock of the list, or a process that starts now would lose its entry.
-            with make_lock(f"{path}.lock", tmp_dir=str(path.parent), hardlink_lock=hardlinks):
-                done = _drop_dead(path)
-        except LockError:
-            done = "DVC is at work, left alone"
-        if done:
-            yield f"{name}: {done}"
+        # DVC writes it in place, which takes no second.
+        if path.is_file() and time.time() - path.stat().st_mtime > 1 and not _is_json(path):
+            path.unlink()
+            yield f"{path.relative_to(root)}: torn, removed"
 
 
-def _drop_dead(path: Path) -> str:
-    """Rewrite one of the lists and return what was done, empty if there was nothing to do."""
+def _is_json(path: Path) -> bool:
     try:
-        locks: dict[str, Any] = json.loads(path.read_text())
-        kept = {
-            "write": {
-                name: owner for name, owner in locks.get("write", {}).items() if is_alive(owner["pid"])
-            },
-            "read": {
-                name: alive
-                for name, owners in locks.get("read", {}).items()
-                if (alive := [owner for owner in owners if is_alive(owner["pid"])])
-            },
-        }
-    except (ValueError, KeyError, TypeError, AttributeError):
-        # DVC writes it in place, and then refuses to work with what a kill left of it.
-        path.unlink()
-        return "torn, removed"
-    if all(kept[mode] == locks.get(mode, {}) for mode in kept):
-        return ""
-    write_json(path, kept)
-    return "dropped the locks of dead processes"
+        json.loads(path.read_text())
+    except ValueError:
+        return False
+    return True
 
 
 def clean_experiments(root: Path) -> Iterator[str]:
@@ -93,15 +69,15 @@ def clean_experiments(root: Path) -> Iterator[str]:
     stale = sorted([*folder.glob("tmp*"), *folder.glob("standalone/tmp*")])
     if not stale:
         return
-    processes = _processes()
-    if processes is None or any(
-        place == root and "dvc" in command and ("exp" in command or "queue-worker" in command)
-        for place, command in processes
+    processes = list(_processes())
+    if any(
+        folder == root and "dvc" in command and ("exp" in command or "queue-worker" in command)
+        for folder, command in processes
     ):
         yield "experiments: some may be starting just now, so their directories were left alone"
         return
     for directory in stale:
-        if not any(place.is_relative_to(directory) for place, _ in processes):
+        if not any(folder.is_relative_to(directory) for folder, _ in processes):
             shutil.rmtree(directory)
             yield f"{directory.relative_to(root)}: directory of an experiment that died, removed"
 
@@ -134,33 +110,24 @@ def end_dead_runs(root: Path) -> Iterator[str]:
     if importlib.util.find_spec("mlflow") is None:
         return
     try:
-        place = find_place(root)
-        if place.database is not None and not place.database.exists():
+        location = find_store(root)
+        if location.database is not None and not location.database.exists():
             return
         from alkdnet.tracking.store import Store, pipelines
 
-        for pipeline in pipelines(place):
-            store = Store(place, pipeline)
+        for pipeline in pipelines(location):
+            store = Store(location, pipeline)
             for run in store.end_dead(store.runs()):
                 yield f"MLflow: {pipeline}, {run.data.tags['run']}: its process is dead, set to KILLED"
     except Exception as error:  # a server that is down, a moved project: no reason to stop here
-        yield f"MLflow: its runs were left alone ({in_one_line(error)})"
+        yield f"MLflow: its runs were left alone ({redact(in_one_line(error))})"
 
 
-def _processes() -> list[tuple[Path, list[str]]] | None:
-    """Return working directory and command of this user's processes; None where there is no /proc."""
-    if not Path("/proc/self").exists():
-        return None
-    found = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit():
-            try:
-                place = (process / "cwd").readlink()
-                words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            except OSError:  # another user's, or ended just now
-                continue
-            found.append((place, [Path(word).name for word in words]))
-    return found
+def _processes() -> Iterator[tuple[Path, list[str]]]:
+    """Yield working directory and command of this user's processes."""
+    for process in psutil.process_iter(["cwd", "cmdline"]):
+        if folder := process.info["cwd"]:  # None: another user's, or ended just now
+            yield Path(folder), [Path(word).name for word in process.info["cmdline"] or []]
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from alkdnet.errors import UserError, in_one_line
-from alkdnet.tracking.place import find_place
+from alkdnet.errors import UserError, in_one_line, redact
+from alkdnet.tracking.location import find_store
 from alkdnet.tracking.store import pipelines
+from alkdnet.tracking.views import CHARTS, TABLE, address
 
 START_S = 180
 
@@ -24,17 +25,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=5000, help="port on this host; taken: the next free one")
     port = _free_port(parser.parse_args().port)
-    place = find_place(Path.cwd())
-    if place.database is None:
-        _say(f"MLFLOW_TRACKING_URI is a server: open {place.uri}")
+    store = find_store(Path.cwd())
+    if store.database is None:
+        _say(f"MLFLOW_TRACKING_URI is a server: open {redact(store.uri)}")
         return 0
     # Before the server would create the database, out of the lock that keeps others from doing it too.
     try:
-        known = pipelines(place)
+        known = pipelines(store)
     except Exception as error:
         sys.exit(
-            f"error: the store {place.uri} cannot be opened ({in_one_line(error)});"
-            " remove it, and `make mlflow-sync` writes it anew"
+            f"error: the store {store.uri} cannot be opened ({redact(in_one_line(error))});"
+            " remove it, and `make mlflow-sync` writes it again"
         )
     command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1", "--port", str(port)]
     # Without the job service it takes two processes and 0.5 GB instead of twelve and 1.5 GB.
@@ -44,15 +45,17 @@ def main() -> int:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     server = subprocess.Popen(
-        [*command, "--backend-store-uri", place.uri], env=environment, start_new_session=True
+        [*command, "--backend-store-uri", store.uri], env=environment, start_new_session=True
     )
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        _wait(server, f"http://127.0.0.1:{port}/health")
+        page = f"http://127.0.0.1:{port}"
+        _wait(server, f"{page}/health")
         for name, experiment_id in known.items():
-            _say(f"{name}: {runs_page(port, experiment_id)}")
+            _say(f"{name}: {address(page, experiment_id, TABLE)}")
+            _say(f"{name}, charts: {address(page, experiment_id, CHARTS)}")
         if not known:
-            _say(f"no runs yet, `make repro` makes some; they will be at http://127.0.0.1:{port}")
+            _say(f"no runs yet, `make repro` makes some; they will be at {page}")
         return server.wait()
     except KeyboardInterrupt:
         return 0
@@ -61,11 +64,6 @@ def main() -> int:
         with contextlib.suppress(ProcessLookupError):  # it has ended, workers and all
             os.killpg(server.pid, signal.SIGTERM)
         server.wait()
-
-
-def runs_page(port: int, experiment_id: str) -> str:
-    """Return the address of an experiment's table of runs with the columns worth comparing."""
-    return f"http://127.0.0.1:{port}/#/experiments/{experiment_id}/runs?viewStateShareKey=compare"
 
 
 def _free_port(first: int) -> int:

@@ -23,8 +23,8 @@ def page() -> str:
         "# Parameters",
         "",
         "Every key of a parameter file (`params.yaml`, `paper/params.yaml`, ...). `make docs` makes this",
-        "page from `src/alkdnet/config.py` and the networks' constructors; a test holds it to the code.",
-        "Unknown keys, wrong types and impossible combinations are refused by the `check` stage.",
+        "page from `src/alkdnet/config/params.py` and the networks' constructors; a test compares them.",
+        "Unknown keys, wrong types and impossible combinations are rejected by the stage `check`.",
         "",
         *_table(Params, ""),
     ]
@@ -49,6 +49,8 @@ def _table(kind: type, section: str) -> list[str]:
     hints = typing.get_type_hints(kind)
     rows = ["| key | type | meaning |", "|---|---|---|"]
     for field in dataclasses.fields(kind):
+        if field.name == "pipeline":  # it stands in dvc.yaml
+            continue
         known: Setting = field.metadata["setting"]
         default = "" if field.default is dataclasses.MISSING else f" Default: {_shown(field.default)}."
         kind_name = type_name(hints[field.name]).replace("|", "\\|")

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from alkdnet.config.loading import DEMO, params_path
+
 TRAIN = "train@"
 
 
@@ -17,17 +19,16 @@ def main() -> int:
     """Do all that the runs need, the runs side by side, and what follows them; 0 if all of it succeeded."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-j", "--jobs", type=int, default=0, help="runs at once; 0: one per GPU, else 2")
-    parser.add_argument("--pipeline", type=Path, default=Path("dvc.yaml"), help="its dvc.yaml")
+    parser.add_argument("--pipeline", default=DEMO, help="its name: demo, paper, ...")
     parser.add_argument("runs", nargs="*", help="runs to train at once; without any, all")
     arguments = parser.parse_args()
-    # As DVC names stages: seen from here.
-    pipeline = Path(os.path.relpath(arguments.pipeline))
+    pipeline = params_path(arguments.pipeline).with_name("dvc.yaml")
     stages = _dvc_lines("stage", "list", "--name-only", str(pipeline))
     targets = [_target(pipeline, name) for name in stages]
     trained = [target for target in targets if _run(target)]
     known = {_run(target): target for target in trained}
     if unknown := [run for run in arguments.runs if run not in known]:
-        sys.exit(f"error: {pipeline} has no run {', '.join(unknown)}; it has: {', '.join(known)}")
+        sys.exit(f"error: {arguments.pipeline} has no run {', '.join(unknown)}; it has: {', '.join(known)}")
     chosen = [known[run] for run in arguments.runs] or trained
     devices = _devices()
     jobs = arguments.jobs or len(devices) or 2
@@ -39,7 +40,7 @@ def main() -> int:
     failed = train_all(chosen, jobs=jobs, devices=devices)
     for target in failed:
         _say(f"{_run(target)} failed; it gets another try by itself")
-    # By now everything trained is in dvc.lock; --keep-going does what does not hang on a run that failed.
+    # By now everything trained is in dvc.lock; --keep-going does what does not depend on a run that failed.
     status = _dvc("repro", "--keep-going", str(pipeline))
     lost = [_run(target) for target in failed if _dvc("status", "--quiet", target)]
     if status and lost:

@@ -34,7 +34,7 @@ Mirror = Annotated[
     typer.Option(
         envvar="ALKDNET_MIRROR",
         callback=_mirror,
-        help="Folder or base URL that has https://host/path at <mirror>/host/path; used alone.",
+        help="Folder or base URL that has https://host/path at <mirror>/host/path; no other server is used.",
     ),
 ]
 _ROOT = Path("data")
@@ -61,10 +61,10 @@ def download(
     root: Root = _ROOT,
     mirror: Mirror = None,
 ) -> None:
-    """Fetch data sets or released weights into ROOT/SET; an interrupted download is continued."""
+    """Download data sets or released weights into ROOT/SET; an interrupted download is continued."""
     from alkdnet.sources.catalogue import source
 
-    # All names first: a misspelt last one should not come to light after hours.
+    # All names first: a misspelt last one should not be reported after hours.
     problems = []
     wanted = [source(name) for name in sets]
     if any(chosen.kind == "folder" for chosen in wanted):
@@ -78,7 +78,7 @@ def download(
             problems.append(f"{chosen.name}: {in_words(error)}")
         except KeyboardInterrupt:
             typer.echo(
-                f"{chosen.name}: interrupted; the same command goes on from what has arrived", err=True
+                f"{chosen.name}: interrupted; the same command continues from what has arrived", err=True
             )
             raise typer.Exit(130) from None
     if problems:
@@ -89,11 +89,11 @@ def download(
 def data(root: Root = _ROOT) -> None:
     """List the data sets and weights: use, state, files, size, licence.
 
-    The state is told by names and sizes; `alkdnet download` compares digests.
+    The state is judged by names and sizes; `alkdnet download` verifies checksums.
     """
     from alkdnet.data.disk import size
     from alkdnet.sources.catalogue import SOURCES
-    from alkdnet.sources.inventory import known_bytes, state
+    from alkdnet.sources.inventory import state
 
     rows = [("set", "use", "state", "files", "size", "licence")]
     for entry in SOURCES.values():
@@ -103,7 +103,7 @@ def data(root: Root = _ROOT) -> None:
                 ", ".join(entry.uses),
                 state(entry, root / entry.name, root / ".downloads"),
                 str(entry.images or "-"),
-                size(known_bytes(entry, root / entry.name)) if entry.files else "-",
+                size(entry.bytes) if entry.files else "-",
                 entry.licence,
             )
         )
@@ -111,7 +111,7 @@ def data(root: Root = _ROOT) -> None:
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         typer.echo("  ".join(cells).rstrip())
-    typer.echo("The state is told by names and sizes; `alkdnet download SET` compares digests.", err=True)
+    typer.echo("The state is judged by names and sizes; `alkdnet download SET` verifies checksums.", err=True)
 
 
 @app.command()
@@ -158,16 +158,32 @@ def upscale(
     typer.echo(f"{target}: {width}x{height}, with {path}")
 
 
+@app.command()
+def verify(
+    pipeline: Annotated[str, typer.Argument(help="Its name: demo, paper, ...")] = "demo",
+    psnr: Annotated[float, typer.Option(min=0, help="Largest difference of a PSNR in dB.")] = 0.02,
+    ssim: Annotated[float, typer.Option(min=0, help="Largest difference of an SSIM.")] = 0.0005,
+) -> None:
+    """Compare the results of PIPELINE in this folder with those of the last commit; exit 1 if they differ."""
+    from alkdnet.config.paths import Paths
+    from alkdnet.results.verify import verify as compare
+
+    found = compare(Paths(pipeline), psnr=psnr, ssim=ssim)
+    typer.echo(str(found))
+    if found.problems:
+        raise typer.Exit(1)
+
+
 def _fetched(chosen: "Source", root: Path, mirror: str | None) -> str:
-    """Fill the set's folder in ROOT unless it is complete, by digests, and return what to tell."""
+    """Fill the set's folder in ROOT unless it is complete, by checksums, and return the message."""
+    from alkdnet.sources.checksums import RecordedChecksums
     from alkdnet.sources.fetching import fetch
     from alkdnet.sources.folders import gated_images, not_available
     from alkdnet.sources.inventory import is_complete
-    from alkdnet.sources.ledger import DigestLedger
 
     destination, cache = root / chosen.name, root / ".downloads"
     digests = cache / "digests.json"
-    if is_complete(chosen, destination, DigestLedger(digests)):
+    if is_complete(chosen, destination, RecordedChecksums(digests)):
         return f"{chosen.name}: complete in {destination}"
     if chosen.kind == "gated":
         # Here the folder to fill is the destination itself: what the user has put there stays.

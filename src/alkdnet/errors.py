@@ -1,24 +1,41 @@
-"""What is told to the person at the keyboard when something goes wrong."""
+"""The error that a user can act on, and how errors are written in one line."""
 
 import os
+import re
+from collections.abc import Sequence
+
+# The user information of a URL reaches to the last `@` before the path. A password with an unescaped slash,
+# which makes the URL invalid, is redacted too: what follows a colon and is no port number.
+_USER_INFORMATION = re.compile(r"(?<=:)(/+)(?:[^\s/]*|[^\s/:]+:(?!\d*(?:[/?#\s]|$))\S*)@")
 
 
 class UserError(Exception):
     """A mistake in the input: the message says what is wrong, where, and what would be right.
 
     The stages and the command line print the message without a traceback and exit with status 1, as they do
-    with what the operating system refuses (OSError); any other exception is a defect of this software and
-    keeps its traceback.
+    with errors of the operating system (OSError); any other exception is a defect of this software and keeps
+    its traceback.
     """
 
 
+def raise_problems(problems: Sequence[str], heading: str | None = None) -> None:
+    """Raise one UserError with all problems, one a line below the heading; return if there are none."""
+    if problems:
+        raise UserError("\n".join([*([heading] if heading else []), *problems]))
+
+
+def redact(text: str) -> str:
+    """Return the text with `***` in place of the user name and the password of every URL in it."""
+    return _USER_INFORMATION.sub(r"\1***@", text)
+
+
 def in_words(error: OSError) -> str:
-    """Return what the operating system refused: a full disk, a missing permission, with the path."""
+    """Return the error of the operating system with its path: a full disk, a missing permission."""
     if error.filename is None or error.strerror is None:
         return str(error)
     return f"{os.fsdecode(error.filename)}: {error.strerror}"
 
 
 def in_one_line(error: BaseException) -> str:
-    """Return the kind of an error and the beginning of its message: for what goes on without it."""
-    return f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
+    """Return the type of an error and the first 300 characters of its message, for a warning."""
+    return redact(f"{type(error).__name__}: {error}".strip().splitlines()[0])[:300]

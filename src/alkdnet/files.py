@@ -1,8 +1,9 @@
-"""Writing files so that a reader sees the whole of one or nothing of it."""
+"""Writing files and folders atomically: a reader sees the complete one or none."""
 
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,12 +36,12 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     """Yield an empty temporary directory beside `path` that replaces `path` when the block ends well.
 
     What was there is moved aside first and removed last: `path` is the old one or the new one, for a moment
-    missing, never a part of one.
+    missing, never a part of one. What a killed process left of an earlier attempt is removed first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
         yield temporary
@@ -60,6 +61,25 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             old.unlink(missing_ok=True)
 
 
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary directories of `path` whose process has ended; they may have tens of gigabytes."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.(tmp|old)")
+    for leftover in path.parent.iterdir():
+        match = name.fullmatch(leftover.name)
+        if match and (int(match[1]) == os.getpid() or not _is_running(int(match[1]))):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
+
+
 def _named(error: OSError, path: Path) -> OSError:
     """Return an error with a path: writing to a full disk raises one without."""
     return (
@@ -68,7 +88,7 @@ def _named(error: OSError, path: Path) -> OSError:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` as indented JSON, keys in the given order, floats with all digits; NaN is refused."""
+    """Write `value` as indented JSON, keys in the given order, floats with all digits; NaN is an error."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
     with atomic_path(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -54,16 +54,14 @@ def open_model(weights: Path, scale: int) -> nn.Module:
     Raises:
         UserError: the weights are missing, of another scale, or of another network.
     """
-    if weights.suffix != ".pth" and (weights.with_name(RECORD)).is_file():
+    ours = weights.suffix == ".safetensors"
+    if ours and weights.with_name(RECORD).is_file():
         model, record = load_run(weights.parent)
         if record.scale != scale:
             raise UserError(f"{weights}: these weights upscale by {record.scale}, not by {scale}")
         return model.eval()
     model = build("alkdnet", scale, {})
-    if weights.suffix == ".pth":
-        import_released(weights, model, network="alkdnet")
-    else:
-        load_weights(weights, model)
+    (load_weights if ours else import_released)(weights, model)
     return model.eval()
 
 

@@ -13,13 +13,13 @@ from torch import nn
 
 from alkdnet.analysis.features import write_features
 from alkdnet.analysis.intermediates import intermediates
-from alkdnet.config.loading import load_params
-from alkdnet.config.params import Crop, Features
+from alkdnet.arrays import ImageHWC
+from alkdnet.config.params import Crop, Features, load_params
 from alkdnet.config.paths import Paths
 from alkdnet.data.images import read_rgb
 from alkdnet.data.resize import crop_to_multiple, downscale, upscale
 from alkdnet.evaluation.benchmark import BenchmarkSet
-from alkdnet.evaluation.metrics import ImageHWC, score
+from alkdnet.evaluation.metrics import score
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.networks import build
 

@@ -33,8 +33,8 @@ def test_names_in_order():
 @pytest.mark.parametrize(
     ("network", "options", "absent"),
     [
-        ("alkdnet", {"residual": "fsrl"}, {"after_abrl"}),
-        ("alkdnet", {"residual": "abrl"}, {"after_fsrl"}),
+        ("bsrn", {"residual": "fsrl"}, {"after_abrl"}),
+        ("bsrn", {"residual": "abrl"}, {"after_fsrl"}),
         ("imdn", {}, {"after_abrl"}),
     ],
 )
@@ -85,7 +85,9 @@ def test_a_larger_kernel_sees_further():
     radii = []
     for kernel_size in (3, 9):
         torch.manual_seed(0)
-        model = build("alkdnet", 2, SMALL | {"kernel_size": kernel_size, "residual": "fsrl"})
+        model = build(
+            "bsrn", 2, SMALL | {"convolution": "alkconv", "kernel_size": kernel_size, "block_norm": True}
+        )
         field_HW = effective_receptive_field(model, images_BCHW)
         assert field_HW.sum().item() == pytest.approx(1)
         radii.append(receptive_radii(field_HW)[0.9])

@@ -1,4 +1,4 @@
-"""Every kind of image file: read as 8-bit RGB, or refused with its name and the reason."""
+"""Every kind of image file: read as 8-bit RGB, or rejected with its name and the reason."""
 
 import struct
 import zlib
@@ -63,15 +63,15 @@ def test_converts_cmyk(tmp_path: Path) -> None:
 
 
 def test_applies_the_orientation(tmp_path: Path) -> None:
-    # EXIF 2.3, Orientation 6: the camera was turned; show after a turn by 90 degrees clockwise
-    path = save_oriented(tmp_path / "turned.png", 6)
+    # EXIF 2.3, Orientation 6: rotate by 90 degrees clockwise
+    path = save_oriented(tmp_path / "rotated.png", 6)
     np.testing.assert_array_equal(read_rgb(path), np.rot90(GRADIENT, -1))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK", "P"])
-def test_uncompressed_tiffs_are_turned_whole(tmp_path: Path, orientation: int, mode: str) -> None:
-    """Pillow maps some of them into memory, with the sides of the turned image."""
+def test_uncompressed_tiffs_are_rotated(tmp_path: Path, orientation: int, mode: str) -> None:
+    """Pillow maps some of them into memory, with the sides of the rotated image."""
     image = Image.fromarray(GRADIENT).convert(mode)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -145,7 +145,7 @@ def tiff(*, bits: int, channels: int, planes: bool = False, signed: bool = False
     """Return a TIFF of one pixel of a kind that Pillow cannot write (TIFF 6.0, section 2)."""
     size = bits // 8 * (1 if planes else channels)
     strips = channels if planes else 1
-    extra = {338: [0] * (channels - 3)} if channels > 3 else {}  # what they are is not told
+    extra = {338: [0] * (channels - 3)} if channels > 3 else {}  # undefined
     pages = 8 + 2 + 12 * (11 + len(extra)) + 4
     fields: dict[int, list[int]] = {
         256: [1],  # width
@@ -171,7 +171,7 @@ def tiff(*, bits: int, channels: int, planes: bool = False, signed: bool = False
     return struct.pack("<2sHIH", b"II", 42, 8, len(fields)) + entries + bytes(4) + behind
 
 
-def test_refuses_more_than_8_bits(tmp_path: Path) -> None:
+def test_more_than_8_bits_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "ten.ppm").write_bytes(b"P6 1 1 1023\n" + bytes(6))
     (tmp_path / "planes.tif").write_bytes(tiff(bits=16, channels=3, planes=True))
     (tmp_path / "colour.png").write_bytes(deep_png())
@@ -183,7 +183,15 @@ def test_refuses_more_than_8_bits(tmp_path: Path) -> None:
             read_rgb(tmp_path / name)
 
 
-def test_takes_8_bits_and_fewer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["AVIF", "JPEG2000", "TGA"])
+def test_a_format_that_hides_behind_another_suffix_is_rejected(tmp_path: Path, kind: str) -> None:
+    """Pillow reads AVIF of 10 bits as 8 bits, and does not say so."""
+    save(tmp_path / "a.png", GRADIENT, format=kind)
+    with pytest.raises(UserError, match=r"a\.png: not an image of a supported format"):
+        read_rgb(tmp_path / "a.png")
+
+
+def test_8_bits_and_fewer_are_read(tmp_path: Path) -> None:
     (tmp_path / "seven.ppm").write_bytes(b"P6 1 1 100\n" + bytes([100, 50, 0]))
     (tmp_path / "planes.tif").write_bytes(tiff(bits=8, channels=3, planes=True))
     # 5, 6 and 5 bits for the colours of a pixel, which has 16 of them.
@@ -197,16 +205,16 @@ def test_takes_8_bits_and_fewer(tmp_path: Path) -> None:
     assert read_rgb(tmp_path / "565.bmp").tolist() == [[[255, 0, 0]]]
 
 
-def test_refuses_signs_and_surplus_channels(tmp_path: Path) -> None:
+def test_signed_values_and_extra_channels_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "signed.tif").write_bytes(tiff(bits=8, channels=1, signed=True))
     (tmp_path / "five.tif").write_bytes(tiff(bits=8, channels=5))
-    with pytest.raises(UserError, match=r"signed\.tif: has numbers with a sign"):
+    with pytest.raises(UserError, match=r"signed\.tif: has signed pixel values"):
         read_rgb(tmp_path / "signed.tif")
-    with pytest.raises(UserError, match=r"five\.tif: has 5 channels: keep those"):
+    with pytest.raises(UserError, match=r"five\.tif: has 5 channels: keep one"):
         read_rgb(tmp_path / "five.tif")
 
 
-def test_refuses_an_animation(tmp_path: Path) -> None:
+def test_an_animation_is_rejected(tmp_path: Path) -> None:
     frames = [Image.new("L", (4, 4), value) for value in (0, 99)]
     frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
     with pytest.raises(UserError, match=r"film\.gif: has 2 frames"):
@@ -240,10 +248,10 @@ def test_names_all_damaged_files_at_once(tmp_path: Path) -> None:
     (stems,) = same_stems(paths)
     assert "cut.bmp, cut.jpg, cut.png would have LR images of one name" in stems
     assert "empty.png: the file is empty" in text
-    assert "text.png: not an image that Pillow can read" in text
+    assert "text.png: not an image of a supported format" in text
 
 
-def test_whatever_pillow_stumbles_over_is_damage(tmp_path: Path) -> None:
+def test_any_exception_of_pillow_means_damage(tmp_path: Path) -> None:
     """A second frame's header of five bytes: Pillow raises struct.error."""
     save(tmp_path / "a.gif", GRADIENT[..., 0])
     whole = (tmp_path / "a.gif").read_bytes()

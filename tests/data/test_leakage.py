@@ -1,5 +1,6 @@
-"""A training image that is a test image is found, also as a copy that was changed; strangers are not."""
+"""A training image that is a test image is found, also as a changed copy; different pictures are not."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,9 +9,9 @@ import pytest
 from PIL import Image, ImageOps
 from skimage import data
 
-from alkdnet.data import leakage as overlap
+from alkdnet.data import leakage
 from alkdnet.data.images import list_images
-from alkdnet.data.leakage import describe, find_overlaps, known, refuse_overlaps, write_known
+from alkdnet.data.leakage import Overlap, describe, find_overlaps, known, write_known, write_leakage
 from alkdnet.errors import UserError
 from alkdnet.sources.catalogue import SOURCES
 
@@ -32,7 +33,7 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "darker": lambda image: image.point([value * 3 // 4 for value in range(256)] * 3),
     "gray": lambda image: image.convert("L").point([value * 9 // 10 for value in range(256)]),
     "mirrored": ImageOps.mirror,
-    "turned": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "rotated": lambda image: image.transpose(Image.Transpose.ROTATE_90),
     "with margins": lambda image: ImageOps.expand(image, 13, "white"),
     "between bars": lambda image: ImageOps.expand(image, (0, 50), "black"),
 }
@@ -46,10 +47,12 @@ def test_finds_changed_copies_and_nothing_else(
     for path in photographs:
         CHANGES[change](Image.open(path)).save(tmp_path / f"copy_of_{path.stem}.{suffix}", quality=40)
     found = find_overlaps(list_images(tmp_path), [describe(photographs)])
-    assert [line.split(" (")[0] for line in found] == [
-        f"{tmp_path / f'copy_of_{path.stem}.{suffix}'}: shows the same picture as test image {path}"
-        for path in photographs
+    assert [(overlap.training.name, overlap.test) for overlap in found] == [
+        (f"copy_of_{path.stem}.{suffix}", str(path)) for path in photographs
     ]
+    for overlap in found:
+        assert isinstance(overlap.similarity, float)
+        assert 0.7 <= overlap.similarity <= 1.0001
 
 
 def test_finds_a_picture_in_frames_within_each_other(photographs: list[Path], tmp_path: Path) -> None:
@@ -59,39 +62,44 @@ def test_finds_a_picture_in_frames_within_each_other(photographs: list[Path], tm
     assert len(find_overlaps(list_images(tmp_path), [describe(photographs)])) == len(NAMES)
 
 
-def test_equal_pixels_are_told_from_likeness_whatever_the_format(
-    photographs: list[Path], tmp_path: Path
-) -> None:
+def test_equal_pixels_are_identical_whatever_the_format(photographs: list[Path], tmp_path: Path) -> None:
     for path in photographs:
         Image.open(path).save(tmp_path / f"{path.stem}.bmp")
     assert find_overlaps(list_images(tmp_path), [describe(photographs)]) == [
-        f"{tmp_path / path.stem}.bmp: is test image {path}, pixel for pixel" for path in photographs
+        Overlap(tmp_path / f"{path.stem}.bmp", str(path), "identical") for path in photographs
     ]
 
 
-def test_a_published_test_image_is_refused_where_no_set_is_tested_on(
+def test_a_published_test_image_is_found_where_no_set_is_tested_on(
     photographs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sets = tmp_path / "sets"
     (sets / "set5").mkdir(parents=True)
     Image.open(photographs[0]).save(sets / "set5" / "baby.png")
     write_known(sets, ["set5"], tmp_path / "known.json")
-    monkeypatch.setattr(overlap, "_KNOWN", tmp_path / "known.json")
+    monkeypatch.setattr(leakage, "_KNOWN", tmp_path / "known.json")
     mine = tmp_path / "mine"
     mine.mkdir()
     Image.open(photographs[1]).save(mine / "allowed.png")
-    refuse_overlaps([mine], [])
+    report = tmp_path / "leakage.json"
+    write_leakage(report, [mine], [])
+    without = report.read_bytes()
+    assert json.loads(without) == {"training_images": 1, "overlaps": []}
+    write_leakage(report, [mine], [sets / "set5"])
+    assert report.read_bytes() == without
+    report.unlink()
     Image.open(photographs[0]).save(mine / "equal.png")
     Image.open(photographs[0]).resize((160, 120)).save(mine / "small.png")
     with pytest.raises(UserError) as caught:
-        refuse_overlaps([mine], [])
+        write_leakage(report, [mine], [])
+    assert not report.exists()
     equal, small, advice = str(caught.value).splitlines()
-    assert equal == f"{mine / 'equal.png'}: is test image set5/baby.png, pixel for pixel"
+    assert equal == f"{mine / 'equal.png'}: is identical to test image set5/baby.png"
     assert small.startswith(f"{mine / 'small.png'}: shows the same picture as test image set5/baby.png (sim")
-    assert advice == "leave these out of the training set"
+    assert advice == "leave these images out of the training set"
     # The pipeline's own copy is named rather than the published set.
-    with pytest.raises(UserError, match=f"is test image {sets / 'set5' / 'baby.png'}, pixel"):
-        refuse_overlaps([mine], [sets / "set5"])
+    with pytest.raises(UserError, match=f"is identical to test image {sets / 'set5' / 'baby.png'}"):
+        write_leakage(report, [mine], [sets / "set5"])
 
 
 def test_the_published_sets_that_are_known() -> None:
@@ -99,28 +107,29 @@ def test_the_published_sets_that_are_known() -> None:
     assert images.names == tuple(
         f"{name}/{file.name}" for name in ("set5", "set14", "bsd100") for file in SOURCES[name].files
     )
-    assert images.signatures.shape == (119, 1024)
-    np.testing.assert_allclose(np.linalg.norm(images.signatures, axis=1), 1, rtol=1e-5)
+    assert images.vectors.shape == (119, 1024)
+    np.testing.assert_allclose(np.linalg.norm(images.vectors, axis=1), 1, rtol=1e-5)
 
 
-def test_refuses_the_folder_and_names_both(photographs: list[Path]) -> None:
+def test_all_overlaps_are_named(photographs: list[Path], tmp_path: Path) -> None:
     folder = photographs[0].parent
     with pytest.raises(UserError) as caught:
-        refuse_overlaps([folder], [folder])
+        write_leakage(tmp_path / "a.json", [folder], [folder])
     assert len(str(caught.value).splitlines()) == len(NAMES) + 1
-    refuse_overlaps([folder], [])
+    write_leakage(tmp_path / "a.json", [folder], [])
+    assert json.loads((tmp_path / "a.json").read_text())["training_images"] == len(NAMES)
 
 
-def test_an_image_of_one_colour_resembles_nothing(photographs: list[Path], tmp_path: Path) -> None:
+def test_an_image_of_one_colour_is_similar_to_nothing(photographs: list[Path], tmp_path: Path) -> None:
     Image.new("RGB", (50, 50), "white").save(tmp_path / "white.png")
     Image.new("RGB", (60, 40), "white").save(tmp_path / "other.png")
     white = describe([tmp_path / "white.png"])
     assert find_overlaps([tmp_path / "other.png"], [white, describe(photographs)]) == []
-    assert not white.signatures.any()
+    assert not white.vectors.any()
 
 
-def published_test_images(shared_dir: Path) -> dict[str, Path]:
-    mirror = shared_dir / "mirror"
+def published_test_images(data_dir: Path) -> dict[str, Path]:
+    mirror = data_dir / "mirror"
     return {
         f"{name}/{file.name}": mirror / file.urls[0].removeprefix("https://")
         for name in ("set5", "set14", "bsd100")
@@ -129,34 +138,34 @@ def published_test_images(shared_dir: Path) -> dict[str, Path]:
 
 
 @pytest.mark.data
-def test_the_known_test_images_are_the_published_ones(shared_dir: Path) -> None:
-    published = published_test_images(shared_dir)
+def test_the_known_test_images_are_the_published_ones(data_dir: Path) -> None:
+    published = published_test_images(data_dir)
     found, stored = describe(list(published.values())), known()
     assert stored.names == tuple(published)
     assert stored.pixels == found.pixels
-    assert (stored.signatures * found.signatures).sum(axis=1).min() > 0.999
+    assert (stored.vectors * found.vectors).sum(axis=1).min() > 0.999
 
 
 @pytest.mark.data
-def test_a_folder_with_published_test_images_is_refused(shared_dir: Path, tmp_path: Path) -> None:
-    published = published_test_images(shared_dir)
+def test_published_test_images_in_a_training_folder_are_found(data_dir: Path, tmp_path: Path) -> None:
+    published = published_test_images(data_dir)
     baby = Image.open(published["set5/img_001_SRF_2_HR.png"])
     baby.save(tmp_path / "equal.bmp")
     baby.crop((0, 0, baby.width // 4 * 4, baby.height // 4 * 4)).save(tmp_path / "x4.jpg", quality=50)
     Image.open(published["bsd100/img_100_SRF_3_HR.png"]).convert("L").save(tmp_path / "gray.png")
     with pytest.raises(UserError) as caught:
-        refuse_overlaps([tmp_path], [])
+        write_leakage(tmp_path / "a.json", [tmp_path], [])
     equal, gray, jpeg, _ = str(caught.value).splitlines()
-    assert equal == f"{tmp_path}/equal.bmp: is test image set5/img_001_SRF_2_HR.png, pixel for pixel"
+    assert equal == f"{tmp_path}/equal.bmp: is identical to test image set5/img_001_SRF_2_HR.png"
     assert "gray.png: shows the same picture as test image bsd100/img_100_SRF_3_HR.png (" in gray
     assert "x4.jpg: shows the same picture as test image set5/img_001_SRF_2_HR.png (" in jpeg
 
 
 @pytest.mark.data
-def test_no_false_alarm_over_450_photographs(shared_dir: Path) -> None:
-    published = list(published_test_images(shared_dir).values())
-    photographs = list_images(shared_dir / "photos")
-    assert len(photographs) == 450
-    similarity = describe(photographs).signatures @ describe(published).signatures.T
+def test_no_false_positive_among_the_photographs(data_dir: Path, tmp_path: Path) -> None:
+    published = list(published_test_images(data_dir).values())
+    photographs = list_images(data_dir / "photos")
+    assert len(photographs) == 225
+    similarity = describe(photographs).vectors @ describe(published).vectors.T
     assert similarity.max() < 0.5
-    refuse_overlaps([shared_dir / "photos"], [])
+    write_leakage(tmp_path / "a.json", [data_dir / "photos"], [])

@@ -1,4 +1,4 @@
-"""A folder of HR images becomes a folder of LR images, whole or not at all."""
+"""A folder of HR images becomes a folder of LR images, complete or not at all."""
 
 import os
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_a_set_that_is_not_available_gives_empty_folders(tmp_path: Path) -> None
     assert [path.name for path in (tmp_path / "lr").iterdir()] == ["x4"]
 
 
-def test_refuses_a_disk_that_is_too_small_before_it_writes(
+def test_a_disk_that_is_too_small_is_reported_before_it_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_noise(tmp_path / "raw/a.png", 60, 60)
@@ -68,7 +68,7 @@ def test_refuses_a_disk_that_is_too_small_before_it_writes(
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
-def test_a_name_that_is_no_text_is_told(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf_8_is_reported(tmp_path: Path) -> None:
     write_noise(tmp_path / "a.png", 20, 20)
     (tmp_path / "raw").mkdir()
     (tmp_path / "a.png").rename(tmp_path / "raw" / os.fsdecode(b"caf\xe9.png"))

@@ -1,4 +1,4 @@
-"""Packing: every pixel where it belongs, one HR pack for all scales, nothing half-written."""
+"""Packing: every pixel where it belongs, one HR pack for all scales, nothing partly written."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ import pytest
 from alkdnet.data import disk as space
 from alkdnet.data.images import read_rgb, write_png
 from alkdnet.data.lr import downscale_folder
-from alkdnet.data.packing import TrainingSet, pack, require_disk, required_bytes
+from alkdnet.data.packing import TrainingSet, pack, required_bytes
 from alkdnet.data.packs import PackedImages
 from alkdnet.errors import UserError
 
@@ -75,28 +75,28 @@ def test_lists_all_problems_and_writes_nothing(sets: list[TrainingSet], tmp_path
     assert not list(tmp_path.glob("*patches*"))
 
 
-def test_refuses_a_disk_that_is_too_small(
+def test_a_disk_that_is_too_small_is_reported(
     sets: list[TrainingSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = space.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(space.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(UserError, match="kB are needed"):
         pack(sets, tmp_path / "patches", [2])
-    with pytest.raises(UserError, match="kB are needed"):
-        require_disk(sets, tmp_path / "patches", [2])
     assert not list(tmp_path.glob("*patches*"))
 
 
-def test_refuses_packs_that_are_torn_or_do_not_belong_together(
+def test_packs_that_are_truncated_or_do_not_belong_together_are_rejected(
     sets: list[TrainingSet], tmp_path: Path
 ) -> None:
     pack(sets, tmp_path / "patches", [2])
     with pytest.raises(UserError, match="x4: no packed images"):
         PackedImages.open(tmp_path / "patches", 4)
-    index = json.loads((tmp_path / "patches/x2/index.json").read_text())
-    (tmp_path / "patches/x2/index.json").write_text(json.dumps(index | {"hr_digest": "other"}))
+    pack(sets[:1], tmp_path / "other", [2])
+    shutil.move(tmp_path / "patches/hr", tmp_path / "hr")
+    shutil.copytree(tmp_path / "other/hr", tmp_path / "patches/hr")
     with pytest.raises(UserError, match="x2 was made from other HR images than hr"):
         PackedImages.open(tmp_path / "patches", 2)
+    shutil.copytree(tmp_path / "hr", tmp_path / "patches/hr", dirs_exist_ok=True)
     with (tmp_path / "patches/x2/images.bin").open("ab") as file:
         file.write(b"x")
     with pytest.raises(UserError, match=r"images\.bin: \d+ bytes instead of"):
@@ -109,15 +109,12 @@ def test_no_training_sets_give_empty_packs(tmp_path: Path) -> None:
         PackedImages.open(tmp_path / "patches", 2)
 
 
-def test_says_how_much_it_will_write_without_the_lr_images(
+def test_logs_how_much_it_will_write(
     sets: list[TrainingSet], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shutil.rmtree(tmp_path / "lr")
     with caplog.at_level("INFO"):
-        needed = require_disk(sets, tmp_path / "patches", [2, 4])
-    assert needed == required_bytes(list(SIZES.values()), [2, 4])
-    assert caplog.messages == [f"{tmp_path / 'patches'}: 3 images, 5.48 kB when packed"]
-    assert not (tmp_path / "patches").exists()
+        pack(sets, tmp_path / "patches", [2, 4])
+    assert caplog.messages[0] == f"{tmp_path / 'patches'}: 3 images, 5.48 kB when packed"
 
 
 def test_states_the_size_of_the_packs() -> None:
@@ -126,10 +123,86 @@ def test_states_the_size_of_the_packs() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"images": [{}], "bytes": 1}', '{"images": [], "bytes": "x"}']
+    "content",
+    [
+        b"",
+        b'{"images": [',
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"images": [{}], "digest": "x"}',
+        b'{"images": 1, "digest": "x"}',
+        b'{"images": {"a": 1}, "digest": "x"}',
+        b'{"images": [], "bytes": "x"}',
+    ],
 )
-def test_a_damaged_index_is_told(sets: list[TrainingSet], tmp_path: Path, content: str) -> None:
+def test_a_damaged_index_is_reported(sets: list[TrainingSet], tmp_path: Path, content: bytes) -> None:
     pack(sets, tmp_path / "patches", [2])
-    (tmp_path / "patches/x2/index.json").write_text(content)
-    with pytest.raises(UserError, match=r"x2/index\.json: damaged \(.*; pack the images again"):
+    for name in ("hr", "x2"):
+        good = (tmp_path / "patches" / name / "index.json").read_bytes()
+        (tmp_path / "patches" / name / "index.json").write_bytes(content)
+        with pytest.raises(UserError, match=rf"{name}/index\.json: damaged \(.*\); pack the images again"):
+            PackedImages.open(tmp_path / "patches", 2)
+        (tmp_path / "patches" / name / "index.json").write_bytes(good)
+
+
+@pytest.mark.parametrize("key", ["scale", "hr_digest", "digest", "images"])
+def test_an_index_without_a_key_is_reported(sets: list[TrainingSet], tmp_path: Path, key: str) -> None:
+    pack(sets, tmp_path / "patches", [2])
+    path = tmp_path / "patches/x2/index.json"
+    index = json.loads(path.read_text())
+    del index[key]
+    path.write_text(json.dumps(index))
+    with pytest.raises(UserError, match=r"x2/index\.json: damaged"):
         PackedImages.open(tmp_path / "patches", 2)
+
+
+@pytest.mark.parametrize(("key", "value"), [("height", 9), ("width", "16"), ("name", 3), ("sha256", None)])
+def test_a_wrong_value_in_an_index_is_reported(
+    sets: list[TrainingSet], tmp_path: Path, key: str, value: object
+) -> None:
+    pack(sets, tmp_path / "patches", [2])
+    path = tmp_path / "patches/x2/index.json"
+    index = json.loads(path.read_text())
+    index["images"][0][key] = value
+    path.write_text(json.dumps(index))
+    with pytest.raises(UserError, match=r"x2/index\.json: damaged \(ValueError: its digest does not match\)"):
+        PackedImages.open(tmp_path / "patches", 2)
+
+
+def test_hr_images_in_the_place_of_lr_images_are_reported(sets: list[TrainingSet], tmp_path: Path) -> None:
+    pack(sets, tmp_path / "patches", [2])
+    shutil.copytree(tmp_path / "patches/hr", tmp_path / "patches/x2", dirs_exist_ok=True)
+    with pytest.raises(UserError, match="x2 was made from other HR images"):
+        PackedImages.open(tmp_path / "patches", 2)
+
+
+@pytest.mark.parametrize(("name", "byte", "image"), [("x2", 0, "a/x"), ("hr", -1, "b/z")])
+def test_a_flipped_bit_is_found_and_its_image_named(
+    sets: list[TrainingSet], tmp_path: Path, name: str, byte: int, image: str
+) -> None:
+    pack(sets, tmp_path / "patches", [2])
+    path = tmp_path / "patches" / name / "images.bin"
+    content = bytearray(path.read_bytes())
+    content[byte] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError) as raised:
+        PackedImages.open(tmp_path / "patches", 2)
+    assert str(raised.value) == (
+        f"{path}: the pixels of {image} are damaged; pack the images again: dvc repro --force patches"
+    )
+
+
+def test_images_smaller_than_a_patch_are_rejected_with_their_names(
+    sets: list[TrainingSet], tmp_path: Path
+) -> None:
+    pack(sets, tmp_path / "patches", [2, 4], minimum_size=3)
+    with pytest.raises(UserError) as raised:
+        pack(sets, tmp_path / "other", [2, 4], minimum_size=4)
+    path, reason = tmp_path / "raw/a/x.png", "for a patch of 4x4 LR pixels at x4"
+    assert str(raised.value).splitlines() == [
+        "1 of the training images cannot be packed:",
+        f"{path}: 13x40 pixels, at least 16x16 are needed {reason}",
+    ]
+    assert not (tmp_path / "other").exists()

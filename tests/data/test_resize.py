@@ -30,15 +30,15 @@ def noise(height: int, width: int, channels: int = 3) -> npt.NDArray[np.uint8]:
 @pytest.mark.data
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("border", BORDERS)
-def test_equals_the_files_that_matlab_made(shared_dir: Path, border: Border, scale: int) -> None:
+def test_equals_the_files_that_matlab_made(data_dir: Path, border: Border, scale: int) -> None:
     compared = 0
     for number, name in enumerate(IMDN_NAMES, start=1):
-        hr = read_rgb(shared_dir / "mirror" / SELFEXSR / f"image_SRF_2/img_{number:03}_SRF_2_HR.png")
+        hr = read_rgb(data_dir / "mirror" / SELFEXSR / f"image_SRF_2/img_{number:03}_SRF_2_HR.png")
         if border == "replicate":
             path = f"{SELFEXSR}/image_SRF_{scale}/img_{number:03}_SRF_{scale}_LR.png"
         else:
             path = f"{IMDN}/x{scale}/{name}x{scale}.bmp"
-        expected = read_rgb(shared_dir / "mirror" / path)
+        expected = read_rgb(data_dir / "mirror" / path)
         actual = downscale(crop_to_multiple(hr, scale), scale, border=border)
         assert np.array_equal(actual, expected), name
         compared += actual.size

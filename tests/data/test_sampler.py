@@ -1,4 +1,4 @@
-"""Batches: the law of the draw, and that every way to cut them gives the same bytes."""
+"""Batches: the sampling distribution, and that every way to crop them gives the same bytes."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from alkdnet.data.images import write_png
 from alkdnet.data.lr import downscale_folder
 from alkdnet.data.packing import TrainingSet, pack
 from alkdnet.data.packs import PackedImages
-from alkdnet.data.sampler import Draw, PatchSampler, cut, draw, gather, steps, turn
+from alkdnet.data.sampler import Draw, PatchSampler, augment_batch, crop_patches, draw, gather, steps
 from alkdnet.errors import UserError
 
 CPU = torch.device("cpu")
@@ -53,19 +53,21 @@ def test_the_augmentations_are_the_symmetries_of_the_square() -> None:
 
 
 @pytest.mark.parametrize("scale", [1, SCALE])
-def test_all_ways_to_cut_agree(packed: PackedImages, scale: int) -> None:
+def test_all_ways_to_crop_agree(packed: PackedImages, scale: int) -> None:
     drawn = draw(packed, seed=3, iteration=7, patch_size=PATCH, count=100)
     assert set(drawn.augmentation.tolist()) == set(range(8))
     expected = plainly(packed, drawn, scale)
     one = packed.lr if scale == 1 else packed.hr
-    np.testing.assert_array_equal(cut(one.images(), drawn, patch_size=PATCH, scale=scale), expected)
+    np.testing.assert_array_equal(crop_patches(one.images(), drawn, patch_size=PATCH, scale=scale), expected)
     walk = torch.from_numpy(steps(one, drawn, patch_size=PATCH, scale=scale))
     gathered = gather(torch.tensor(one.flat), walk, size=PATCH * scale)
     np.testing.assert_array_equal(gathered.numpy(), expected)
-    plain = cut(
+    plain = crop_patches(
         one.images(), replace(drawn, augmentation=drawn.augmentation * 0), patch_size=PATCH, scale=scale
     )
-    np.testing.assert_array_equal(turn(torch.from_numpy(plain), drawn.augmentation).numpy(), expected)
+    np.testing.assert_array_equal(
+        augment_batch(torch.from_numpy(plain), drawn.augmentation).numpy(), expected
+    )
 
 
 def test_a_batch_is_a_function_of_seed_and_iteration(packed: PackedImages) -> None:
@@ -147,12 +149,12 @@ def test_samples_do_not_hang_on_the_size_of_the_batch(packed: PackedImages) -> N
     np.testing.assert_array_equal(large.column[10:16], part.column)
 
 
-def test_refuses_images_smaller_than_a_patch(packed: PackedImages) -> None:
+def test_images_smaller_than_a_patch_are_rejected(packed: PackedImages) -> None:
     with pytest.raises(UserError, match=r"1 LR images of x3 .* 6x6 pixels: noise/b \(16x5\); leave"):
         PatchSampler(packed, seed=0, batch_size=4, patch_size=6, device=CPU)
 
 
-def test_refuses_a_batch_that_does_not_divide(packed: PackedImages) -> None:
+def test_a_batch_that_cannot_be_divided_is_rejected(packed: PackedImages) -> None:
     with pytest.raises(UserError, match="a batch of 8 patches cannot be shared evenly by 3 processes"):
         PatchSampler(packed, seed=0, batch_size=8, patch_size=PATCH, device=CPU, world_size=3)
 

@@ -35,7 +35,7 @@ def test_a_view_of_a_larger_image_is_written_as_it_is_seen(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no tensors"])
-def test_a_missing_or_damaged_file_is_told(tmp_path: Path, content: bytes | None) -> None:
+def test_a_missing_or_damaged_file_is_reported(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "a").write_bytes(content)
     with pytest.raises(UserError, match=r"a: no validation images \(.*; the stage `validation` makes them"):

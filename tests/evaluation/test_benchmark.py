@@ -14,10 +14,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.data.images import write_png
 from alkdnet.data.resize import crop_to_multiple, downscale, upscale
 from alkdnet.evaluation.benchmark import BenchmarkSet, Evaluation, evaluate
-from alkdnet.evaluation.metrics import ImageHWC, score
+from alkdnet.evaluation.metrics import score
 from alkdnet.evaluation.protocol import Protocol
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,10 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.data.images import list_images, read_rgb
 from alkdnet.data.resize import crop_to_multiple, downscale, upscale
 from alkdnet.evaluation.benchmark import BenchmarkSet, evaluate
-from alkdnet.evaluation.metrics import ImageHWC, score
+from alkdnet.evaluation.metrics import score
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.inference.ensemble import SelfEnsemble
 from alkdnet.networks import build
@@ -23,9 +24,9 @@ MakeSet = Callable[..., BenchmarkSet]
 
 
 @pytest.fixture(scope="module")
-def originals(shared_dir: Path) -> dict[str, dict[str, ImageHWC]]:
+def originals(data_dir: Path) -> dict[str, dict[str, ImageHWC]]:
     """The HR images of Set5 and Set14, by name."""
-    data = next((shared_dir / "mirror").glob("raw.githubusercontent.com/jbhuang0604/SelfExSR/*/data"))
+    data = next((data_dir / "mirror").glob("raw.githubusercontent.com/jbhuang0604/SelfExSR/*/data"))
     return {
         name: {
             path.stem: read_rgb(path)
@@ -36,10 +37,10 @@ def originals(shared_dir: Path) -> dict[str, dict[str, ImageHWC]]:
     }
 
 
-def network(shared_dir: Path, scale: int) -> torch.nn.Module:
+def network(data_dir: Path, scale: int) -> torch.nn.Module:
     model = build("alkdnet", scale, {})
     weights = f"raw.githubusercontent.com/Qudaokuan/ALKDNet/*/experiments/*/net_g_ALKDN_x{scale}.pth"
-    import_released(next((shared_dir / "mirror").glob(weights)), model, network="alkdnet")
+    import_released(next((data_dir / "mirror").glob(weights)), model)
     return model.eval()
 
 
@@ -97,7 +98,7 @@ def test_bicubic_rows(
     [(2, 38.1445, 0.96095), (4, 32.3698, 0.89757)],  # the calibration rows of the protocol's fact sheet
 )
 def test_table_4_on_set5(
-    shared_dir: Path,
+    data_dir: Path,
     originals: dict[str, dict[str, ImageHWC]],
     make_set: MakeSet,
     scale: int,
@@ -105,7 +106,7 @@ def test_table_4_on_set5(
     ssim: float,
 ) -> None:
     set5 = make_set("Set5", originals["Set5"], scale=scale, expected=5)
-    result = evaluate(upscaler(network(shared_dir, scale)), [set5], scale=scale, protocol=Protocol())
+    result = evaluate(upscaler(network(data_dir, scale)), [set5], scale=scale, protocol=Protocol())
     assert result.missing == {}
     means = result.means()["Set5"]
     assert means["images"] == 5
@@ -115,10 +116,10 @@ def test_table_4_on_set5(
 
 @pytest.mark.slow
 def test_self_ensemble_and_rounded_luma_move_the_figures_as_known(
-    shared_dir: Path, originals: dict[str, dict[str, ImageHWC]], make_set: MakeSet
+    data_dir: Path, originals: dict[str, dict[str, ImageHWC]], make_set: MakeSet
 ) -> None:
     set5 = make_set("Set5", originals["Set5"], scale=4, expected=5)
-    model = network(shared_dir, 4)
+    model = network(data_dir, 4)
     plain = evaluate(upscaler(model), [set5], scale=4, protocol=Protocol())
     rounded = evaluate(upscaler(model), [set5], scale=4, protocol=Protocol(round_luma=True))
     averaged = evaluate(upscaler(SelfEnsemble(model)), [set5], scale=4, protocol=Protocol(self_ensemble=True))

@@ -1,12 +1,12 @@
 from pathlib import Path
 
 import pytest
+from alkdnet.evaluation.sets import benchmark_set
 
 from alkdnet.config.loading import load_params
 from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError
 from alkdnet.evaluation.benchmark import read_pair
-from alkdnet.evaluation.sets import benchmark_set
 from alkdnet.files import write_json
 
 

@@ -13,27 +13,20 @@ from alkdnet.kernels.cpu import fused
 from alkdnet.kernels.cpu.alkdnet import FastALKDNet
 from alkdnet.networks.alkdnet import ALKDNet
 from alkdnet.networks.bicubic import NETWORK as BICUBIC
+from alkdnet.networks.bsrn import BSRN
 from alkdnet.networks.imdn import NETWORK as IMDN
 
 # The bound on the difference between the fast path and the plain one.
 TOLERANCE = 1e-5
 
-BSRN = {
-    "convolution": "bsconv",
-    "fusion": "bsconv",
-    "residual": "fsrl",
-    "block_norm": False,
-    "esa_padding": 0,
-}
-OPTIONS = [
-    {"blocks": 8},
-    {"blocks": 8, **BSRN},
-    {"channels": 4, "blocks": 1, "kernel_size": 3},
-    {"channels": 12, "blocks": 3, "kernel_size": 5, "input_copies": 1},
-    {"blocks": 1, "kernel_size": 11, "residual": "abrl"},
-    {"blocks": 2, "fusion": "bsconv", "residual": "fsrl", "esa_padding": 0},
-    {"blocks": 2, "convolution": "bsconv", "block_norm": True},
-    {"blocks": 1, "block_norm": False},
+VARIANTS = [
+    (ALKDNet, {"blocks": 8}),
+    (ALKDNet, {"channels": 4, "blocks": 1, "kernel_size": 3}),
+    (ALKDNet, {"channels": 12, "blocks": 3, "kernel_size": 5}),
+    (BSRN, {"blocks": 8}),
+    (BSRN, {"blocks": 1, "convolution": "alkconv", "kernel_size": 11, "residual": "abrl"}),
+    (BSRN, {"blocks": 2, "convolution": "alkconv"}),
+    (BSRN, {"blocks": 2, "residual": "both", "block_norm": True}),
 ]
 SIZES = [(1, 1), (1, 50), (50, 1), (13, 17), (14, 15), (48, 48), (37, 61)]
 
@@ -75,16 +68,18 @@ def difference(model: nn.Module, x_BCHW: Tensor, **options: int) -> float:
     return ((found - expected).abs().max() / expected.abs().max().clamp(min=1)).item()
 
 
-@pytest.mark.parametrize(("options", "scale"), [(o, 2 + i % 3) for i, o in enumerate(OPTIONS)])
-def test_fast_path_computes_what_the_network_does(options: dict, scale: int) -> None:
-    model = lively(ALKDNet(scale=scale, **options))
+@pytest.mark.parametrize(("network", "options", "scale"), [(*v, 2 + i % 3) for i, v in enumerate(VARIANTS)])
+def test_fast_path_computes_what_the_network_does(
+    network: type[nn.Module], options: dict, scale: int
+) -> None:
+    model = lively(network(scale=scale, **options))
     assert difference(model, torch.rand(1, 3, 40, 33), strip_pixels=400) < TOLERANCE
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("options", [{}, BSRN], ids=["alkdnet", "bsrn"])
-def test_fast_path_takes_any_size(size: tuple[int, int], options: dict) -> None:
-    model = lively(ALKDNet(scale=2, blocks=2, **options))
+@pytest.mark.parametrize("network", [ALKDNet, BSRN])
+def test_fast_path_takes_any_size(size: tuple[int, int], network: type[nn.Module]) -> None:
+    model = lively(network(scale=2, blocks=2))
     assert difference(model, torch.rand(1, 3, *size), strip_pixels=300) < TOLERANCE
 
 
@@ -113,10 +108,10 @@ def test_channels_last_and_sliced_inputs_are_read_right() -> None:
 
 
 @pytest.mark.usefixtures("unfused")
-@pytest.mark.parametrize("options", [{}, BSRN], ids=["alkdnet", "bsrn"])
-def test_without_the_fused_operators_the_numbers_are_the_same(options: dict) -> None:
+@pytest.mark.parametrize("network", [ALKDNet, BSRN])
+def test_without_the_fused_operators_the_numbers_are_the_same(network: type[nn.Module]) -> None:
     assert not fused.fusion_works()
-    model = lively(ALKDNet(scale=2, blocks=2, **options))
+    model = lively(network(scale=2, blocks=2))
     assert difference(model, torch.rand(1, 3, 31, 40), strip_pixels=300) < TOLERANCE
 
 

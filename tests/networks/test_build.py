@@ -1,4 +1,4 @@
-"""The builder's refusals, and weights to and from files."""
+"""Wrong names and options, and weights to and from files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,10 +33,9 @@ def test_unknown_network_names_the_known():
         ("alkdnet", {"blocks": 1.0}, "blocks must be a whole number, not 1.0"),
         ("alkdnet", {"blocks": True}, "blocks must be a whole number, not True"),
         ("alkdnet", {"blocks": None}, "blocks must be a whole number, not None"),
-        ("alkdnet", {"block_norm": 1}, "block_norm must be true or false, not 1"),
-        ("alkdnet", {"residual": "all"}, "residual must be one of 'fsrl', 'abrl', 'both', not 'all'"),
-        ("alkdnet", {"esa_padding": True}, "esa_padding must be one of 0, 1, not True"),
-        ("alkdnet", {"esa_padding": 2}, "esa_padding must be one of 0, 1, not 2"),
+        ("bsrn", {"block_norm": 1}, "block_norm must be true or false, not 1"),
+        ("bsrn", {"residual": "all"}, "residual must be one of 'fsrl', 'abrl', 'both', not 'all'"),
+        ("bsrn", {"kernel_size": 5}, "kernel_size 5 has no effect with convolution bsconv"),
         ("alkdnet", {"kernel_size": 4}, "kernel_size must be odd"),
         ("alkdnet", {"channels": 63}, "channels must be a multiple of 4"),
     ],
@@ -54,7 +53,7 @@ def test_every_problem_is_told():
 
 
 def test_no_problem():
-    assert check_options("alkdnet", {"blocks": 2, "residual": "fsrl", "block_norm": False}) == []
+    assert check_options("bsrn", {"blocks": 2, "residual": "fsrl", "block_norm": False}) == []
 
 
 def test_scale_is_checked():
@@ -85,6 +84,11 @@ def _truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-8])
 
 
+def _make_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 def _edit(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], None]:
     def edit(path: Path) -> None:
         tensors = load_file(path)
@@ -103,13 +107,20 @@ def _edit(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path
         (_truncate, "not a safetensors file"),
         (_edit(lambda tensors: tensors.pop("tail.bias")), "missing tail.bias"),
         (_edit(lambda tensors: tensors.update(extra=torch.ones(1))), "unknown extra"),
+        (_edit(lambda tensors: tensors["tail.bias"].fill_(torch.nan)), "tail.bias holds NaN or infinity"),
+        (_edit(lambda tensors: tensors["tail.bias"].fill_(torch.inf)), "tail.bias holds NaN or infinity"),
+        (
+            _edit(lambda tensors: tensors.update({"tail.bias": torch.ones(12, dtype=torch.int32)})),
+            "tail.bias has torch.int32, not floating-point numbers",
+        ),
+        (_make_directory, "is a directory, not a file of weights"),
         (
             _edit(lambda tensors: tensors.update({"tail.bias": torch.ones(3)})),
             r"wrong shape tail.bias \[3\] instead of \[12\]",
         ),
     ],
 )
-def test_wrong_files_are_refused(tmp_path, mutilate, message):
+def test_wrong_files_are_rejected(tmp_path, mutilate, message):
     path = tmp_path / "w.safetensors"
     model = build("alkdnet", 2, SMALL)
     save_weights(path, model)

@@ -12,34 +12,26 @@ from torch import Tensor, nn
 from alkdnet.networks import network_class, network_names
 from alkdnet.networks.bicubic import Bicubic
 
-BSRN = {
-    "convolution": "bsconv",
-    "fusion": "bsconv",
-    "residual": "fsrl",
-    "block_norm": False,
-    "esa_padding": 0,
-}
 SMALL = {"blocks": 1, "channels": 8}
 # Small enough to run, every option in every value.
 VARIANTS = {
     "alkdnet": ("alkdnet", SMALL | {"blocks": 2}),
     "alkdnet-k3": ("alkdnet", SMALL | {"kernel_size": 3}),
     "alkdnet-k11": ("alkdnet", SMALL | {"kernel_size": 11}),
-    "alkdnet-fsrl": ("alkdnet", SMALL | {"residual": "fsrl"}),
-    "alkdnet-abrl": ("alkdnet", SMALL | {"residual": "abrl"}),
-    "alkdnet-no-norm": ("alkdnet", SMALL | {"block_norm": False}),
-    "alkdnet-esa0": ("alkdnet", SMALL | {"esa_padding": 0}),
-    "alkdnet-bsconv": ("alkdnet", SMALL | {"convolution": "bsconv"}),
-    "alkdnet-fusion-bsconv": ("alkdnet", SMALL | {"fusion": "bsconv"}),
-    "alkdnet-1-copy": ("alkdnet", SMALL | {"input_copies": 1}),
     "alkdnet-16": ("alkdnet", {"blocks": 1, "channels": 16}),
-    "bsrn": ("alkdnet", SMALL | BSRN),
+    "bsrn": ("bsrn", SMALL | {"blocks": 2}),
+    "bsrn-alkconv": ("bsrn", SMALL | {"convolution": "alkconv"}),
+    "bsrn-k3": ("bsrn", SMALL | {"convolution": "alkconv", "kernel_size": 3}),
+    "bsrn-abrl": ("bsrn", SMALL | {"residual": "abrl"}),
+    "bsrn-both": ("bsrn", SMALL | {"residual": "both"}),
+    "bsrn-norm": ("bsrn", SMALL | {"block_norm": True}),
     "imdn": ("imdn", SMALL),
     "srcnn": ("srcnn", {}),
     "srcnn-9-1-5": ("srcnn", {"kernels": "9-1-5"}),
     "fsrcnn": ("fsrcnn", {"channels": 8, "mapping_channels": 4, "mapping_layers": 2}),
     "vdsr": ("vdsr", {"layers": 3, "channels": 8}),
     "drrn": ("drrn", {"units": 2, "channels": 8}),
+    "drrn-port": ("drrn", {"units": 2, "channels": 8, "form": "port"}),
     "idn": ("idn", {"blocks": 1}),
     "rfdn": ("rfdn", SMALL),
     "rfdn-esa": ("rfdn", SMALL | {"attention": "esa"}),
@@ -189,14 +181,14 @@ FMEN_S = {"channels": 50, "attention_channels": 16, "attention_blocks": 1, "firs
 # Counts of the released networks and of the ablations: exact, from the authors' files and options.
 COUNTS = [
     ("alkdnet", {}, (372_716, 381_371, 393_488)),
-    ("alkdnet", BSRN, (331_628, 340_283, 352_400)),
-    ("alkdnet", BSRN | {"convolution": "alkconv", "kernel_size": 3}, (349_548,)),
-    ("alkdnet", BSRN | {"convolution": "alkconv", "kernel_size": 5}, (356_716,)),
-    ("alkdnet", BSRN | {"convolution": "alkconv", "kernel_size": 7}, (363_884,)),
-    ("alkdnet", BSRN | {"convolution": "alkconv"}, (371_052,)),
-    ("alkdnet", BSRN | {"convolution": "alkconv", "kernel_size": 11}, (378_220,)),
-    ("alkdnet", BSRN | {"fusion": "alkconv"}, (331_628 + 640,)),
-    ("alkdnet", BSRN | {"block_norm": True}, (332_652,)),
+    ("bsrn", {}, (331_628, 340_283, 352_400)),
+    ("bsrn", {"convolution": "alkconv", "kernel_size": 3}, (349_548,)),
+    ("bsrn", {"convolution": "alkconv", "kernel_size": 5}, (356_716,)),
+    ("bsrn", {"convolution": "alkconv", "kernel_size": 7}, (363_884,)),
+    ("bsrn", {"convolution": "alkconv"}, (371_052,)),
+    ("bsrn", {"convolution": "alkconv", "kernel_size": 11}, (378_220,)),
+    ("bsrn", {"residual": "both"}, (331_628,)),
+    ("bsrn", {"block_norm": True}, (332_652,)),
     ("imdn", {}, (694_404, 703_059, 715_176)),
     ("bicubic", {}, (0, 0, 0)),
     # The comparators: the fact sheets, from the authors' code and files.
@@ -205,6 +197,7 @@ COUNTS = [
     ("fsrcnn", {}, (12_809, 12_809, 12_809)),
     ("vdsr", {}, (665_921, 665_921, 665_921)),
     ("drrn", {}, (297_601, 297_601, 297_601)),
+    ("drrn", {"form": "port"}, (297_216, 297_216, 297_216)),
     ("idn", {}, (552_769, 552_769, 552_769)),
     ("rfdn", {}, (534_036, 540_531, 549_624)),
     ("rfdn", {"channels": 52}, (625_962, 632_997, 642_846)),  # RFDN-L

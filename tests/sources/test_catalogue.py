@@ -16,7 +16,20 @@ def test_the_sets_of_the_paper_and_the_demo_are_there_with_their_uses() -> None:
     assert by_use == {
         "train": ["div2k", "flickr2k", "bsds500", "embedded_train", "folder"],
         "test": ["set5", "set14", "bsd100", "urban100", "manga109", "embedded_test", "folder"],
-        "weights": [f"{network}_x{scale}" for network in ("alkdnet", "bsrn", "imdn") for scale in (2, 3, 4)],
+        "weights": [
+            *(
+                f"{name}_x{scale}"
+                for name in ("alkdnet", "bsrn", "imdn", "srcnn", "fsrcnn")
+                for scale in (2, 3, 4)
+            ),
+            "vdsr",
+            "drrn",
+            *(f"idn_x{scale}" for scale in (2, 3, 4)),
+            "erfdn_x4",
+            "fmen_s_x4",
+            "safmn_x2",
+            *(f"cfsr_x{scale}" for scale in (2, 3, 4)),
+        ],
     }
 
 
@@ -26,6 +39,7 @@ def test_a_descriptor_is_complete(name: str) -> None:
     assert entry.name == name
     assert entry.licence
     assert entry.citation
+    assert (entry.provenance is not None) == (entry.uses == ("weights",))
     if entry.kind in ("files", "embedded"):
         assert len(entry.files) == entry.images
     else:
@@ -54,7 +68,7 @@ def test_what_is_published_without_a_digest_is_known() -> None:
         for entry in SOURCES.values()
         if any(file.sha256 is None and file.md5 is None for file in entry.files)
     }
-    assert without == {"bsds500", "urban100", "alkdnet_x3", "bsrn_x3", "imdn_x3"}
+    assert without == {"bsds500", "idn_x3", "cfsr_x3"}
 
 
 def test_bsds500_leaves_out_what_is_in_the_test_sets() -> None:
@@ -78,7 +92,7 @@ def test_the_embedded_test_photographs_show_nothing_of_the_training_ones() -> No
 def test_sizes_are_summed_where_all_are_published() -> None:
     # 3530603713: Content-Length of the archive, as listed with its digest by its mirror.
     assert SOURCES["div2k"].bytes == 3_530_603_713
-    assert SOURCES["urban100"].bytes is None
+    assert SOURCES["bsds500"].bytes is None
     assert SOURCES["folder"].bytes is None
 
 
@@ -88,3 +102,9 @@ def test_an_unknown_name_gets_a_hint() -> None:
         source("urban10")
     with pytest.raises(UserError, match="there are: div2k, "):
         source("xyz")
+
+
+def test_weights_that_are_not_those_of_the_paper_are_marked() -> None:
+    third_party = {entry.name for entry in SOURCES.values() if entry.provenance == "third party"}
+    assert third_party == {"fsrcnn_x2", "fsrcnn_x3", "fsrcnn_x4", "drrn"}
+    assert all(SOURCES[name].remark for name in third_party | {"erfdn_x4", "fmen_s_x4"})

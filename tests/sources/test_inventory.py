@@ -3,11 +3,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alkdnet.sources.ledger import DigestLedger
 
 from alkdnet.data.disk import size
 from alkdnet.sources.catalogue import SOURCES
 from alkdnet.sources.inventory import is_complete, known_bytes, state
-from alkdnet.sources.ledger import DigestLedger
+
+# Urban100 as if its sizes and digests were not published.
+UNPINNED = replace(
+    SOURCES["urban100"],
+    files=tuple(replace(file, bytes=None, sha256=None) for file in SOURCES["urban100"].files),
+)
 
 
 def fill(folder: Path, names: list[str], content: bytes = b"x") -> None:
@@ -17,7 +23,7 @@ def fill(folder: Path, names: list[str], content: bytes = b"x") -> None:
 
 
 def test_states_of_a_set_that_arrives(tmp_path: Path) -> None:
-    urban, folder, cache = SOURCES["urban100"], tmp_path / "urban100", tmp_path / "cache"
+    urban, folder, cache = UNPINNED, tmp_path / "urban100", tmp_path / "cache"
     names = [file.name for file in urban.files]
     assert state(urban, folder, cache) == "absent"
     fill(cache / "urban100", ["img_001_SRF_4_HR.png.part"], bytes(1500))
@@ -59,7 +65,7 @@ def test_complete_is_what_has_the_published_digests(tmp_path: Path) -> None:
 def test_complete_is_what_has_the_recorded_digests(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     ledger = DigestLedger(tmp_path / "digests.json")
-    urban, folder = SOURCES["urban100"], tmp_path / "urban100"
+    urban, folder = UNPINNED, tmp_path / "urban100"
     fill(folder, [file.name for file in urban.files], b"good")
     assert not is_complete(urban, folder, ledger)
     ledger.record({file.urls[0]: hashlib.sha256(b"good").hexdigest() for file in urban.files})

@@ -1,19 +1,23 @@
 """A pipeline's outputs, fabricated, and an MLflow store in a temporary folder."""
 
-import dataclasses
 import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
-from alkdnet.config.loading import load_params
+from alkdnet.config.loading import load_pipeline
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
+from alkdnet.results.costs import Cost, write_costs
+from alkdnet.results.features import CropImage, FeaturesRecord
+from alkdnet.results.history import write_history
+from alkdnet.results.run import RunRecord, Training
+from alkdnet.results.scores import Scores
 from tests.tracking.fabricated import HISTORY, ITERATIONS, TEST_SET
 
 
@@ -28,20 +32,21 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def paths(params: Params) -> Paths:
-    return Paths(Path(params.dir), params.name)
+    return Paths(params.pipeline)
 
 
 @pytest.fixture
 def params(repository: Path, project: Path) -> Params:
     """The demo's parameters with two runs, `small` and `wide`, and three logged iterations."""
     content: Any = yaml.safe_load((repository / "params.yaml").read_text())
-    row = {"kind": "trained", "network": "alkdnet", "scale": 2, "inputs": "patches/x2", "kernel_size": 9}
+    row = {"network": "alkdnet", "scale": 2}
     content["runs"] = {"small": {**row, "channels": 8}, "wide": {**row, "channels": 16}}
-    content["train"] |= {"iterations": ITERATIONS, "log_interval": 100, "learning_rate": 2e-3}
+    content["recipe"] |= {"iterations": ITERATIONS, "learning_rate": 2e-3}
+    content["history"] |= {"log_interval": 100}
     content["features"] |= {"maps_run": "small", "field_runs": []}
     content["report"]["labels"] = {"small": "Small net"}
     (project / "params.yaml").write_text(yaml.safe_dump(content))
-    return load_params(project / "params.yaml")
+    return load_pipeline("demo")
 
 
 @pytest.fixture
@@ -53,44 +58,57 @@ def train(params: Params, paths: Paths) -> Callable[..., None]:
         folder = paths.model(run)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "weights.safetensors").write_bytes(weights)
-        lines = [",".join("" if value is None else str(value) for value in point) for point in HISTORY]
-        (folder / "history.csv").write_text(
-            "\n".join(["iteration,loss,learning_rate,validation_psnr", *lines, ""])
-        )
-        made = {
-            "network": row.network,
-            "scale": row.scale,
-            "options": dict(row.options),
-            "seed": row.seed,
-            "iterations": ITERATIONS,
-            "recipe": dataclasses.asdict(params.train),
-            "data": "d" * 64,
-            "training_sets": ["embedded_train"],
-            "config_hash": hashlib.sha256(repr(row).encode()).hexdigest(),
-            "weights_sha256": hashlib.sha256(weights).hexdigest(),
-        }
-        (folder / "run.json").write_text(json.dumps(made))
+        write_history(folder / "history.csv", HISTORY)
+        RunRecord(
+            network=row.network,
+            scale=row.scale,
+            options=dict(row.options),
+            parameters=1000,
+            weights_sha256=hashlib.sha256(weights).hexdigest(),
+            torch="2.13.0",
+            training=Training(
+                seed=row.seed,
+                recipe=params.recipe,
+                data="d" * 64,
+                sets=("embedded_train",),
+                validation_sets=(TEST_SET,),
+                identity=hashlib.sha256(repr(row).encode()).hexdigest(),
+            ),
+            published=None,
+        ).write(folder)
 
     return write
 
 
 @pytest.fixture
 def evaluate(paths: Paths) -> Callable[..., None]:
-    """Return a function that writes the results of a run: one test set of one image, and its cost."""
+    """Return a function that writes the results of a row: one test set of one image, a crop, and its cost."""
 
-    def write(run: str, *, psnr: float = 32.0) -> None:
-        folder = paths.evaluation(run)
-        folder.mkdir(parents=True, exist_ok=True)
-        sets = {"sets": {TEST_SET: {"images": 1, "psnr": psnr, "ssim": 0.9}}, "missing": {}}
-        (folder / "sets.json").write_text(json.dumps(sets))
-        (folder / "images.csv").write_text(
-            f"set,image,height,width,psnr,ssim\n{TEST_SET},cat,9,9,{psnr},0.9\n"
+    def write(row: str, *, psnr: float = 32.0) -> None:
+        folder = paths.evaluation(row)
+        made = RunRecord.read(paths.model(row)) if paths.model(row).is_dir() else None
+        image = {"set": TEST_SET, "image": "cat", "height": 9, "width": 9, "psnr": psnr, "ssim": 0.91239}
+        images = pd.DataFrame([image])
+        Scores(images=images, missing={}, weights_sha256=made.weights_sha256 if made else None).write(folder)
+        parameters = made.parameters if made else 0
+        cost = Cost(parameters=parameters, multi_adds=2000, multi_adds_convolutions=1900, activations=7)
+        write_costs(paths.complexity, {entry.name: cost for entry in folder.parent.iterdir()})
+        crop = CropImage(
+            set=TEST_SET,
+            image="cat",
+            top=0,
+            left=0,
+            height=9,
+            width=9,
+            file=f"crops/{TEST_SET}_cat.png",
+            original=None,
+            psnr=psnr,
+            ssim=0.9,
         )
-        costs = {entry.name: {"parameters": 1000, "multi_adds": 2000} for entry in folder.parent.iterdir()}
-        paths.complexity.write_text(json.dumps(costs))
-        crop = paths.features / "crops" / f"{TEST_SET}_cat_x2" / f"{run}.png"
-        crop.parent.mkdir(parents=True, exist_ok=True)
-        crop.write_bytes(b"picture")
+        picture = paths.features(row) / crop.file
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(b"picture")
+        FeaturesRecord(maps=None, field=None, crops=(crop,), missing=()).write(paths.features(row))
 
     return write
 
@@ -98,13 +116,13 @@ def evaluate(paths: Paths) -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database without runs: MLflow needs seconds to make one."""
-    from alkdnet.tracking.place import Place
-    from alkdnet.tracking.store import Store
+    from alkdnet.tracking.location import StoreLocation
+    from alkdnet.tracking.store import create_database
 
     folder = tmp_path_factory.mktemp("mlflow")
     database = folder / "mlflow.db"
-    Store(Place(f"sqlite:///{database}", database, folder / "lock"), "unused")
-    return folder / "mlflow.db"
+    create_database(StoreLocation(f"sqlite:///{database}", database, folder / "lock"))
+    return database
 
 
 @pytest.fixture

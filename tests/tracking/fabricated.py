@@ -1,6 +1,11 @@
 """The numbers of the fabricated outputs (conftest.py)."""
 
+from alkdnet.results.history import HistoryRow
+
 ITERATIONS = 300
-HISTORY = [(100, 0.5, 1e-3, None), (200, 0.25, 5e-4, None), (300, 0.125, 1e-6, 30.5)]
-"""Rows of history.csv: iteration, loss, learning rate, validation PSNR."""
+HISTORY = [
+    HistoryRow(100, 0.5, 1e-3, None),
+    HistoryRow(200, 0.25, 5e-4, None),
+    HistoryRow(300, 0.125, 1e-6, 30.5),
+]
 TEST_SET = "embedded_test"

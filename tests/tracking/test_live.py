@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError
 from alkdnet.tracking import live
 from alkdnet.tracking.live import Tracker, open_tracker
+from alkdnet.tracking.location import find_store
 from alkdnet.tracking.record import Point
+from alkdnet.tracking.timings import Timing, read_timings
 from alkdnet.training.runtime.monitor import Monitor, NullMonitor
 from alkdnet.training.runtime.signals import Stopped
 
@@ -28,10 +31,9 @@ class Store:
         self.failures = 0
         self.gate = threading.Event()
         self.gate.set()
+        self.timing: Timing | None = None
 
-    def __call__(
-        self, params: Params, paths: Paths, run: str, root: Path, session: str, opened_ms: int
-    ) -> "Store":
+    def __call__(self, params: Params, run: str, root: Path, session: str, opened_ms: int) -> "Store":
         self.sessions.append(session)
         return self
 
@@ -39,11 +41,12 @@ class Store:
         self.gate.wait()
         if self.failures:
             self.failures -= 1
-            raise ConnectionError("refused\nand more")
+            raise ConnectionError("refused by http://me:secret@host\nand more")
         self.points += points
 
-    def end(self, status: str) -> None:
+    def end(self, status: str, timing: Timing | None) -> None:
         self.ends.append(status)
+        self.timing = timing
 
 
 @pytest.fixture
@@ -60,7 +63,13 @@ def tracker(params: Params, paths: Paths, project: Path, store: Store) -> Tracke
     )
 
 
-def train(monitor: Monitor, iterations: int = 5, pause_s: float = 0.01) -> None:
+@pytest.fixture(autouse=True)
+def _outputs(train: Callable[..., None]) -> None:
+    """The outputs of a training that finishes."""
+    train("small")
+
+
+def follow(monitor: Monitor, iterations: int = 5, pause_s: float = 0.01) -> None:
     for iteration in range(1, iterations + 1):
         monitor.log(iteration, {"loss": 1 / iteration, "learning_rate": 0.1})
         time.sleep(pause_s)
@@ -74,7 +83,7 @@ def end_by(monitor: Monitor, error: BaseException) -> None:
 
 
 def test_every_point_is_written_once_and_in_order(tracker: Tracker, store: Store) -> None:
-    train(tracker)
+    follow(tracker)
     tracker.close(finished=True)
     written = [(point.key, point.iteration) for point in store.points]
     assert written == [(key, i) for i in range(1, 6) for key in ("loss", "learning_rate")]
@@ -94,7 +103,7 @@ def test_every_point_is_written_once_and_in_order(tracker: Tracker, store: Store
 def test_a_run_that_ends_early_is_ended_as_what_ended_it(
     tracker: Tracker, store: Store, error: BaseException, status: str
 ) -> None:
-    train(tracker, 1)
+    follow(tracker, 1)
     with pytest.raises(type(error)):
         end_by(tracker, error)
     assert store.ends == [status]
@@ -104,13 +113,13 @@ def test_a_store_that_fails_is_tried_again_and_said_once(
     tracker: Tracker, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.failures = 3
-    train(tracker, 10)
+    follow(tracker, 10)
     tracker.close(finished=True)
     written = [(point.key, point.iteration) for point in store.points]
     assert written == [(key, i) for i in range(1, 11) for key in ("loss", "learning_rate")]
     warnings = [entry.message for entry in caplog.records if entry.levelno == logging.WARNING]
     assert len(warnings) == 1
-    assert "ConnectionError: refused" in warnings[0]
+    assert "ConnectionError: refused by http://***@host" in warnings[0]
     assert "make mlflow-sync" in warnings[0]
 
 
@@ -122,7 +131,7 @@ def test_a_store_that_hangs_costs_the_patience_at_the_end_and_nothing_before(
         params, paths, "small", project, delay_s=0.0, interval_s=0.01, retry_s=0.01, patience_s=1.0
     )
     start = time.perf_counter()
-    train(monitor, 1000, pause_s=0)
+    follow(monitor, 1000, pause_s=0)
     assert time.perf_counter() - start < 1
     monitor.close(finished=True)
     # Far below any time-out of the store's own; above the patience by what a busy machine may add.
@@ -133,7 +142,7 @@ def test_a_store_that_hangs_costs_the_patience_at_the_end_and_nothing_before(
 
 def test_a_short_run_is_left_to_the_sync(params: Params, paths: Paths, project: Path, store: Store) -> None:
     monitor = open_tracker(params, paths, "small", project, delay_s=60.0)
-    train(monitor)
+    follow(monitor)
     monitor.close(finished=True)
     assert not store.sessions
 
@@ -143,7 +152,7 @@ def test_in_a_dvc_experiment_a_run_is_live_from_the_start(
 ) -> None:
     monkeypatch.setenv("DVC_EXP_NAME", "kernel7")
     monitor = open_tracker(params, paths, "small", project, delay_s=60.0)
-    train(monitor, 1)
+    follow(monitor, 1)
     monitor.close(finished=True)
     assert len(store.sessions) == 1
 
@@ -162,7 +171,7 @@ def test_in_a_dvc_experiment_the_end_waits_for_a_slow_store(
     monkeypatch.setenv("DVC_EXP_NAME", group)
     store.gate.clear()
     monitor = open_tracker(params, paths, "small", project, delay_s=0.0, interval_s=0.01)
-    train(monitor, 1)
+    follow(monitor, 1)
     opened = threading.Timer(1.0, store.gate.set)
     opened.start()
     monitor.close(finished=True)
@@ -174,14 +183,19 @@ def test_a_resumed_training_continues_its_session(
     params: Params, paths: Paths, project: Path, store: Store
 ) -> None:
     first = open_tracker(params, paths, "small", project, delay_s=0.0)
+    time.sleep(0.3)
     kept = first.state()
     second = open_tracker(params, paths, "small", project, delay_s=0.0)
-    assert second.state() != kept
+    assert second.state().split()[0] != kept.split()[0]
     second.resume(kept)
-    train(second, 1)
-    assert second.state() == kept
+    follow(second, 2)
+    assert second.state().split()[0] == kept.split()[0]
     second.close(finished=True)
-    assert store.sessions == [kept]
+    assert store.sessions == [kept.split()[0]]
+    assert store.timing is not None
+    assert store.timing.seconds >= 0.3, "the time of the first process counts too"
+    (timing,) = read_timings(find_store(project)).values()
+    assert timing == store.timing
 
 
 def test_without_mlflow_nothing_is_tracked_and_one_line_says_so(

@@ -1,104 +1,115 @@
-"""What the outputs say of a run."""
+"""What the outputs say of a row."""
 
+import inspect
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-import yaml
 
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
-from alkdnet.tracking.record import read_record, settings, stale_evaluations
+from alkdnet.networks import network_class, network_names
+from alkdnet.results.costs import Cost, write_costs
+from alkdnet.tracking.record import Record, default_options, read_records, settings
 from tests.tracking.fabricated import HISTORY, TEST_SET
 
 Write = Callable[..., None]
+Read = Callable[[], dict[str, Record]]
 
 
-def test_a_run_without_outputs_has_no_record(params: Params, paths: Paths) -> None:
-    assert read_record(params, paths, "small") is None
+@pytest.fixture
+def read(params: Params, paths: Paths) -> Read:
+    return lambda: {record.row: record for record in read_records(params, paths)}
 
 
-def test_the_record_holds_everything(params: Params, paths: Paths, train: Write, evaluate: Write) -> None:
+def test_a_row_without_outputs_has_no_record(read: Read) -> None:
+    assert read() == {}
+
+
+def test_the_record_holds_everything(read: Read, train: Write, evaluate: Write) -> None:
     train("small")
-    evaluate("small", psnr=32.5)
-    record = read_record(params, paths, "small")
-    assert record is not None
+    evaluate("small", psnr=32.504321)
+    (record,) = read().values()
     assert record.params["channels"] == "8"
-    assert record.params["train.learning_rate"] == "0.002"
+    assert record.params["recipe.learning_rate"] == "0.002"
     assert record.params["evaluate.channel"] == "y"
-    assert "train.threads" not in record.params
-    assert record.metrics == {
+    points = {(point.key, point.iteration): point.value for point in record.points}
+    figures = {key: value for (key, iteration), value in points.items() if not iteration}
+    assert figures == {
         f"{TEST_SET}/psnr": 32.5,
-        f"{TEST_SET}/ssim": 0.9,
+        f"{TEST_SET}/ssim": 0.9124,
         "parameters": 1000,
         "multi_adds": 2000,
+        "multi_adds_convolutions": 1900,
+        "activations": 7,
     }
-    curves = {(point.key, point.iteration): point.value for point in record.points}
-    assert curves[("validation_psnr", 300)] == 30.5
-    assert {key for key, _ in curves} == {"loss", "learning_rate", "validation_psnr"}
-    assert len(curves) == 2 * len(HISTORY) + 1
+    assert points[("validation_psnr", 300)] == 30.5
+    assert {key for key, iteration in points if iteration} == {"loss", "learning_rate", "validation_psnr"}
+    assert len(points) == 2 * len(HISTORY) + 1 + len(figures)
     assert set(record.artifacts) == {
         "weights.safetensors",
         "run.json",
         "history.csv",
         "evaluation/sets.json",
         "evaluation/images.csv",
-        f"samples/{TEST_SET}_cat_x2/small.png",
+        f"crops/{TEST_SET}_cat.png",
     }
     assert record.inputs == {"embedded_train": "d" * 64}
     assert "Small net" in record.description
     assert record.tags["label"] == "Small net"
 
 
-def test_the_settings_are_those_that_are_logged_live(params: Params, paths: Paths, train: Write) -> None:
-    train("small")
-    record = read_record(params, paths, "small")
-    assert record is not None
-    assert record.params == settings(params.runs["small"], params.train)
+def test_an_interpolation_is_known_by_its_scores(read: Read, evaluate: Write) -> None:
+    evaluate("bicubic_x2", psnr=28.0)
+    (record,) = read().values()
+    assert record.row == "bicubic_x2"
+    assert (record.params["kernel_size"], record.params["border"]) == ("-", "replicate")
+    assert "weights_sha256" not in record.tags
+    assert {point.value for point in record.points if point.key == f"{TEST_SET}/psnr"} == {28.0}
 
 
-def test_the_digest_follows_the_content_only(
-    params: Params, paths: Paths, train: Write, evaluate: Write
-) -> None:
-    def digest() -> str:
-        record = read_record(params, paths, "small")
-        assert record is not None
-        return record.digest
+def test_the_settings_are_those_that_are_logged_live(params: Params, read: Read, train: Write) -> None:
+    train("small")
+    row = params.runs["small"]
+    shown = settings(row.network, row.scale, row.options, row.seed, params.recipe)
+    assert read()["small"].params == shown
+    assert all(shown.values())
 
+
+@pytest.mark.parametrize("network", network_names())
+def test_options_have_the_defaults_of_the_constructor(network: str) -> None:
+    parameters = inspect.signature(network_class(network)).parameters
+    assert default_options(network) == {
+        name: option.default for name, option in parameters.items() if option.default is not option.empty
+    }
+
+
+def test_the_kernel_size_is_the_one_that_is_computed_with() -> None:
+    assert settings("bsrn", 2, {})["kernel_size"] == "3"
+    assert settings("bsrn", 2, {"convolution": "alkconv"})["kernel_size"] == "9"
+    assert settings("alkdnet", 2, {"kernel_size": 7})["kernel_size"] == "7"
+
+
+def test_the_digest_follows_the_content_only(read: Read, train: Write, evaluate: Write) -> None:
     train("small")
-    trained = digest()
+    trained = read()["small"].digest
     train("small")
-    assert digest() == trained
+    assert read()["small"].digest == trained
     evaluate("small", psnr=32.0)
-    evaluated = digest()
+    evaluated = read()["small"].digest
     evaluate("small", psnr=32.00001)
-    better = digest()
+    better = read()["small"].digest
     train("small", weights=b"others")
-    assert len({trained, evaluated, better, digest()}) == 4
+    assert len({trained, evaluated, better, read()["small"].digest}) == 4
 
 
 def test_results_of_earlier_weights_are_left_out(
-    params: Params, paths: Paths, train: Write, evaluate: Write
+    paths: Paths, read: Read, train: Write, evaluate: Write
 ) -> None:
     train("small")
     evaluate("small")
-    record = read_record(params, paths, "small", trained_only=True)
-    assert record is not None
-    assert record.metrics == {}
+    other = Cost(parameters=7, multi_adds=1, multi_adds_convolutions=1, activations=1)
+    write_costs(paths.complexity, {"small": other})
+    train("small", weights=b"others")
+    record = read()["small"]
+    assert not [point for point in record.points if not point.iteration]
     assert set(record.artifacts) == {"weights.safetensors", "run.json", "history.csv"}
-
-
-@pytest.mark.parametrize(("evaluated", "stale"), [("aaa.dir", set()), ("bbb.dir", {"small"})])
-def test_the_lock_tells_whether_an_evaluation_is_of_these_weights(
-    tmp_path: Path, evaluated: str, stale: set[str]
-) -> None:
-    stages = {
-        "train@small": {"outs": [{"path": "demo/models/small", "md5": "aaa.dir"}]},
-        "evaluate@small": {
-            "deps": [{"path": "demo/models/small", "md5": evaluated}, {"path": "code.py", "md5": "c"}]
-        },
-    }
-    lock = tmp_path / "dvc.lock"
-    assert stale_evaluations(lock) == set()
-    lock.write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
-    assert stale_evaluations(lock) == stale

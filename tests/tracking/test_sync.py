@@ -1,6 +1,7 @@
 """MLflow mirrors the outputs: all of them, once, by content."""
 
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -16,7 +17,7 @@ from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
 from alkdnet.tracking import SyncResult, open_tracker, sync, sync_or_warn
 from alkdnet.tracking.live import _Writer
-from alkdnet.tracking.place import find_origin, find_place
+from alkdnet.tracking.location import find_origin, find_store
 from alkdnet.tracking.record import Point
 from tests.tracking.fabricated import HISTORY, TEST_SET
 
@@ -29,12 +30,7 @@ if TYPE_CHECKING:  # MLflow takes seconds to import, and these tests may be dese
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
 Write = Callable[..., None]
-POINTS = {
-    (key, iteration): value
-    for iteration, loss, rate, psnr in HISTORY
-    for key, value in (("loss", loss), ("learning_rate", rate), ("validation_psnr", psnr))
-    if value is not None
-}
+POINTS = {(key, row.iteration): value for row in HISTORY for key, value in row.values().items()}
 
 
 class Project:
@@ -52,10 +48,10 @@ class Project:
     def store(self) -> "Store":
         from alkdnet.tracking.store import Store
 
-        return Store(find_place(self.root), self.params.name)
+        return Store(find_store(self.root), self.params.pipeline)
 
     def writer(self, run: str, session: str) -> _Writer:
-        return _Writer(self.params, self.paths, run, self.root, session, time.time_ns() // 1_000_000)
+        return _Writer(self.params, run, self.root, session, 1_000)
 
     def runs(self, run: str) -> "list[Run]":
         return [entry for entry in self.store().runs() if entry.data.tags["run"] == run]
@@ -104,7 +100,7 @@ def test_a_run_is_shown_with_all_that_its_outputs_hold(
     assert parent.info.run_name == "workspace"
     artifacts = tracked.root / "mlartifacts" / run.info.run_id / "artifacts"
     assert (artifacts / "weights.safetensors").read_bytes() == b"weights"
-    assert (artifacts / f"samples/{TEST_SET}_cat_x2/small.png").is_file()
+    assert (artifacts / f"crops/{TEST_SET}_cat.png").is_file()
 
 
 def test_a_second_sync_changes_nothing(tracked: Project, train: Write, evaluate: Write) -> None:
@@ -158,6 +154,50 @@ def test_a_deleted_run_stays_deleted(tracked: Project, train: Write) -> None:
     assert len(tracked.runs("small")) == 1
 
 
+def test_a_deleted_experiment_stays_deleted(
+    tracked: Project, train: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    train("small")
+    tracked.sync()
+    (run,) = tracked.runs("small")
+    tracked.client.delete_experiment(run.info.experiment_id)
+    result = tracked.sync()
+    assert "`mlflow experiments restore --experiment-id" in str(result)
+    with caplog.at_level(logging.INFO):
+        assert sync_or_warn(tracked.params, tracked.paths, tracked.root) == result
+    assert "was deleted and stays so" in caplog.text
+    monitor = open_tracker(tracked.params, tracked.paths, "small", tracked.root, delay_s=0, patience_s=30)
+    monitor.log(100, HISTORY[0].values())
+    monitor.close(finished=False)
+    experiment = tracked.client.get_experiment(run.info.experiment_id)
+    assert experiment.lifecycle_stage == "deleted"
+    tracked.client.restore_experiment(run.info.experiment_id)
+    assert len(tracked.runs("small")) == 1
+
+
+def test_the_parent_has_the_figures_of_the_report(tracked: Project, train: Write) -> None:
+    figures = tracked.paths.report / "figures"
+    figures.mkdir(parents=True)
+    (figures / "curves.png").write_bytes(b"curves")
+    train("small")
+    tracked.sync()
+    (run,) = tracked.runs("small")
+    parent = run.data.tags["mlflow.parentRunId"]
+    stored = tracked.root / "mlartifacts" / parent / "artifacts/figures/curves.png"
+    assert stored.read_bytes() == b"curves"
+    stored.unlink()
+    tracked.sync()
+    assert not stored.exists(), "what has not changed is not copied again"
+    (figures / "curves.png").write_bytes(b"better curves")
+    tracked.sync()
+    assert stored.read_bytes() == b"better curves"
+    tracked.client.delete_run(parent)
+    (figures / "curves.png").write_bytes(b"best curves")
+    tracked.sync()
+    assert stored.read_bytes() == b"better curves"
+    assert len(tracked.client.search_runs([run.info.experiment_id], "tags.group = 'workspace'")) == 0
+
+
 def test_runs_of_a_dvc_experiment_lie_under_one_parent(
     tracked: Project, train: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,9 +219,8 @@ def test_a_training_that_is_followed_ends_with_its_outputs(tracked: Project, tra
     monitor = open_tracker(
         tracked.params, tracked.paths, "small", tracked.root, delay_s=0, interval_s=0.05, patience_s=30
     )
-    for iteration, loss, rate, psnr in HISTORY:
-        values = {"loss": loss, "learning_rate": rate} | ({"validation_psnr": psnr} if psnr else {})
-        monitor.log(iteration, values)
+    for row in HISTORY:
+        monitor.log(row.iteration, row.values())
         time.sleep(0.1)
     train("small")
     monitor.close(finished=True)
@@ -189,34 +228,68 @@ def test_a_training_that_is_followed_ends_with_its_outputs(tracked: Project, tra
     assert run.info.status == "FINISHED"
     assert tracked.points(run) == POINTS
     assert "weights_sha256" in run.data.tags
+    assert run.data.metrics["training_seconds"] >= 0.3
+    assert 0 < run.data.metrics["iterations_per_second"] < 200 / 0.2
+    assert "system/cpu_utilization_percentage" in run.data.metrics
+    assert tracked.sync().completed == ("small",)
+    assert tracked.sync().unchanged == ("small",)
+    assert len(tracked.runs("small")) == 1
+
+
+def test_a_training_that_was_not_followed_has_its_time(tracked: Project, train: Write) -> None:
+    monitor = open_tracker(tracked.params, tracked.paths, "small", tracked.root, delay_s=60)
+    for row in HISTORY:
+        monitor.log(row.iteration, row.values())
+        time.sleep(0.1)
+    train("small")
+    monitor.close(finished=True)
+    assert tracked.sync().created == ("small",)
+    (run,) = tracked.runs("small")
+    assert 0.3 <= run.data.metrics["training_seconds"] < 30
+    assert run.info.end_time - run.info.start_time >= 300
     assert tracked.sync().unchanged == ("small",)
 
 
-def test_the_end_of_a_training_takes_no_results_of_earlier_weights(
-    tracked: Project, train: Write, evaluate: Write
-) -> None:
-    evaluate("small", psnr=20.0)
-    writer = tracked.writer("small", "session")
+def test_what_took_unknown_time_has_no_duration(tracked: Project, train: Write) -> None:
     train("small")
-    writer.end("FINISHED")
+    tracked.sync()
     (run,) = tracked.runs("small")
-    assert f"{TEST_SET}/psnr" not in run.data.metrics
+    parent = tracked.client.get_run(run.data.tags["mlflow.parentRunId"])
+    assert (run.info.status, parent.info.status) == ("FINISHED", "FINISHED")
+    assert (run.info.end_time, parent.info.end_time) == (None, None)
+
+
+def test_a_repeated_training_is_not_shown_twice(tracked: Project, train: Write) -> None:
+    train("small")
+    tracked.sync()
+    monitor = open_tracker(tracked.params, tracked.paths, "small", tracked.root, delay_s=0, patience_s=30)
+    monitor.log(100, HISTORY[0].values())
+    monitor.close(finished=True)
+    active = [run for run in tracked.runs("small") if run.info.lifecycle_stage == "active"]
+    assert len(active) == 1
+    assert tracked.sync().completed == ("small",)  # its time was not known before
+    assert tracked.sync().unchanged == ("small",)
+    assert tracked.points(active[0]) == POINTS
 
 
 def test_a_resumed_run_continues_without_doubled_points(tracked: Project, train: Write) -> None:
     tracked.writer("small", "session").write(logged(100, 200))
     again = tracked.writer("small", "session")
     again.write(logged(200, 300))
-    train("small")
-    again.end("FINISHED")
     (run,) = tracked.runs("small")
     assert tracked.points(run) == POINTS
+    again.end("KILLED", None)
+    train("small")
+    assert tracked.sync().completed == ("small",)
+    (run,) = tracked.runs("small")
+    assert tracked.points(run) == POINTS
+    assert run.info.status == "FINISHED"
 
 
 def test_a_killed_run_does_not_stay_running(tracked: Project) -> None:
     tracked.writer("small", "session").write(logged(100))
     (run,) = tracked.runs("small")
-    tracked.client.set_tag(run.info.run_id, "process", find_origin().process.rpartition(" ")[0] + " 1@0")
+    tracked.client.set_tag(run.info.run_id, "process", find_origin().process.rpartition(" ")[0] + " 1")
     assert tracked.sync().killed == ("small",)
     assert tracked.runs("small")[0].info.status == "KILLED"
 
@@ -262,7 +335,7 @@ def test_an_unfinished_run_of_other_settings_is_not_completed(tracked: Project, 
     assert tracked.sync().created == ("small",)
 
 
-def test_a_store_that_was_moved_is_refused(
+def test_a_store_that_was_moved_is_rejected(
     tracked: Project, train: Write, caplog: pytest.LogCaptureFixture
 ) -> None:
     train("small")
@@ -275,7 +348,7 @@ def test_a_store_that_was_moved_is_refused(
     (copy / "mlflow.db").unlink()
 
 
-def test_a_folder_as_store_is_refused_in_one_line(
+def test_a_folder_as_store_is_rejected_in_one_line(
     params: Params,
     paths: Paths,
     project: Path,
@@ -296,6 +369,10 @@ def test_the_experiment_describes_itself_and_its_columns(tracked: Project) -> No
     assert tracked.params.report.title in experiment.tags["mlflow.note.content"]
     columns = json.loads(experiment.tags["mlflow.sharedViewState.compare"])["selectedColumns"]
     assert f"metrics.`{TEST_SET}/psnr`" in columns
+    for scale, name in ((2, "charts"), (3, "charts_x3"), (4, "charts_x4")):
+        view = json.loads(experiment.tags[f"mlflow.sharedViewState.{name}"])
+        assert view["searchFilter"] == f"params.scale = '{scale}'"
+        assert view["compareRunCharts"][0]["xaxis"]["key"] == "multi_adds"
 
 
 def test_a_long_history_is_written_in_parts(tracked: Project) -> None:
@@ -318,11 +395,11 @@ def _die_while_creating(root: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     store.SqlAlchemyStore = Killed
-    store.pipelines(find_place(root))
+    store.pipelines(find_store(root))
 
 
 @pytest.mark.slow
-def test_a_database_whose_creation_was_killed_is_created_anew(project: Path) -> None:
+def test_a_database_whose_creation_was_killed_is_created_again(project: Path) -> None:
     process = multiprocessing.get_context("fork").Process(target=_die_while_creating, args=(project,))
     process.start()
     process.join()
@@ -331,6 +408,6 @@ def test_a_database_whose_creation_was_killed_is_created_anew(project: Path) -> 
     assert not (project / "mlflow.db").exists()
     from alkdnet.tracking.store import Store, pipelines
 
-    Store(find_place(project), "demo")
-    assert list(pipelines(find_place(project))) == ["demo"]
+    Store(find_store(project), "demo")
+    assert list(pipelines(find_store(project))) == ["demo"]
     assert not (project / "mlflow.db.new").exists()

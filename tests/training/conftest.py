@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from alkdnet.training.distributed import TORCHRUN_ENVIRONMENT
-
 TRAINER = Path(__file__).parent / "trainer.py"
 ROOT = TRAINER.parent.parent.parent
 
@@ -30,7 +28,7 @@ def start_trainer(patches: Path) -> Callable[..., subprocess.Popen[str]]:
         return subprocess.Popen(
             [sys.executable, *prefix, str(TRAINER), str(patches), str(folder), *options],
             cwd=ROOT,
-            env={**os.environ, **TORCHRUN_ENVIRONMENT, "PYTHONPATH": "src"},
+            env={**os.environ, "PYTHONPATH": "src"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -3,7 +3,6 @@
 `python -m pytest -m gpu tests/training` runs these; it needs PyTorch, NumPy, PyYAML, safetensors and Pillow.
 """
 
-import csv
 import dataclasses
 import signal
 from collections.abc import Iterator
@@ -12,13 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from alkdnet.config.params import Train
+from alkdnet.config.params import Execution, Recipe
 from alkdnet.data.packs import PackedImages
 from alkdnet.data.sampler import PatchSampler
+from alkdnet.results.history import read_history
+from alkdnet.training.runtime.monitor import Monitor
 from alkdnet.training.runtime.signals import Stopped
 from tests.training.test_kills import Killer
-from tests.training.test_loop import GOLDEN
-from tests.training.trainer import RECIPE, RUN, train_small
+from tests.training.test_loop import EVERY_STEP, GOLDEN
+from tests.training.trainer import EXECUTION, RECIPE, RUN, train_small
 
 pytestmark = [
     pytest.mark.gpu,
@@ -26,7 +27,7 @@ pytestmark = [
     # The host's PyTorch is its own, and so are its deprecations.
     pytest.mark.filterwarnings("default"),
 ]
-ON_CUDA = dataclasses.replace(RECIPE, device="cuda", log_interval=1)
+ON_CUDA = dataclasses.replace(EXECUTION, device="cuda")
 # float32 against the CPU's golden losses: ten times what a CPU with other instructions is allowed, since more
 # is summed in another order here, and atomically.
 FLOAT32 = 2e-4
@@ -38,15 +39,25 @@ def _fresh_compiler() -> Iterator[None]:
     torch.compiler.reset()
 
 
-def _losses(output: Path) -> list[float]:
-    with (output / "history.csv").open(newline="") as file:
-        return [float(row["loss"]) for row in csv.DictReader(file)]
+def _train(
+    patches: Path,
+    folder: Path,
+    *,
+    recipe: Recipe = RECIPE,
+    execution: Execution = ON_CUDA,
+    monitor: Monitor | None = None,
+) -> list[float]:
+    """Train the small run and return its losses."""
+    output = train_small(
+        patches, folder, recipe=recipe, history=EVERY_STEP, execution=execution, monitor=monitor
+    )
+    return [row.loss for row in read_history(output / "history.csv")]
 
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_float32_follows_the_golden_losses_of_the_cpu(patches: Path, tmp_path: Path, compiled: bool) -> None:
-    recipe = dataclasses.replace(ON_CUDA, compile=compiled)
-    assert _losses(train_small(patches, tmp_path, recipe=recipe)) == pytest.approx(GOLDEN, rel=FLOAT32)
+    execution = dataclasses.replace(ON_CUDA, compile=compiled)
+    assert _train(patches, tmp_path, execution=execution) == pytest.approx(GOLDEN, rel=FLOAT32)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -54,26 +65,26 @@ def test_float32_follows_the_golden_losses_of_the_cpu(patches: Path, tmp_path: P
 def test_reduced_precision_lowers_the_loss_too(
     patches: Path, tmp_path: Path, precision: str, compiled: bool
 ) -> None:
-    recipe = dataclasses.replace(ON_CUDA, precision=precision, compile=compiled)  # type: ignore[arg-type]
-    losses = _losses(train_small(patches, tmp_path, recipe=recipe))
+    recipe = dataclasses.replace(RECIPE, precision=precision)  # type: ignore[arg-type]
+    execution = dataclasses.replace(ON_CUDA, compile=compiled)
+    losses = _train(patches, tmp_path, recipe=recipe, execution=execution)
     assert losses == pytest.approx(GOLDEN, rel=0.05)
     assert losses[-1] < losses[0] / 2
 
 
 def test_stopped_and_continued(patches: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(Stopped):
-        train_small(patches, tmp_path, recipe=ON_CUDA, monitor=Killer(7, signal.SIGTERM))
+        _train(patches, tmp_path, monitor=Killer(7, signal.SIGTERM))
     caplog.set_level("INFO")
-    output = train_small(patches, tmp_path, recipe=ON_CUDA)
+    losses = _train(patches, tmp_path)
     assert "continued after iteration 7" in caplog.text
-    assert _losses(output) == pytest.approx(GOLDEN, rel=FLOAT32)
+    assert losses == pytest.approx(GOLDEN, rel=FLOAT32)
 
 
 def test_a_checkpoint_of_the_cpu_is_continued(patches: Path, tmp_path: Path) -> None:
-    on_cpu: Train = dataclasses.replace(ON_CUDA, device="cpu")
     with pytest.raises(Stopped):
-        train_small(patches, tmp_path, recipe=on_cpu, monitor=Killer(7, signal.SIGTERM))
-    assert _losses(train_small(patches, tmp_path, recipe=ON_CUDA)) == pytest.approx(GOLDEN, rel=FLOAT32)
+        _train(patches, tmp_path, execution=EXECUTION, monitor=Killer(7, signal.SIGTERM))
+    assert _train(patches, tmp_path) == pytest.approx(GOLDEN, rel=FLOAT32)
 
 
 @pytest.mark.parametrize("resident", [False, True])

@@ -13,9 +13,11 @@ import pytest
 import torch
 import yaml
 
-from alkdnet.config.loading import load_params
+from alkdnet.config.loading import load_pipeline
 from alkdnet.data.images import list_images, read_rgb, write_png
+from alkdnet.files import sha256_file
 from alkdnet.networks import build
+from alkdnet.results.run import RunRecord
 from alkdnet.weights.files import save_weights
 from benchmarks import gpu, gpu_pack
 from tests.training.trainer import photograph
@@ -27,21 +29,13 @@ RUNS = ["alkdnet_x2", "bsrn_x2"]
 def data(tmp_path: Path, repository: Path) -> Path:
     """A folder with params.yaml, photos/ and tests/: what travels, made small."""
     params = yaml.safe_load((repository / "study" / "params.yaml").read_text())
-    params["train"] |= {
-        "iterations": 60,
-        "batch_size": 4,
-        "patch_size": 14,
-        "checkpoint_interval": 1000,
-        "validation_interval": 20,
-        "log_interval": 5,
-        "device": "cpu",
-        "threads": 1,
-    }
-    params["evaluate"]["threads"] = 1
+    params["recipe"] |= {"iterations": 60, "batch_size": 4, "patch_size": 14}
+    params["history"] |= {"validation_interval": 20, "log_interval": 5}
+    params["execution"] |= {"checkpoint_interval": 1000, "device": "cpu", "threads": 1}
     for run in params["runs"].values():
-        if run["kind"] == "trained":
-            run |= {"blocks": 1, "channels": 8}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+        run |= {"blocks": 1, "channels": 8}
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     for folder, count in (("photos", 3), ("tests/set5", 1), ("tests/set14", 1)):
         (tmp_path / folder).mkdir(parents=True)
         for number in range(count):
@@ -51,7 +45,7 @@ def data(tmp_path: Path, repository: Path) -> Path:
 
 def _visit(folder: Path, *, minutes_left: float = 1.0, runs: list[str] = RUNS) -> gpu.Visit:
     return gpu.Visit(
-        params=load_params(folder / "params.yaml"),
+        params=load_pipeline("study", folder),
         runs=runs,
         photos=folder / "photos",
         tests=folder / "tests",
@@ -105,9 +99,8 @@ def test_what_there_is_comes_back_from_a_visit_that_breaks_off(
     monkeypatch.setattr(gpu, "prepare", prepare)
     monkeypatch.setattr(gpu, "device_rates", lambda _: "rates")
     where = ["--photos", "photos", "--tests", "tests", "--out", str(data / "out"), "--no-benchmark"]
-    monkeypatch.setattr(
-        sys, "argv", ["gpu", "--params", str(data / "params.yaml"), "--runs", ",".join(RUNS), *where]
-    )
+    monkeypatch.setattr(sys, "argv", ["gpu", "study", "--runs", ",".join(RUNS), *where])
+    monkeypatch.chdir(data)
     with pytest.raises(SystemExit) as ended:
         gpu.main()
     assert ended.value.code == 1
@@ -173,7 +166,18 @@ def test_without_scikit_image_there_is_psnr_alone(data: Path, monkeypatch: pytes
     gpu.prepare(visit)
     run = visit.params.runs["alkdnet_x2"]
     weights = visit.work / "models" / "alkdnet_x2" / "weights.safetensors"
-    save_weights(weights, build(run.network, run.scale, run.options))
+    model = build(run.network, run.scale, run.options)
+    save_weights(weights, model)
+    RunRecord(
+        network=run.network,
+        scale=run.scale,
+        options=run.options,
+        parameters=0,
+        weights_sha256=sha256_file(weights),
+        torch="",
+        training=None,
+        published=None,
+    ).write(weights.parent)
     full = gpu.evaluate_one(visit, "alkdnet_x2")
     monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None if name == "skimage" else name)
     alone = gpu.evaluate_one(visit, "alkdnet_x2")
@@ -190,11 +194,11 @@ def test_two_visits(data: Path, repository: Path) -> None:
         folders = ["--photos", str(data / "photos"), "--tests", str(data / "tests"), "--out", str(data / out)]
         finished = subprocess.run(
             [
-                *(sys.executable, "-m", "benchmarks.gpu", "--params", str(data / "params.yaml")),
+                *(sys.executable, "-m", "benchmarks.gpu", "study"),
                 *("--runs", ",".join(RUNS), *folders, "--no-benchmark", *options),
             ],
-            cwd=repository,
-            env={**os.environ, "PYTHONPATH": "src"},
+            cwd=data,
+            env={**os.environ, "PYTHONPATH": f"{repository / 'src'}:{repository}"},
             stdout=subprocess.PIPE,
             text=True,
             check=True,

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from alkdnet.data.sampler import PatchSampler
+from alkdnet.results.history import HistoryRow
 from alkdnet.training import validation
-from alkdnet.training.runtime.history import History, Row
+from alkdnet.training.runtime.history import History
 from alkdnet.training.runtime.monitor import NullMonitor
-from tests.training.trainer import RECIPE, train_small, validation_pair
+from tests.training.trainer import RECORDED, train_small, validation_pair
 
 
 class Listener(NullMonitor):
@@ -27,9 +28,9 @@ class Listener(NullMonitor):
         self.rows.append((iteration, values.get("validation_psnr")))
 
 
-def test_a_row_is_told_when_it_is_complete_and_rows_stay_in_order() -> None:
+def test_a_row_is_reported_when_it_is_complete_and_rows_stay_in_order() -> None:
     listener = Listener()
-    history = History([Row(1, 0.5, 0.1, 20.0)], listener)
+    history = History([HistoryRow(1, 0.5, 0.1, 20.0)], listener)
     coming: Future[float] = Future()
     history.add(2, 0.4, 0.1, coming)
     assert history.iteration == 2
@@ -38,7 +39,11 @@ def test_a_row_is_told_when_it_is_complete_and_rows_stay_in_order() -> None:
     coming.set_result(30.0)
     history.add(3, 0.3, 0.1, None)
     assert listener.rows == [(2, 30.0), (3, None)]
-    assert history.complete() == [Row(1, 0.5, 0.1, 20.0), Row(2, 0.4, 0.1, 30.0), Row(3, 0.3, 0.1, None)]
+    assert history.complete() == [
+        HistoryRow(1, 0.5, 0.1, 20.0),
+        HistoryRow(2, 0.4, 0.1, 30.0),
+        HistoryRow(3, 0.3, 0.1, None),
+    ]
     assert history.note() == "loss 0.3000, 30.00 dB, lr 1.0e-01"
 
 
@@ -50,7 +55,7 @@ def test_the_training_goes_on_while_images_are_compared(
     draws = PatchSampler.batch
 
     def batch(sampler: PatchSampler, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if iteration == RECIPE.validation_interval + 1:
+        if iteration == RECORDED.validation_interval + 1:
             later.set()
         return draws(sampler, iteration)
 

@@ -11,22 +11,22 @@ import numpy as np
 import torch
 import yaml
 
-from alkdnet.config.params import Option, Run, Train
+from alkdnet.config.params import Execution, History, Option, Recipe, Run
 from alkdnet.data.images import write_png
 from alkdnet.data.packing import TrainingSet, pack
 from alkdnet.data.packs import PackedImages
 from alkdnet.data.resize import downscale
 from alkdnet.data.validation_images import write_validation
 from alkdnet.errors import UserError
-from alkdnet.training.distributed import no_restart_after_refusal
 from alkdnet.training.loop import train
+from alkdnet.training.runtime.launching import launch
 from alkdnet.training.runtime.monitor import Monitor, NullMonitor
 from alkdnet.training.runtime.signals import Stopped
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SMALL: Mapping[str, Option] = {"blocks": 1, "channels": 8}
-RUN = Run(kind="trained", network="alkdnet", scale=2, inputs="patches/x2", seed=3, options=SMALL)
-RECIPE = Train(
+RUN = Run(network="alkdnet", scale=2, seed=3, options=SMALL)
+RECIPE = Recipe(
     iterations=20,
     batch_size=4,
     patch_size=14,
@@ -34,17 +34,10 @@ RECIPE = Train(
     final_learning_rate=1e-7,
     beta1=0.9,
     beta2=0.999,
-    validation_set="Set5",
-    validation_interval=10,
-    log_interval=4,
-    checkpoint_interval=3,
     precision="float32",
-    device="cpu",
-    compile=False,
-    threads=1,
-    processes=1,
-    hosts=1,
 )
+RECORDED = History(log_interval=4, validation_interval=10, validation_sets=("set5",))
+EXECUTION = Execution(device="cpu", compile=False, threads=1, processes=1, checkpoint_interval=3)
 
 
 def photograph(seed: int, size: int) -> np.ndarray:
@@ -72,21 +65,22 @@ def validation_pair() -> tuple[np.ndarray, np.ndarray]:
     return downscale(hr_HWC, 2), hr_HWC
 
 
-def make_pipeline(folder: Path, **recipe: object) -> list[str]:
+def make_pipeline(folder: Path, *, recipe: Recipe = RECIPE, execution: Execution = EXECUTION) -> list[str]:
     """Write what the stage `train` needs into a folder; return the stage's command, to be run in there.
 
-    The parameters are those of study/, with small networks and the recipe above; `recipe` changes it.
+    The parameters are those of study/, with small networks and the recipe above.
     """
     params = yaml.safe_load((ROOT / "study" / "params.yaml").read_text())
-    params["dir"] = "study"
-    params["train"] = {**dataclasses.asdict(RECIPE), "validation_set": "set5", **recipe}
+    params["recipe"] = dataclasses.asdict(recipe)
+    params["history"] = {**dataclasses.asdict(RECORDED), "validation_sets": ["set5"]}
+    params["execution"] = dataclasses.asdict(execution)
     for run in params["runs"].values():
-        if run["kind"] == "trained":
-            run |= SMALL
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+        run |= SMALL
+    (folder / "study").mkdir()
+    (folder / "study" / "params.yaml").write_text(yaml.safe_dump(params))
     make_patches(folder / "study")
-    write_validation(folder / "study" / "validation" / "x2.safetensors", [validation_pair()])
-    return [str(ROOT / "pipeline" / "train.py"), "--params", "params.yaml", "--run", "alkdnet_x2"]
+    write_validation(folder / "study" / "validation" / "x2" / "set5.safetensors", [validation_pair()])
+    return [str(ROOT / "pipeline" / "train.py"), "study", "--key", "alkdnet_x2"]
 
 
 def train_small(
@@ -94,31 +88,35 @@ def train_small(
     folder: Path,
     *,
     run: Run = RUN,
-    recipe: Train = RECIPE,
+    recipe: Recipe = RECIPE,
+    history: History = RECORDED,
+    execution: Execution = EXECUTION,
     monitor: Monitor | None = None,
-    starter: int | None = None,
+    parent: int | None = None,
 ) -> Path:
     """Train into folder/run, with checkpoints in folder/checkpoints; return the folder of the outputs."""
     output = folder / "run"
     train(
         run=run,
         recipe=recipe,
+        history=history,
+        execution=execution,
         packed=PackedImages.open(patches, run.scale),
         validation=[validation_pair()],
         output=output,
         checkpoints=folder / "checkpoints",
         monitor=monitor or NullMonitor(),
-        starter=starter,
+        parent=parent,
     )
     return output
 
 
-def train_or_exit(patches: Path, folder: Path, recipe: Train, starter: int | None = None) -> None:
+def train_or_exit(patches: Path, folder: Path, recipe: Recipe, parent: int | None = None) -> None:
     """Train as a process of its own does: what stops it decides its exit code."""
     torch.set_num_threads(1)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        with no_restart_after_refusal():
-            train_small(patches, folder, recipe=recipe, starter=starter)
+        train_small(patches, folder, recipe=recipe, parent=parent)
     except Stopped as stopped:
         sys.exit(stopped.exit_code)
     except UserError as error:
@@ -131,11 +129,15 @@ def main() -> None:
     parser.add_argument("patches", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--iterations", type=int, default=RECIPE.iterations)
-    parser.add_argument("--starter", type=int)
+    parser.add_argument("--parent", type=int)
+    parser.add_argument("--processes", type=int, default=1)
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     recipe = dataclasses.replace(RECIPE, iterations=arguments.iterations)
-    train_or_exit(arguments.patches, arguments.folder, recipe, arguments.starter)
+    work = (arguments.patches, arguments.folder, recipe, arguments.parent)
+    if arguments.processes > 1:
+        launch(train_or_exit, work, processes=arguments.processes)
+    else:
+        train_or_exit(*work)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What the figures show of one row: feature maps, effective receptive field, crops."""
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from alkdnet.analysis.intermediates import intermediates
 from alkdnet.analysis.receptive_field import effective_receptive_field, receptive_radii
+from alkdnet.arrays import ImageHWC
 from alkdnet.config.params import Crop, Features
 from alkdnet.data.images import list_images, read_rgb, write_png
 from alkdnet.errors import UserError
 from alkdnet.evaluation.benchmark import BenchmarkSet, read_pair
-from alkdnet.evaluation.metrics import ImageHWC, score
+from alkdnet.evaluation.metrics import score
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.files import atomic_directory, atomic_path
 from alkdnet.results.features import CropImage, FeaturesRecord, Field, Maps
@@ -32,7 +33,6 @@ def write_features(
     model: nn.Module,
     upscale: Callable[[ImageHWC], ImageHWC],
     test_set: TestSet,
-    unpublishable: Collection[str],
     protocol: Protocol,
     originals: bool,
 ) -> None:
@@ -48,7 +48,6 @@ def write_features(
         model: the network with its weights.
         upscale: what maps an LR image (uint8, HWC) to the HR image with it.
         test_set: returns a test set of the row's scale by its name.
-        unpublishable: sets whose licence forbids showing their pixels (Manga109): nothing is shown of them.
         protocol: for the PSNR and SSIM beside the crops.
         originals: write the crops of the originals too.
     """
@@ -57,7 +56,6 @@ def write_features(
         maps, field = None, None
         try:
             if row == settings.maps_run:
-                _require_publishable(settings.maps_set, unpublishable)
                 maps = _write_maps(root, model, settings, test_set, scale)
         except UserError as error:
             missing.append(f"Feature maps of {row}: {error}.")
@@ -69,7 +67,6 @@ def write_features(
         crops = []
         for crop in crops_of(row, scale, settings, originals=originals):
             try:
-                _require_publishable(crop.set, unpublishable)
                 crops.append(_write_crop(root, crop, upscale, test_set, protocol, originals=originals))
             except UserError as error:
                 missing.append(f"Crop of {crop.image} ({crop.set}, x{scale}): {error}.")
@@ -88,14 +85,15 @@ def is_shown(row: str, scale: int, settings: Features, *, originals: bool) -> bo
     return inside or bool(crops_of(row, scale, settings, originals=originals))
 
 
-def _require_publishable(name: str, unpublishable: Collection[str]) -> None:
-    if name in unpublishable:
-        raise UserError(f"the licence of {name} forbids showing its images")
+def _publishable(test_set: BenchmarkSet) -> BenchmarkSet:
+    if not test_set.publishable:
+        raise UserError(f"the licence of {test_set.name} forbids showing its images")
+    return test_set
 
 
 def _write_maps(root: Path, model: nn.Module, settings: Features, test_set: TestSet, scale: int) -> Maps:
     """Write the mean over the channels of every feature in `intermediates`."""
-    lr_HWC, _ = read_pair(test_set(settings.maps_set), settings.maps_image, scale)
+    lr_HWC, _ = read_pair(_publishable(test_set(settings.maps_set)), settings.maps_image, scale)
     files = {}
     for name, feature_BCHW in intermediates(model.eval(), _batch(lr_HWC)).items():
         files[name] = f"maps/{name}.npy"
@@ -125,7 +123,7 @@ def _write_crop(
     *,
     originals: bool,
 ) -> CropImage:
-    lr_HWC, hr_HWC = read_pair(test_set(crop.set), crop.image, crop.scale)
+    lr_HWC, hr_HWC = read_pair(_publishable(test_set(crop.set)), crop.image, crop.scale)
     height, width = hr_HWC.shape[:2]
     if crop.top + crop.height > height or crop.left + crop.width > width:
         raise UserError(

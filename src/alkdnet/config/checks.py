@@ -54,8 +54,8 @@ def _dataset_problems(params: Params) -> list[str]:
     for name, dataset in params.datasets.items():
         if dataset.path and Path(dataset.path).expanduser().resolve().is_relative_to(outputs):
             problems.append(
-                f"datasets.{name}.path: {dataset.path} lies in {params.pipeline}/, where the pipeline deletes "
-                "and writes folders: keep your images elsewhere"
+                f"datasets.{name}.path: {dataset.path} lies in {params.pipeline}/, where the pipeline "
+                "deletes and writes folders: keep your images elsewhere"
             )
         if dataset.source in ("folder", "manga109") and dataset.path is None:
             problems.append(f"datasets.{name}.path: missing; source {dataset.source} needs the folder's path")

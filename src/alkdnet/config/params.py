@@ -14,9 +14,7 @@ class Dataset:
     """One data set: `datasets.<name>`."""
 
     use: Literal["train", "test"] = setting("what it is for; it lands in raw/<use>/<name>")
-    source: str = setting(
-        "descriptor in alkdnet.data.sources, or `folder` for a folder of images of your own"
-    )
+    source: str = setting("name in the catalogue of sources, or `folder` for a folder of images of your own")
     path: str | None = setting(
         "the folder to take the images from, relative to the repository (sources `folder` and `manga109`)",
         default=None,
@@ -42,10 +40,12 @@ class Downscale:
 class Recipe:
     """The training recipe (section 4.2 of the paper), one for all runs, so that they can be compared."""
 
-    iterations: int = setting("optimiser steps; the cosine schedule ends with the last", minimum=1)
-    batch_size: int = setting("patches in a step, over all processes", minimum=1)
+    iterations: int = setting(
+        "optimiser steps; the cosine schedule ends with the last", minimum=1, maximum=10**9
+    )
+    batch_size: int = setting("patches in a step, over all processes", minimum=1, maximum=65536)
     patch_size: int = setting(
-        "side of an LR patch in pixels; HR patches are `scale` times as large", minimum=4
+        "side of an LR patch in pixels; HR patches are `scale` times as large", minimum=4, maximum=1024
     )
     learning_rate: float = setting("Adam's learning rate at iteration 0", above=0)
     final_learning_rate: float = setting("its value at the end of the one cosine period", minimum=0)
@@ -113,7 +113,7 @@ class Released(Row):
 
     kind = "released"
 
-    source: str = setting("weights in alkdnet.sources.catalogue, or `file` for a file of your own")
+    source: str = setting("name in the catalogue of sources, or `file` for a file of your own")
     path: str | None = setting(
         "the file of weights, relative to the repository (source `file`)", default=None
     )

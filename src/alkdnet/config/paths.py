@@ -31,9 +31,9 @@ class Paths:
         folders += [self.validation(scale) / MARK for scale in (2, 3, 4)]
         return self.directory / "checked" / "ok", *folders
 
-    def descriptor(self, table: Literal["datasets", "released"], name: str) -> Path:
-        """What is known of a row's source: a change there is a reason to download it again."""
-        return self.directory / "checked" / table / f"{name}.json"
+    def descriptor(self, use: Literal["train", "test", "weights"], name: str) -> Path:
+        """What is known of the source of a data set or of weights: a change is a reason to fetch it again."""
+        return self.directory / "checked" / use / f"{name}.json"
 
     def raw(self, use: str, dataset: str) -> Path:
         """Folder of a data set as it was published."""

@@ -33,7 +33,7 @@ class _Loader(yaml.SafeLoader):
             if key.tag != "tag:yaml.org,2002:str":
                 text = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
                 raise yaml.MarkedYAMLError(
-                    problem=f'the key {text} is no text: put it in quotes: "{text}"',
+                    problem=f'the key {text} is not text: put it in quotes: "{text}"',
                     problem_mark=key.start_mark,
                 )
             if key.value in seen:

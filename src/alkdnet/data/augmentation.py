@@ -1,4 +1,4 @@
-"""The eight symmetries of the square, in which training patches are turned and pictures compared."""
+"""Data augmentation by the eight symmetries of the square: flips and rotations by 90 degrees."""
 
 from typing import TypeVar
 

@@ -1,4 +1,4 @@
-"""Bytes on a disk: written for people, and work refused that the disk cannot hold, before it begins."""
+"""Disk space: checked before work begins, and sizes formatted for messages."""
 
 import shutil
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from alkdnet.errors import UserError
 
 
 def size(count: int | None) -> str:
-    """Write a number of bytes for people; `?` for an unknown one."""
+    """Return a number of bytes with its unit; `?` for an unknown one."""
     if count is None:
         return "?"
     amount, unit = float(count), "B"

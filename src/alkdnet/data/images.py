@@ -1,8 +1,8 @@
-"""Reading any common image file as 8-bit RGB, or saying why not; writing PNG.
+"""Reading the common image formats as 8-bit RGB, or reporting why a file is rejected; writing PNG.
 
-Everything downstream works on uint8 arrays of shape HWC with C = 3. Gray and palette images are expanded,
-CMYK is converted by the plain formula of Pillow, the EXIF orientation is applied, and ICC profiles are
-ignored: the values in the file are taken for sRGB, as the published data sets and `imread` of MATLAB do.
+All other modules work on uint8 arrays of shape HWC with C = 3. Gray and palette images are expanded, CMYK is
+converted by Pillow's simple formula, the EXIF orientation is applied, and ICC profiles are ignored: values
+are taken as sRGB, as in the published data sets and in MATLAB's `imread`.
 """
 
 import io
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path
 from alkdnet.progress import Progress
@@ -27,20 +28,22 @@ from alkdnet.progress import Progress
 Alpha = Literal["refuse", "black", "white"]
 ALPHAS: tuple[Alpha, ...] = ("refuse", "black", "white")
 
-# The file that stands in the folder of a set which only its owners give out, as long as it is not there.
+# The file in the folder of a gated set that is not available.
 NOT_AVAILABLE = "NOT_AVAILABLE.txt"
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"))
+# The formats of these files. Pillow knows others, and reduces some to 8 bits without a warning (AVIF).
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 # Level 1 writes photographs 2.7 times as fast as zlib's default and 9 % larger: see docs/data.md.
 PNG_LEVEL = 1
 # Pillow warns from 89 megapixels on, with a line of its own source; images up to 178 are taken all the same.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-def read_rgb(path: Path, *, alpha: Alpha = "refuse") -> npt.NDArray[np.uint8]:
+def read_rgb(path: Path, *, alpha: Alpha = "refuse") -> ImageHWC:
     """Return the image in a file as a contiguous, writable uint8 array `image_HWC` with three channels.
 
-    `alpha` says what becomes of transparent pixels: the file is refused, or the image is laid on a black or a
-    white background. An alpha channel that is opaque everywhere is dropped.
+    `alpha` says what to do with transparent pixels: reject the file, or put the image on a black or a white
+    background. An alpha channel that is opaque everywhere is dropped.
 
     Raises UserError, with the path and the reason, for a file that is missing, empty, truncated or no image,
     whose channels are not of 8 bits or fewer without a sign, that has more than four of them or more than one
@@ -65,8 +68,8 @@ def image_size(path: Path) -> tuple[int, int]:
                 image.tag_v2[side] for side in (ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength)
             )
         # 5 to 8 swap rows and columns; no other value above 4 means anything.
-        turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-        return (width, height) if turned else (height, width)
+        rotated = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        return (width, height) if rotated else (height, width)
 
 
 def image_sizes(paths: Sequence[Path]) -> tuple[dict[Path, tuple[int, int]], list[str]]:
@@ -86,11 +89,11 @@ def pixel_bytes(sizes: Iterable[tuple[int, int]], scale: int = 1) -> int:
 
 
 def gray_thumbnails(path: Path, size: int, noises: Sequence[int]) -> npt.NDArray[np.uint8]:
-    """Return the image without its frame, squeezed to gray squares, shape (len(noises), size, size).
+    """Return the image without its frame, resized to gray squares, shape (len(noises), size, size).
 
-    Its frame are the rows and columns at the edges whose grays differ by no more than a noise, for each of
-    `noises` another one: white margins, black bars. JPEG files are decoded at a fraction of their size, as
-    far as that suffices.
+    The frame, such as white margins or black bars, consists of the rows and columns at the edges whose grays
+    differ by no more than a noise; there is a result for each of `noises`. JPEG files are decoded at a
+    fraction of their size where that is enough.
 
     Raises UserError for a file that is missing, empty, truncated or no image.
     """
@@ -102,13 +105,13 @@ def gray_thumbnails(path: Path, size: int, noises: Sequence[int]) -> npt.NDArray
         return np.stack([np.asarray(square) for square in squares])
 
 
-def write_png(path: Path, image_HWC: npt.NDArray[np.uint8]) -> None:
-    """Write an RGB image; whoever reads `path` sees the whole file or none."""
+def write_png(path: Path, image_HWC: ImageHWC) -> None:
+    """Write an RGB image atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(png_bytes(image_HWC))
 
 
-def png_bytes(image_HWC: npt.NDArray[np.uint8]) -> bytes:
+def png_bytes(image_HWC: ImageHWC) -> bytes:
     """Return an RGB image as a PNG file without metadata: equal images give equal bytes."""
     buffer = io.BytesIO()
     Image.fromarray(image_HWC, mode=None).save(buffer, "PNG", compress_level=PNG_LEVEL)
@@ -116,7 +119,7 @@ def png_bytes(image_HWC: npt.NDArray[np.uint8]) -> bytes:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Return the image files directly in `folder`, known by their suffix, sorted by name.
+    """Return the image files directly in `folder`, recognised by their suffix, sorted by name.
 
     Hidden files and other suffixes (lists of licences, `NOT_AVAILABLE`) are left out.
     """
@@ -127,9 +130,8 @@ def list_images(folder: Path) -> list[Path]:
     )
 
 
-def too_small(path: Path, image_HWC: npt.NDArray[np.uint8], minimum: int) -> str | None:
-    """Return the problem in words if the image is narrower or lower than `minimum` pixels."""
-    height, width = image_HWC.shape[:2]
+def too_small(path: Path, height: int, width: int, minimum: int) -> str | None:
+    """Return the problem if an image is narrower or lower than `minimum` pixels."""
     if min(height, width) >= minimum:
         return None
     return f"{path}: {width}x{height} pixels, at least {minimum}x{minimum} are needed"
@@ -148,7 +150,7 @@ def same_stems(paths: Iterable[Path]) -> list[str]:
 
 
 def unreadable_names(paths: Iterable[Path]) -> list[str]:
-    """Return a problem for every file whose name is no text, so that no index could hold it."""
+    """Return a problem for every file whose name is not valid UTF-8, which no index could hold."""
     names = ((path, os.fsencode(path.name).decode(errors="replace")) for path in paths)
     return [
         f"{path.parent}: the name {name!r} is not in UTF-8: rename the file"
@@ -195,47 +197,51 @@ def _cores() -> int:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image; what goes wrong with it, also in the block, becomes a UserError with its path."""
     try:
-        # From an open file: by its name Pillow maps some TIFFs into memory, and scrambles those to be turned.
-        with path.open("rb") as file, Image.open(file) as image:
+        # From an open file: by name, Pillow maps some TIFFs into memory and scrambles those to be rotated.
+        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
             yield image
         return
-    except _RefusedError as refused:
-        reason = str(refused)
+    except _RejectedError as rejected:
+        reason = str(rejected)
     except FileNotFoundError:
         reason = "no such file"
     except UnidentifiedImageError:
-        reason = "not an image that Pillow can read" if path.stat().st_size else "the file is empty"
+        reason = (
+            f"not an image of a supported format ({', '.join(_FORMATS)})"
+            if path.stat().st_size
+            else "the file is empty"
+        )
     except Image.DecompressionBombError as error:
         reason = f"too large: {error}"
-    except Exception as error:  # Pillow's readers report damage by whatever they stumble over
+    except Exception as error:  # Pillow's readers report damage by all kinds of exceptions
         reason = f"damaged or not readable: {error}"
     raise UserError(f"{path}: {reason}")
 
 
-class _RefusedError(Exception):
-    """The file is a sound image of a kind that is not taken; the message is the reason."""
+class _RejectedError(Exception):
+    """The file is an intact image of an unsupported kind; the message is the reason."""
 
 
 def _check_kind(image: Image.Image) -> None:
     frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":  # telephones hide a preview behind the photograph
-        raise _RefusedError(f"has {frames} frames: extract the one that is meant")
+    if frames > 1 and image.format != "MPO":  # phones append a preview to the photograph
+        raise _RejectedError(f"has {frames} frames: extract one of them")
     if _is_deep(image):
-        raise _RefusedError(
-            "has more than 8 bits per channel: convert it to 8 bits, for the rounding is yours to choose"
+        raise _RejectedError(
+            "has more than 8 bits per channel: convert it to 8 bits, with the rounding of your choice"
         )
     if isinstance(image, TiffImageFile):
-        if not {1, 4} >= set(image.tag_v2.get(ExifTags.Base.SampleFormat, (1,))):  # unsigned, or not told
-            raise _RefusedError("has numbers with a sign in its pixels: convert it to unsigned 8 bits")
+        if not {1, 4} >= set(image.tag_v2.get(ExifTags.Base.SampleFormat, (1,))):  # unsigned, or undefined
+            raise _RejectedError("has signed pixel values: convert it to unsigned 8 bits")
         channels = image.tag_v2.get(ExifTags.Base.SamplesPerPixel, 1)
         if channels > 4:
-            raise _RefusedError(f"has {channels} channels: keep those that are meant")
+            raise _RejectedError(f"has {channels} channels: keep one, three or four of them")
 
 
 def _inside_the_frame(gray_HW: npt.NDArray[np.uint8], noise: int) -> tuple[int, int, int, int]:
-    """Return left, top, right and bottom of what is between the first and the last line that is no frame."""
+    """Return left, top, right and bottom of the image inside the frame."""
     left, top, (bottom, right) = 0, 0, gray_HW.shape
-    while True:  # a frame may lie in another
+    while True:  # there may be a frame within a frame
         inside_HW = gray_HW[top:bottom, left:right]
         columns, rows = (np.flatnonzero(np.ptp(inside_HW, axis=axis) > noise).tolist() for axis in (0, 1))
         if not columns or not rows:
@@ -247,7 +253,7 @@ def _inside_the_frame(gray_HW: npt.NDArray[np.uint8], noise: int) -> tuple[int, 
 
 
 def _is_deep(image: Image.Image) -> bool:
-    """Return whether a file has more than 8 bits per channel: Pillow cuts many to 8 without a word."""
+    """Return whether a file has more than 8 bits per channel: Pillow reduces many to 8 without a warning."""
     if image.mode.startswith(("I", "F")):
         return True
     if isinstance(image, TiffImageFile):
@@ -268,5 +274,5 @@ def _to_rgb(image: Image.Image, alpha: Alpha) -> Image.Image:
     if lowest == 255:
         return image.convert("RGB")
     if alpha == "refuse":
-        raise _RefusedError('has transparent pixels: choose alpha "black" or "white" as their background')
+        raise _RejectedError('has transparent pixels: choose alpha "black" or "white" as their background')
     return Image.alpha_composite(Image.new("RGBA", image.size, alpha), image).convert("RGB")

@@ -38,13 +38,13 @@ def downscale_folder(
     """Write `target/x<scale>/<stem>.png` for every image in `source` and every scale; return how many images.
 
     An image is cropped at the bottom and the right to a multiple of each scale first. A folder without images
-    (a data set that is not available) gives empty folders. `target` appears when all of it is written.
+    (a data set that is not available) gives empty folders. `target` appears when it is complete.
 
     Every core takes an image at a time, so that the memory is that of `workers` images.
 
     Raises UserError with all problems at once: see `images.read_rgb`; also images smaller than a scale, files
-    that differ by their suffix only and names that are no text. Before all that, if the disk cannot hold the
-    LR images' pixels.
+    that differ by their suffix only and names that are not UTF-8; and, before all that, if the disk cannot
+    hold the LR images' pixels.
     """
     paths = list_images(source)
     sizes, _ = image_sizes(paths)
@@ -56,18 +56,18 @@ def downscale_folder(
         for scale in scales:
             (folder / f"x{scale}").mkdir()
 
-        def shrink(path: Path) -> str | None:
+        def make_lr(path: Path) -> str | None:
             # One thread for each image: the cores are kept busy by different images.
             torch.set_num_threads(1)
             image = read_rgb(path, alpha=alpha)
-            problem = too_small(path, image, max(scales))
+            problem = too_small(path, image.shape[0], image.shape[1], max(scales))
             if problem is None:
                 for scale in scales:
                     lr = downscale(crop_to_multiple(image, scale), scale, border=border)
                     (folder / f"x{scale}" / f"{path.stem}.png").write_bytes(png_bytes(lr))
             return problem
 
-        problems += collect_problems(shrink, paths, description=f"downscale {source.name}", workers=workers)
+        problems += collect_problems(make_lr, paths, description=f"downscale {source.name}", workers=workers)
         if problems:
             raise UserError(
                 f"{source}: {len(problems)} of the images cannot be used:\n" + "\n".join(problems)

@@ -1,4 +1,4 @@
-"""Packing training images: from folders of image files to the packs that patches.py describes and reads."""
+"""Packing training images: from folders of image files to the packs that packs.py describes and reads."""
 
 import hashlib
 import logging
@@ -8,11 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.data.disk import require_space, size
-from alkdnet.data.images import Alpha, collect_problems, image_sizes, list_images, pixel_bytes, read_rgb
-from alkdnet.errors import UserError
+from alkdnet.data.images import (
+    Alpha,
+    collect_problems,
+    image_sizes,
+    list_images,
+    pixel_bytes,
+    read_rgb,
+    too_small,
+)
+from alkdnet.data.packs import index_digest
+from alkdnet.errors import raise_problems
 from alkdnet.files import atomic_directory, write_json
 
 logger = logging.getLogger(__name__)
@@ -43,30 +52,21 @@ def required_bytes(sizes: Sequence[tuple[int, int]], scales: Sequence[int]) -> i
     return sum(pixel_bytes(sizes, scale) for scale in (1, *scales))
 
 
-def require_disk(sets: Sequence[TrainingSet], target: Path, scales: Sequence[int]) -> int:
-    """Log and return how many bytes `pack` would write to `target`, from the headers of the images alone.
+def pack(sets: Sequence[TrainingSet], target: Path, scales: Sequence[int], *, minimum_size: int = 1) -> None:
+    """Write the packs of all images of `sets`, in the order of the sets' and the files' names, to `target`.
+
+    `minimum_size`: the side of an LR patch in pixels; every LR image must be as large. There is one image for
+    each core in memory. `target` appears when it is complete.
 
     Raises:
-        UserError: images cannot be read (all such at once), or the disk cannot hold the packs.
+        UserError: images cannot be read or are too small, an LR image is missing or does not have the size of
+            its HR image divided by the scale (all such problems at once), or the disk cannot hold the packs,
+            whose size is known from the headers of the images alone.
     """
-    images = _measured(sets)
+    images = _measured(sets, scales, minimum_size)
     needed = required_bytes([image.size for image in images], scales)
     logger.info("%s: %d images, %s when packed", target, len(images), size(needed))
     require_space([(target, needed)])
-    return needed
-
-
-def pack(sets: Sequence[TrainingSet], target: Path, scales: Sequence[int]) -> None:
-    """Write the packs of all images of `sets`, in the order of the sets' and the files' names, to `target`.
-
-    The images go through memory one for each core. `target` appears when all of it is written.
-
-    Raises:
-        UserError: images cannot be read, an LR image is missing or has not the size of its HR image divided
-            by the scale (all such problems at once), or the disk cannot hold the packs.
-    """
-    images = _measured(sets)
-    require_space([(target, required_bytes([image.size for image in images], scales))])
     folders = {training_set.name: training_set.lr for training_set in sets}
     with atomic_directory(target) as folder:
         hr_digest = _write(folder / "hr", images, {})
@@ -83,15 +83,20 @@ def pack(sets: Sequence[TrainingSet], target: Path, scales: Sequence[int]) -> No
             _write(folder / f"x{scale}", lr_images, {"scale": scale, "hr_digest": hr_digest})
 
 
-def _measured(sets: Sequence[TrainingSet]) -> list[_Image]:
-    """Return the images to pack, their sizes taken from the files' headers."""
+def _measured(sets: Sequence[TrainingSet], scales: Sequence[int], minimum_size: int) -> list[_Image]:
+    """Return the images to pack, their sizes taken from the files' headers, after checking the sizes."""
     files = {
         path: training_set
         for training_set in sorted(sets, key=lambda each: each.name)
         for path in list_images(training_set.hr)
     }
     sizes, problems = image_sizes(list(files))
-    _raise_all(problems)
+    largest = max(scales, default=1)
+    reason = f" for a patch of {minimum_size}x{minimum_size} LR pixels at x{largest}"
+    for path, (height, width) in sizes.items():
+        if problem := too_small(path, height, width, minimum_size * largest):
+            problems.append(problem + reason)
+    _raise(problems)
     return [
         _Image(f"{training_set.name}/{path.stem}", path, sizes[path], training_set.alpha)
         for path, training_set in files.items()
@@ -118,22 +123,20 @@ def _write(folder: Path, images: Sequence[_Image], header: dict[str, str | int])
             _write_at(file, image_HWC, starts[path])
             return None
 
-        _raise_all(collect_problems(copy, list(by_path), description=f"pack {folder.name}"))
+        _raise(collect_problems(copy, list(by_path), description=f"pack {folder.name}"))
         os.fsync(file)
     finally:
         os.close(file)
-    rows = [
+    rows: list[dict[str, str | int]] = [
         {"name": i.name, "height": i.size[0], "width": i.size[1], "sha256": digests[i.path]} for i in images
     ]
-    lines = [f"{key} {value}" for key, value in header.items()]
-    lines += [" ".join(str(value) for value in row.values()) for row in rows]
-    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    digest = index_digest(header, rows)
     write_json(folder / "index.json", {**header, "digest": digest, "bytes": sum(lengths), "images": rows})
     return digest
 
 
-def _write_at(file: int, image_HWC: npt.NDArray[np.uint8], start: int) -> None:
-    """Write at a position of a file that other threads write to as well."""
+def _write_at(file: int, image_HWC: ImageHWC, start: int) -> None:
+    """Write an image at a position of a file to which other threads write too."""
     remaining = image_HWC.reshape(-1).data
     while remaining:
         written = os.pwrite(file, remaining, start)
@@ -141,6 +144,5 @@ def _write_at(file: int, image_HWC: npt.NDArray[np.uint8], start: int) -> None:
         remaining = remaining[written:]
 
 
-def _raise_all(problems: Sequence[str]) -> None:
-    if problems:
-        raise UserError("\n".join([f"{len(problems)} of the training images cannot be packed:", *problems]))
+def _raise(problems: Sequence[str]) -> None:
+    raise_problems(problems, f"{len(problems)} of the training images cannot be packed:")

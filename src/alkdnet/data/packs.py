@@ -1,15 +1,19 @@
 """Packed training images: plain bytes in a few files, from which any patch is read without decoding.
 
-    patches/hr/images.bin      the HR images of all training sets, one behind the other, uint8 HWC, whole
-    patches/hr/index.json      their names, sizes and digests
+    patches/hr/images.bin      the HR images of all training sets, one after the other, uint8 HWC, complete
+    patches/hr/index.json      their names, sizes and SHA-256
     patches/x<s>/images.bin    the LR images of scale s in the same order
-    patches/x<s>/index.json    the same about them, and the digest of the HR pack they belong to
+    patches/x<s>/index.json    the same about them, and the digest of their HR pack
 
-LR pixel (i, j) covers the HR pixels from (s * i, s * j): the HR images are cropped to a multiple of s by
-being read no further, so that one HR pack serves all scales. packing.py writes the files; to read them takes
-no image library, for the training does it on hosts that have none.
+LR pixel (i, j) covers the HR pixels from (s * i, s * j): of the HR images no more than a multiple of s is
+read, so that one HR pack serves all scales. packing.py writes the files; reading them needs no image library,
+since the training does it on hosts that have none.
 """
 
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -17,7 +21,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from alkdnet.errors import UserError, in_one_line
+from alkdnet.errors import UserError, in_one_line, raise_problems
 from alkdnet.files import read_json
 
 _CHANNELS = 3
@@ -60,19 +64,22 @@ class PackedImages:
 
     @classmethod
     def open(cls, folder: Path, scale: int) -> Self:
-        """Map the packs in `folder` (`hr`, `x<scale>`) without reading them.
+        """Map the packs in `folder` (`hr`, `x<scale>`) after verifying the SHA-256 of every image.
+
+        That reads both packs once, at 0.9 GB/s for each core (measured on two cores of an AMD EPYC with SHA
+        instructions), or as fast as the disk: the 36 GB of DIV2K and Flickr2K at x2 take 20 s on two cores.
 
         Raises:
-            UserError: a pack is missing, incomplete or empty, or the two do not belong together.
+            UserError: a pack is missing, damaged (its images are named) or empty, or the two do not belong
+                together.
         """
-        hr_index, hr = _open(folder / "hr")
-        lr_index, lr = _open(folder / f"x{scale}")
-        if lr_index["hr_digest"] != hr_index["digest"]:
-            raise UserError(f"{folder}: x{scale} was made from other HR images than hr; pack both again")
-        names = tuple(row["name"] for row in lr_index["images"])
-        if not names:
+        hr, lr = _open(folder / "hr"), _open(folder / f"x{scale}")
+        if lr.header.get("hr_digest") != hr.header["digest"]:
+            raise UserError(f"{folder}: x{scale} was made from other HR images than hr; {_AGAIN}")
+        if not lr.names:
             raise UserError(f"{folder}: there are no training images in it")
-        return cls(scale=scale, digest=lr_index["digest"], names=names, lr=lr, hr=hr)
+        raise_problems([*_damaged(hr), *_damaged(lr)])
+        return cls(scale=scale, digest=lr.header["digest"], names=lr.names, lr=lr.pack, hr=hr.pack)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -88,23 +95,61 @@ class PackedImages:
         return self.lr.flat.size + self.hr.flat.size
 
 
-def _open(folder: Path) -> tuple[dict, Pack]:
+def index_digest(header: Mapping[str, str | int], images: Sequence[Mapping[str, str | int]]) -> str:
+    """Return the SHA-256 of what an index says: its header, and the name, size and SHA-256 of every image."""
+    lines = [f"{key} {value}" for key, value in header.items()]
+    lines += [" ".join(str(image[key]) for key in ("name", "height", "width", "sha256")) for image in images]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A pack with its index: `header` has the digests, `sha256` that of each image's pixels."""
+
+    pack: Pack
+    header: dict[str, str]
+    names: tuple[str, ...]
+    sha256: tuple[str, ...]
+
+
+def _open(folder: Path) -> _Opened:
     index_path, bytes_path = folder / "index.json", folder / "images.bin"
     if not index_path.is_file() or not bytes_path.is_file():
         raise UserError(f"{folder}: no packed images (images.bin and index.json)")
     try:
         index = read_json(index_path)
-        heights = np.array([row["height"] for row in index["images"]], dtype=np.int64)
-        widths = np.array([row["width"] for row in index["images"]], dtype=np.int64)
-        expected = int(index["bytes"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{index_path}: damaged ({in_one_line(error)}); pack the images again") from None
+        images, digest = index["images"], index["digest"]
+        header = {key: index[key] for key in index if key not in ("images", "digest", "bytes")}
+        if index_digest(header, images) != digest:
+            raise ValueError("its digest does not match")
+        heights = np.array([image["height"] for image in images], dtype=np.int64)
+        widths = np.array([image["width"] for image in images], dtype=np.int64)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{index_path}: damaged ({in_one_line(error)}); {_AGAIN}") from None
+    ends = np.cumsum(heights * widths * _CHANNELS)
+    expected = int(ends[-1]) if len(ends) else 0
     if bytes_path.stat().st_size != expected:
-        raise UserError(f"{bytes_path}: {bytes_path.stat().st_size} bytes instead of {expected}")
-    starts = np.cumsum(heights * widths * _CHANNELS) - heights * widths * _CHANNELS
+        raise UserError(f"{bytes_path}: {bytes_path.stat().st_size} bytes instead of {expected}; {_AGAIN}")
     # As a plain array: slicing a memmap object costs several times as much.
     flat = np.asarray(np.memmap(bytes_path, dtype=np.uint8, mode="r")) if expected else _NOTHING
-    return index, Pack(bytes_path, flat, heights, widths, starts)
+    return _Opened(
+        Pack(bytes_path, flat, heights, widths, ends - heights * widths * _CHANNELS),
+        {**header, "digest": digest},
+        tuple(str(image["name"]) for image in images),
+        tuple(image["sha256"] for image in images),
+    )
 
 
+def _damaged(opened: _Opened) -> list[str]:
+    """Return a problem for every image whose pixels do not have their SHA-256."""
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        found = threads.map(lambda image_HWC: hashlib.sha256(image_HWC).hexdigest(), opened.pack.images())
+        return [
+            f"{opened.pack.path}: the pixels of {name} are damaged; {_AGAIN}"
+            for name, sha256, expected in zip(opened.names, found, opened.sha256, strict=True)
+            if sha256 != expected
+        ]
+
+
+_AGAIN = "pack the images again: dvc repro --force patches"
 _NOTHING = np.zeros(0, dtype=np.uint8)

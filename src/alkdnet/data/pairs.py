@@ -1,20 +1,16 @@
-"""Pairs of images (LR, HR): what training is validated on, and what is evaluated."""
+"""Pairs of images (LR, HR), for validation and evaluation."""
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from alkdnet.arrays import ImageHWC
 from alkdnet.data.images import Alpha, list_images, read_rgb
 from alkdnet.errors import UserError
-
-ImageHWC = NDArray[np.uint8]
 
 
 def load_pair(
     hr_path: Path, lr_path: Path, *, scale: int, alpha: Alpha = "refuse"
 ) -> tuple[ImageHWC, ImageHWC]:
-    """Return an LR image and its original, cropped to a multiple of the scale (protocol, point 1).
+    """Return an LR image and its HR image, cropped to a multiple of the scale (protocol, point 1).
 
     Raises:
         UserError: one cannot be read, or they do not fit; the message begins with the path of the file.
@@ -44,5 +40,5 @@ def read_pairs(
             raise UserError(f"{lr_path}: missing, it belongs to {path}")
         pairs.append(load_pair(path, lr_path, scale=scale, alpha=alpha))
     if not pairs:
-        raise UserError(f"{hr_folder}: no images to validate on")
+        raise UserError(f"{hr_folder}: there are no images")
     return pairs

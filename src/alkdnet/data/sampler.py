@@ -1,8 +1,8 @@
 """Batches of training patches: pure functions of the seed and the iteration.
 
-The law is the paper's (section 4.2): an image uniformly, a position in it uniformly, then a horizontal flip
-with probability 1/2 and a rotation by 0, 90, 180 or 270 degrees, which together are one of the 8 symmetries
-of the square uniformly.
+The sampling distribution is the paper's (section 4.2): an image uniformly, a position in it uniformly, then a
+horizontal flip with probability 1/2 and a rotation by 0, 90, 180 or 270 degrees, which together are one of
+the 8 symmetries of the square uniformly.
 
 Sample k of iteration i takes its numbers from words 4k..4k+3 of the Philox stream with the seed as its key
 and i as its counter. So it is the same whatever the size of the batch, the number of processes that share it,
@@ -23,19 +23,19 @@ from alkdnet.errors import UserError
 
 Pixels = npt.NDArray[np.uint8]
 
-# Batches cut ahead of the one in use when they travel to a device.
+# Batches prepared in advance when they are copied to a device.
 _AHEAD = 2
-# Bytes of a line of the processor's cache.
+# Bytes of a cache line.
 _LINE = 64
-# Bytes of a pack that travel to a device at once.
+# Bytes of a pack that are copied to a device at once.
 _PIECE = 2**26
-# A set lives on the device if it takes no more than this part of the device's free memory.
+# The packs are copied to the device if they take no more than this part of its free memory.
 _RESIDENT_PART = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """What to cut, an element for each sample: image, top left LR pixel, and bits of the augmentation."""
+    """What to crop, an element for each sample: image, top left LR pixel, and bits of the augmentation."""
 
     image: npt.NDArray[np.int64]
     row: npt.NDArray[np.int64]
@@ -65,27 +65,27 @@ def draw(
     )
 
 
-def cut(images: Sequence[Pixels], drawn: Draw, *, patch_size: int, scale: int = 1) -> Pixels:
-    """Cut and augment patches, shape (len(drawn), P, P, 3) with P = patch_size * scale.
+def crop_patches(images: Sequence[Pixels], drawn: Draw, *, patch_size: int, scale: int = 1) -> Pixels:
+    """Crop and augment patches, shape (len(drawn), P, P, 3) with P = patch_size * scale.
 
     `images`: the views `Pack.images()`; `scale`: that of the images to the LR images `drawn` refers to.
 
     The result is that of `augment`. NumPy copies rows fast; to move single pixels it needs a pass for each of
-    the three channels, or words: a pixel and the byte behind it in one. So a patch whose pixels change places
-    goes through a copy that stays in the cache, from there in their new order to a buffer of words, and
-    from that to its place, where each word overwrites the surplus byte of the one before. In two moves, since
-    NumPy is fast at words that overlap only where the other side of the move is contiguous. That it
-    stores them in rising order, which no document promises, the tests hold.
+    the three channels, or words of four bytes: a pixel and the next byte. A patch whose pixels change places
+    is therefore copied to a buffer that stays in the cache, from there in the new order to a buffer of words,
+    and from that to its place, where each word overwrites the extra byte of the previous one. Two copies,
+    since NumPy is fast with overlapping words only if the other operand is contiguous. The tests check that
+    it stores them in ascending order, which its documentation does not promise.
     """
     size = patch_size * scale
     line = 3 * size
-    # The last word of a patch reaches into the next one, which is written after it, or into the surplus.
-    out_and_surplus = _aligned(len(drawn) * size * line + 1)
-    out = out_and_surplus[:-1].reshape(len(drawn), size, size, 3)
-    places = np.ndarray((len(drawn), size, size), np.uint32, out_and_surplus, strides=(size * line, line, 3))
-    copy_and_surplus = _aligned(size * line + 1)
-    copy = copy_and_surplus[:-1].reshape(size, size, 3)
-    pixels = np.ndarray((size, size), np.uint32, copy_and_surplus, strides=(line, 3))
+    # The last word of a patch reaches into the next one, which is written after it, or into the extra byte.
+    out_and_extra = _aligned(len(drawn) * size * line + 1)
+    out = out_and_extra[:-1].reshape(len(drawn), size, size, 3)
+    places = np.ndarray((len(drawn), size, size), np.uint32, out_and_extra, strides=(size * line, line, 3))
+    copy_and_extra = _aligned(size * line + 1)
+    copy = copy_and_extra[:-1].reshape(size, size, 3)
+    pixels = np.ndarray((size, size), np.uint32, copy_and_extra, strides=(line, 3))
     reordered = [augment(pixels, bits) for bits in range(8)]
     words = _aligned(4 * size * size).view(np.uint32).reshape(size, size)
     for k, image, row, column, bits in zip(
@@ -107,9 +107,9 @@ def cut(images: Sequence[Pixels], drawn: Draw, *, patch_size: int, scale: int = 
 
 
 def _aligned(count: int) -> Pixels:
-    """Return uninitialised bytes that begin with a line of the cache.
+    """Return uninitialised bytes that begin at a cache line.
 
-    NumPy gives memory that mostly does not; rows of whole lines are then copied at 0.7 of the speed.
+    NumPy's memory mostly does not, and copying rows of whole cache lines is then 0.7 times as fast.
     """
     memory = np.empty(count + _LINE, dtype=np.uint8)
     start = -memory.ctypes.data % _LINE
@@ -117,7 +117,7 @@ def _aligned(count: int) -> Pixels:
 
 
 def steps(pack: Pack, drawn: Draw, *, patch_size: int, scale: int = 1) -> npt.NDArray[np.int64]:
-    """Return how to walk through a pack's bytes, shape (3, len(drawn)).
+    """Return the strides of patches in a pack's bytes, shape (3, len(drawn)).
 
     Pixel (i, j) of augmented patch k starts at byte steps[0, k] + i * steps[1, k] + j * steps[2, k].
     """
@@ -144,9 +144,9 @@ def _walk(
 
 
 def gather(flat: torch.Tensor, steps: torch.Tensor, *, size: int) -> torch.Tensor:
-    """Cut and augment on the device that holds a pack: `flat` its bytes, `steps` from the function above.
+    """Crop and augment on the device that has a pack: `flat` its bytes, `steps` from the function above.
 
-    Returns the same bytes as `cut`, shape (samples, size, size, 3).
+    Returns the same bytes as `crop_patches`, shape (samples, size, size, 3).
     """
     start, down, right = steps[:, :, None, None, None]
     along = torch.arange(size, device=flat.device)
@@ -154,7 +154,7 @@ def gather(flat: torch.Tensor, steps: torch.Tensor, *, size: int) -> torch.Tenso
     return flat[start + down * along[:, None, None] + right * along[:, None] + channel]
 
 
-def turn(x_BHWC: torch.Tensor, augmentation: npt.NDArray[np.int64]) -> torch.Tensor:
+def augment_batch(x_BHWC: torch.Tensor, augmentation: npt.NDArray[np.int64]) -> torch.Tensor:
     """Augment square patches on their device: the same bytes as `augment`."""
     batch, size = x_BHWC.shape[:2]
     start = np.arange(batch, dtype=np.int64) * size * size * 3
@@ -166,8 +166,8 @@ class PatchSampler:
     """Batches on a device, as float32 in [0, 1], of the share of one process.
 
     On a GPU the packs are copied to it if they fit well (`resident`; None decides by its free memory), and
-    the patches are cut there. Otherwise a thread cuts the next batches while the device works on this one,
-    they travel from pinned memory and are augmented on the device. On a CPU they are cut when asked for.
+    the patches are cropped there. Otherwise a thread prepares the next batches while the device computes,
+    which are copied from pinned memory and augmented on the device. On a CPU they are cropped on request.
 
     Raises:
         UserError: images are smaller than a patch, or the batch cannot be shared evenly.
@@ -204,7 +204,7 @@ class PatchSampler:
 
     def batch(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (lr_BCHW, hr_BCHW) of an iteration: float32 in [0, 1], channels-last, on the device."""
-        lr_BHWC, hr_BHWC = self._resident(iteration) if self.resident else self._travelling(iteration)
+        lr_BHWC, hr_BHWC = self._resident(iteration) if self.resident else self._copied(iteration)
         return _to_float(lr_BHWC), _to_float(hr_BHWC)
 
     def _draw(self, iteration: int) -> Draw:
@@ -228,10 +228,10 @@ class PatchSampler:
         lr_steps, hr_steps = _sent(walks, self._device)
         return gather(self._flat[0], lr_steps, size=size), gather(self._flat[1], hr_steps, size=size * scale)
 
-    def _travelling(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _copied(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
         drawn = self._draw(iteration)
         if self._thread is None:
-            return self._cut(drawn)
+            return self._crop(drawn)
         for i in range(iteration, iteration + _AHEAD + 1):
             if i not in self._ahead:
                 self._ahead[i] = self._thread.submit(self._pinned, i)
@@ -239,24 +239,24 @@ class PatchSampler:
         self._ahead = {i: future for i, future in self._ahead.items() if i > iteration}
         # The allocator of pinned memory keeps these buffers from reuse until the copies have been made.
         return (
-            turn(lr_BHWC.to(self._device, non_blocking=True), drawn.augmentation),
-            turn(hr_BHWC.to(self._device, non_blocking=True), drawn.augmentation),
+            augment_batch(lr_BHWC.to(self._device, non_blocking=True), drawn.augmentation),
+            augment_batch(hr_BHWC.to(self._device, non_blocking=True), drawn.augmentation),
         )
 
-    def _cut(self, drawn: Draw) -> tuple[torch.Tensor, torch.Tensor]:
-        lr_BHWC = cut(self._images[0], drawn, patch_size=self._patch_size)
-        hr_BHWC = cut(self._images[1], drawn, patch_size=self._patch_size, scale=self._packed.scale)
+    def _crop(self, drawn: Draw) -> tuple[torch.Tensor, torch.Tensor]:
+        lr_BHWC = crop_patches(self._images[0], drawn, patch_size=self._patch_size)
+        hr_BHWC = crop_patches(self._images[1], drawn, patch_size=self._patch_size, scale=self._packed.scale)
         return torch.from_numpy(lr_BHWC), torch.from_numpy(hr_BHWC)
 
     def _pinned(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
         drawn = self._draw(iteration)
         plain = replace(drawn, augmentation=np.zeros_like(drawn.augmentation))
-        lr_BHWC, hr_BHWC = self._cut(plain)
+        lr_BHWC, hr_BHWC = self._crop(plain)
         return lr_BHWC.pin_memory(), hr_BHWC.pin_memory()
 
 
 def _sent(numbers: npt.NDArray[np.int64], device: torch.device) -> torch.Tensor:
-    """Return numbers on a device, without waiting for the work that it has still to do."""
+    """Return numbers on a device without waiting for its pending work."""
     tensor = torch.from_numpy(numbers)
     if device.type != "cuda":
         return tensor.to(device)

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path
 
-ImageHWC = NDArray[np.uint8]
 Pairs = Sequence[tuple[ImageHWC, ImageHWC]]
 
 

@@ -9,10 +9,11 @@ from threading import BoundedSemaphore
 
 import pandas as pd
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.data.images import NOT_AVAILABLE, Alpha, list_images
 from alkdnet.data.pairs import load_pair
 from alkdnet.errors import UserError
-from alkdnet.evaluation.metrics import ImageHWC, score
+from alkdnet.evaluation.metrics import score
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.progress import Progress
 from alkdnet.results.scores import COLUMNS, Scores
@@ -28,6 +29,7 @@ class BenchmarkSet:
         lr_folder: their low-resolution counterparts of one scale, with the same names (endings may differ).
         expected: how many images the set has; None: as many as there are.
         alpha: what becomes of transparent originals, as it was when their LR images were made.
+        publishable: whether the licence allows showing the images.
     """
 
     name: str
@@ -35,6 +37,7 @@ class BenchmarkSet:
     lr_folder: Path
     expected: int | None = None
     alpha: Alpha = "refuse"
+    publishable: bool = True
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,13 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.errors import UserError
 from alkdnet.evaluation.protocol import Protocol
 
 PEAK = 255.0
 SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
-
-ImageHWC = NDArray[np.uint8]
 
 
 def luma(image_HWC: ImageHWC) -> NDArray[np.float64]:

@@ -15,12 +15,13 @@ from alkdnet.inference.ensemble import SelfEnsemble
 from alkdnet.inference.tiling import Tiled, attentions_of
 from alkdnet.kernels.cpu.alkdnet import FastALKDNet
 from alkdnet.networks.alkdnet import ALKDNet
+from alkdnet.networks.bsrn import BSRN
 
 
 class Upscaler:
     """A network ready for inference, by the fastest way there is for it; several threads may call it at once.
 
-    An ALKDNet of any options on a CPU runs through `FastALKDNet`, everything else through the network itself
+    An ALKDNet or BSRN on a CPU runs through `FastALKDNet`, everything else through the network itself
     in channels-last memory, tiles too.
 
     Args:
@@ -70,7 +71,7 @@ class Upscaler:
 
 def _fastest(model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
     single = all(parameter.dtype == torch.float32 for parameter in model.parameters())
-    if isinstance(model, ALKDNet) and device.type == "cpu" and single:
+    if isinstance(model, ALKDNet | BSRN) and device.type == "cpu" and single:
         return FastALKDNet(model)
     return _channels_last(model)
 

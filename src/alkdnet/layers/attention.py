@@ -12,11 +12,23 @@ from torch import Tensor, nn
 
 from alkdnet.layers.convolution import BSConv
 
+# The authors' names in ESA and CCA; networks have them in their own rules (weights/released.py).
+ESA_RELEASED_NAMES = (
+    (r"\.esa\.conv1\.", ".esa.reduce."),
+    (r"\.esa\.conv2\.", ".esa.stride."),
+    (r"\.esa\.conv_max\.", ".esa.context.0."),
+    (r"\.esa\.conv3\.", ".esa.context.2."),
+    (r"\.esa\.conv3_\.", ".esa.context.4."),
+    (r"\.esa\.conv_f\.", ".esa.skip."),
+    (r"\.esa\.conv4\.", ".esa.expand."),
+)
+CCA_RELEASED_NAMES = ((r"\.cca\.conv_du\.", ".cca.excite."),)
+
 
 class Resize(nn.Module):
     """Bilinear interpolation to a size (H, W), with pixels as areas (`align_corners=False`).
 
-    It is a module so that tiles can exchange it: models/tiling.py.
+    It is a module so that tiles can exchange it: inference/tiling.py.
     """
 
     def forward(self, x_BCHW: Tensor, size: Sequence[int]) -> Tensor:

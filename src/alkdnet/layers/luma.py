@@ -7,6 +7,7 @@ differentiable, in float, without rounding; clipping an out-of-gamut colour to [
 Shape letters: B batch, C channels, H height, W width.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -33,9 +34,20 @@ def with_luma(x_B3HW: Tensor, y_B1HW: Tensor) -> Tensor:
 
 
 def bicubic(x_BCHW: Tensor, scale: int) -> Tensor:
-    """Enlarge as MATLAB's `imresize` does (cubic kernel with a = -0.5, replicated border), not rounded."""
+    """Enlarge as MATLAB's `imresize` does (cubic kernel with a = -0.5, symmetric border), not rounded.
+
+    The figures that the networks are proved by were measured with this border, that of MATLAB since about
+    2015. The earlier one, replicated, changes them by up to 0.006 dB.
+    """
+    rows, columns = (_mirrored(size, x_BCHW.device) for size in x_BCHW.shape[2:])
+    padded_BCHW = x_BCHW.float()[:, :, rows][:, :, :, columns]
     # antialias=True for its kernel: without it torch uses a = -0.75. When enlarging nothing is smoothed.
-    padded_BCHW = F.pad(x_BCHW.float(), (REACH,) * 4, mode="replicate")
     y_BCHW = F.interpolate(padded_BCHW, scale_factor=scale, mode="bicubic", antialias=True)
     margin = REACH * scale
     return y_BCHW[:, :, margin:-margin, margin:-margin].to(x_BCHW.dtype)
+
+
+def _mirrored(size: int, device: torch.device) -> Tensor:
+    """Return the indices of -REACH to size + REACH when the outside is a mirror image: .. 1 0 | 0 1 .."""
+    index_N = torch.arange(-REACH, size + REACH, device=device) % (2 * size)
+    return torch.minimum(index_N, 2 * size - 1 - index_N)

@@ -14,6 +14,9 @@ from torch import nn
 from alkdnet.config.params import Option
 from alkdnet.errors import UserError
 
+# More blocks or channels than any network can be built with here.
+LARGEST_OPTION = 4096
+
 
 def network_names() -> list[str]:
     """Return the names of all networks, sorted: one for each module of `alkdnet.networks`."""
@@ -52,6 +55,8 @@ def check_options(network: str, options: Mapping[str, Option]) -> list[str]:
             )
         elif not _fits(value, hints[name]):
             problems.append(f"{name} must be {_describe(hints[name])}, not {value!r}")
+        elif isinstance(value, int) and value > LARGEST_OPTION:
+            problems.append(f"{name} must be at most {LARGEST_OPTION}, not {value}")
     if not problems:
         try:
             with torch.device("meta"):

@@ -4,6 +4,7 @@ Wu et al. 2024, "Transforming image super-resolution: a ConvFormer-based efficie
 doi 10.1109/TIP.2024.3477350.
 
 Parameters at x2 / x3 / x4: 291,324 / 297,819 / 306,912.
+Proved by the authors' weights: Set5 and Set14 at x2 and x4.
 Shape letters: B batch, C channels, H and W the LR size; Hs and Ws the HR size.
 """
 
@@ -13,6 +14,26 @@ from torch import Tensor, nn
 
 from alkdnet.layers.norm import PixelNorm
 
+# Names in the authors' files: see weights/released.py.
+RELEASED_NAMES = (
+    (r"^conv_first\.", "shallow."),
+    (r"^norm\.", "fusion.0."),
+    (r"^conv_after_body\.", "fusion.1."),
+    (r"^upsample\.0\.", "tail."),
+    (r"^layers\.(\d+)\.conv\.", r"blocks.\1.convolution."),
+    (r"^layers\.", "blocks."),
+    (r"\.layer_scale_1$", ".modulation_scale"),
+    (r"\.layer_scale_2$", ".feed_forward_scale"),
+    (r"\.attn\.a\.2\.lkb_reparam\.", ".modulation.context.2."),
+    (r"\.attn\.a\.0\.", ".modulation.context.0."),
+    (r"\.attn\.v\.", ".modulation.value."),
+    (r"\.attn\.proj\.", ".modulation.project."),
+    (r"\.attn\.norm\.", ".modulation.norm."),
+    (r"\.mlp\.fc1\.", ".feed_forward.expand."),
+    (r"\.mlp\.pos\.", ".feed_forward.depthwise."),
+    (r"\.mlp\.fc2\.", ".feed_forward.reduce."),
+    (r"\.mlp\.norm\.", ".feed_forward.norm."),
+)
 # Mean colour of DIV2K in [0, 1], taken from the input and added to the output.
 MEAN = (0.4488, 0.4371, 0.4040)
 
@@ -55,7 +76,7 @@ class CFSR(nn.Module):
 
 
 class ResidualGroup(nn.Module):
-    """ConvFormer blocks and a 1x1 convolution, with the input added.
+    """ConvFormer blocks, then a 1x1 convolution with its own input, the blocks' output, added.
 
     Args:
         channels: C of input and output.
@@ -69,7 +90,8 @@ class ResidualGroup(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return the refined features."""
-        out_BCHW: Tensor = self.convolution(self.blocks(x_BCHW)) + x_BCHW
+        refined_BCHW = self.blocks(x_BCHW)
+        out_BCHW: Tensor = self.convolution(refined_BCHW) + refined_BCHW
         return out_BCHW
 
 
@@ -84,13 +106,13 @@ class ConvFormer(nn.Module):
         super().__init__()
         self.modulation = Modulation(channels)
         self.feed_forward = FeedForward(channels)
-        self.modulation_scale = nn.Parameter(torch.full((channels, 1, 1), 1e-6))
-        self.feed_forward_scale = nn.Parameter(torch.full((channels, 1, 1), 1e-6))
+        self.modulation_scale = nn.Parameter(torch.full((channels,), 1e-6))
+        self.feed_forward_scale = nn.Parameter(torch.full((channels,), 1e-6))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return the refined features."""
-        x_BCHW = x_BCHW + self.modulation_scale * self.modulation(x_BCHW)
-        out_BCHW: Tensor = x_BCHW + self.feed_forward_scale * self.feed_forward(x_BCHW)
+        x_BCHW = x_BCHW + self.modulation_scale[:, None, None] * self.modulation(x_BCHW)
+        out_BCHW: Tensor = x_BCHW + self.feed_forward_scale[:, None, None] * self.feed_forward(x_BCHW)
         return out_BCHW
 
 

@@ -4,14 +4,26 @@ Tai et al. 2017, "Image super-resolution via deep recursive residual network", d
 B1U25. The authors' Caffe network has a batch normalisation of its own before every ReLU; it is left out here,
 as in the published parameter count and in later ports. The authors train one network for all scales.
 
-Parameters at every scale: 297,601.
+Parameters at every scale: 297,601; of form "port" 297,216.
+Unproved: the authors' weights cannot be obtained. Those of the port (jt827859032/DRRN-pytorch) give at x2, x3
+and x4 what they give in a reference implementation, on Set5 0.12 to 0.01 dB less than the paper.
 Shape letters: B batch, C channels, H and W the LR size; Hs and Ws the HR size.
 """
+
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alkdnet.layers.luma import bicubic, luma, with_luma
+
+# Names in the file of the port: see weights/released.py.
+RELEASED_NAMES = (
+    (r"^arg:learned_0$", "shallow.weight"),
+    (r"^arg:learned_1$", "unit_first.weight"),
+    (r"^arg:learned_2$", "unit_second.weight"),
+    (r"^arg:learned_3$", "reconstruction.weight"),
+)
 
 
 class DRRN(nn.Module):
@@ -21,27 +33,35 @@ class DRRN(nn.Module):
         scale: s, 1 or more.
         units: U, how often the residual unit is applied.
         channels: C of the features.
+        form: "paper", or "port": without biases, and what every unit adds is ReLU of the shallow features,
+            for the port's ReLU changes them in place.
 
     Raises:
         ValueError: an argument is out of its range.
     """
 
-    def __init__(self, *, scale: int, units: int = 25, channels: int = 128) -> None:
+    def __init__(
+        self, *, scale: int, units: int = 25, channels: int = 128, form: Literal["paper", "port"] = "paper"
+    ) -> None:
         super().__init__()
         if min(scale, units, channels) < 1:
             raise ValueError(f"scale {scale}, units {units} and channels {channels} must be at least 1")
         self.scale = scale
         self.units = units
-        self.shallow = nn.Conv2d(1, channels, 3, padding=1)
-        self.unit_first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.unit_second = nn.Conv2d(channels, channels, 3, padding=1)
-        self.reconstruction = nn.Conv2d(channels, 1, 3, padding=1)
+        self.form = form
+        bias = form == "paper"
+        self.shallow = nn.Conv2d(1, channels, 3, padding=1, bias=bias)
+        self.unit_first = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
+        self.unit_second = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
+        self.reconstruction = nn.Conv2d(channels, 1, 3, padding=1, bias=bias)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return the HR image."""
         bicubic_BCHW = bicubic(x_BCHW, self.scale)
         y_B1HW = luma(bicubic_BCHW)
         shallow_BCHW = self.shallow(y_B1HW)
+        if self.form == "port":
+            shallow_BCHW = F.relu(shallow_BCHW)
         features_BCHW = shallow_BCHW
         for _ in range(self.units):
             inner_BCHW = self.unit_first(F.relu(features_BCHW))

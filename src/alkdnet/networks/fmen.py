@@ -5,18 +5,42 @@ doi 10.1109/CVPRW56347.2022.00101.
 
 The authors' code has the small FMEN-S only. The defaults here are the most natural of the configurations that
 fit the published counts of FMEN (748K, 757K, 769K; inferred by counting).
+Unproved at the published size: no weights of it are public. FMEN-S is proved by the authors' weights: Set5
+and Set14 at x4.
 
 Parameters at x2 / x3 / x4: 748,656 / 757,311 / 769,428. FMEN-S (channels 50, attention_channels 16,
 attention_blocks 1, first_attention_blocks 2): 324,830 / 331,595 / 341,066.
 Shape letters: B batch, C channels, H and W the LR size; Hs and Ws the HR size.
 """
 
+from collections.abc import Mapping
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 SLOPE = 0.1
 # The first attention is narrower than the others by this many channels.
 NARROWER = 4
+# Names in the authors' files: see weights/released.py.
+RELEASED_NAMES = (
+    (r"^head\.", "shallow."),
+    (r"^ERBs\.(\d+)\.", r"blocks.\1.0."),
+    (r"^HFABs\.(\d+)\.", r"blocks.\1.1."),
+    (r"\.convs\.", ".blocks."),
+    (r"\.conv1\.rep_conv\.", ".0."),
+    (r"\.conv2\.rep_conv\.", ".2."),
+    (r"\.excitate\.", ".excite."),
+    (r"^lr_conv\.", "fusion."),
+    (r"^tail\.0\.", "tail."),
+)
+# The authors' network takes and gives 0 to 255.
+FACTORS = {"head.weight": 255.0, "tail.0.weight": 1 / 255, "tail.0.bias": 1 / 255}
+
+
+def arrange_released(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the authors' weights for a network that takes and gives 0 to 1."""
+    return {name: tensor * FACTORS.get(name, 1) for name, tensor in tensors.items()}
 
 
 class FMEN(nn.Module):
@@ -84,17 +108,15 @@ class HFAB(nn.Module):
 
     def __init__(self, channels: int, width: int, blocks: int) -> None:
         super().__init__()
-        self.mask = nn.Sequential(
-            nn.Conv2d(channels, width, 3, padding=1),
-            nn.LeakyReLU(SLOPE),
-            *(_erb(width) for _ in range(blocks)),
-            nn.LeakyReLU(SLOPE),
-            nn.Conv2d(width, channels, 3, padding=1),
-        )
+        self.squeeze = nn.Conv2d(channels, width, 3, padding=1)
+        self.blocks = nn.Sequential(*(_erb(width) for _ in range(blocks)))
+        self.excite = nn.Conv2d(width, channels, 3, padding=1)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return the input times its mask."""
-        return x_BCHW * torch.sigmoid(self.mask(x_BCHW))
+        narrow_BCHW = self.blocks(F.leaky_relu(self.squeeze(x_BCHW), SLOPE))
+        mask_BCHW = torch.sigmoid(self.excite(F.leaky_relu(narrow_BCHW, SLOPE)))
+        return x_BCHW * mask_BCHW
 
 
 def _erb(channels: int) -> nn.Sequential:

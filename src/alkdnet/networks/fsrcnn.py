@@ -4,12 +4,23 @@ Dong et al. 2016, "Accelerating the super-resolution convolutional neural networ
 doi 10.1007/978-3-319-46475-6_25: FSRCNN(56, 12, 4).
 
 Parameters at every scale: 12,809.
+Unproved: there are no weights of the authors. Third-party weights (yjn870/FSRCNN-pytorch) give what they
+give in a reference implementation, at x3 0.6 dB less than the paper.
 Shape letters: B batch, H and W the LR size; Hs and Ws the HR size.
 """
 
 from torch import Tensor, nn
 
 from alkdnet.layers.luma import bicubic, luma, with_luma
+
+# Names in the third-party files: see weights/released.py.
+RELEASED_NAMES = (
+    (r"^first_part\.", "extraction."),
+    (r"^mid_part\.([01])\.", r"shrinking.\1."),
+    (r"^mid_part\.([2-9])\.", r"mapping.<\1-2>."),
+    (r"^mid_part\.(1[01])\.", r"expanding.<\1-10>."),
+    (r"^last_part\.", "reconstruction."),
+)
 
 
 class FSRCNN(nn.Module):

@@ -4,6 +4,7 @@ Hui et al. 2018, "Fast and accurate single image super-resolution via informatio
 doi 10.1109/CVPR.2018.00082; as in the authors' Caffe network.
 
 Parameters at every scale: 552,769.
+Proved by the authors' weights: luma of Set5 and Set14 at x2 and x4.
 Shape letters: B batch, C channels, H and W the LR size; Hs and Ws the HR size.
 """
 
@@ -14,6 +15,15 @@ from torch import Tensor, nn
 from alkdnet.layers.luma import bicubic, luma, with_luma
 
 SLOPE = 0.05
+# Names in the authors' files: see weights/released.py.
+RELEASED_NAMES = (
+    (r"^conv1\.", "shallow.0.0."),
+    (r"^conv2\.", "shallow.1.0."),
+    (r"^conv(\d+)_([123])\.", r"blocks.<\1-3>.upper.<\2-1>.0."),
+    (r"^conv(\d+)_([456])\.", r"blocks.<\1-3>.lower.<\2-4>.0."),
+    (r"^down(\d+)\.", r"blocks.<\1-1>.compression.0."),
+    (r"^upsample\.", "reconstruction."),
+)
 # Channels: of the features, kept by a distillation step, passed on by it, and of a block's inside.
 FEATURES, KEPT, PASSED, NARROW, INNER = 64, 16, 48, 48, 32
 GROUPS = 4

@@ -4,6 +4,7 @@ Hui et al. 2019, "Lightweight image super-resolution with information multi-dist
 doi 10.1145/3343031.3351084; as in the authors' released network.
 
 Parameters at x2 / x3 / x4: 694,404 / 703,059 / 715,176.
+Proved by the authors' weights: Set5 and Set14 at x2, x3 and x4.
 Shape letters: B batch, C channels, H and W the LR size; Hs and Ws the HR size.
 """
 
@@ -11,9 +12,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alkdnet.layers.attention import CCA
+from alkdnet.layers.attention import CCA, CCA_RELEASED_NAMES
 
 SLOPE = 0.05
+# Names in the authors' files: see weights/released.py.
+RELEASED_NAMES = (
+    *CCA_RELEASED_NAMES,
+    (r"^fea_conv\.", "shallow."),
+    (r"^c\.0\.", "fusion.0."),
+    (r"^LR_conv\.", "fusion.2."),
+    (r"^upsampler\.0\.", "tail."),
+    (r"\.c([123])\.", r".refine.<\1-1>."),
+    (r"\.c4\.", ".refine_last."),
+    (r"\.c5\.", ".condense."),
+    (r"^IMDB(\d+)\.", r"blocks.<\1-1>."),
+)
 
 
 class IMDN(nn.Module):

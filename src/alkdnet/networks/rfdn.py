@@ -5,22 +5,46 @@ doi 10.1007/978-3-030-67070-2_2.
 
 The published parameter counts (534K, 541K, 550K) fit six blocks of 48 channels whose attention is one over
 channels (inferred by counting); the authors' code has ESA there. Both are offered.
+Unproved at the published size: no weights of it are public. E-RFDN is proved by the authors' weights: Set5
+and Set14 at x4.
 
 Parameters at x2 / x3 / x4: 534,036 / 540,531 / 549,624; with ESA 566,364 / 572,859 / 581,952; with ESA, 4
 blocks and 50 channels (the authors' E-RFDN of the AIM 2020 challenge) 417,212 / 423,977 / 433,448.
 Shape letters: B batch, C channels, H and W the LR size; Hs and Ws the HR size.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alkdnet.layers.attention import ESA
+from alkdnet.layers.attention import ESA, ESA_RELEASED_NAMES
 from alkdnet.layers.padding import pad_to_minimum
 
 SLOPE = 0.05
+# Names in the authors' files: see weights/released.py.
+RELEASED_NAMES = (
+    *ESA_RELEASED_NAMES,
+    (r"\.esa\.", ".attention."),
+    (r"\.c(\d)_d\.", r".distill.<\1-1>."),
+    (r"\.c(\d)_r\.", r".refine.<\1-1>."),
+    (r"\.c4\.", ".distill_last."),
+    (r"\.c5\.", ".condense."),
+    (r"^B(\d+)\.", r"blocks.<\1-1>."),
+    (r"^fea_conv\.", "shallow."),
+    (r"^c\.0\.", "fusion.0."),
+    (r"^LR_conv\.", "fusion.2."),
+    (r"^upsampler\.0\.", "tail."),
+)
+# The authors' network takes and gives 0 to 255.
+FACTORS = {"fea_conv.weight": 255.0, "upsampler.0.weight": 1 / 255, "upsampler.0.bias": 1 / 255}
+
+
+def arrange_released(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the authors' weights for a network that takes and gives 0 to 1."""
+    return {name: tensor * FACTORS.get(name, 1) for name, tensor in tensors.items()}
 
 
 class RFDN(nn.Module):

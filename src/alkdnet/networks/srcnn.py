@@ -4,14 +4,45 @@ Dong et al. 2014 and 2016, "Image super-resolution using deep convolutional netw
 doi 10.1109/TPAMI.2015.2439281. Every convolution repeats the border, as the authors' test code does.
 
 Parameters at every scale: 57,281 (9-5-5), 8,129 (9-1-5).
+Proved by the authors' weights of 9-5-5: luma of Set5 and Set14 at x2, x3 and x4.
 Shape letters: B batch, H and W the LR size; Hs and Ws the HR size.
 """
 
+from collections.abc import Mapping
+from math import isqrt
 from typing import Literal
 
 from torch import Tensor, nn
 
 from alkdnet.layers.luma import bicubic, luma, with_luma
+
+# Names in the authors' files: see weights/released.py.
+RELEASED_NAMES = (
+    (r"^weights_(conv\d)$", r"\1.weight"),
+    (r"^biases_(conv\d)$", r"\1.bias"),
+    (r"^conv1\.", "extraction."),
+    (r"^conv2\.", "mapping."),
+    (r"^conv3\.", "reconstruction."),
+)
+
+
+def arrange_released(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the authors' arrays, [in x] pixels [x out], as kernels, out x in x rows x columns.
+
+    Their pixels count down the columns, as everything in MATLAB does.
+    """
+    arranged = {}
+    for name, tensor in tensors.items():
+        if name.startswith("biases_"):
+            arranged[name] = tensor.flatten()
+        elif name.startswith("weights_"):
+            inputs_pixels_outputs = {"weights_conv1": tensor[None], "weights_conv3": tensor[..., None]}
+            kernels = inputs_pixels_outputs.get(name, tensor).permute(2, 0, 1)
+            side = isqrt(kernels.shape[2])
+            arranged[name] = kernels.reshape(*kernels.shape[:2], side, side).transpose(2, 3)
+        else:
+            arranged[name] = tensor
+    return arranged
 
 
 class SRCNN(nn.Module):

@@ -4,12 +4,30 @@ Kim et al. 2016, "Accurate image super-resolution using very deep convolutional 
 doi 10.1109/CVPR.2016.182. The authors train one network for all scales.
 
 Parameters at every scale: 665,921.
+Proved by the authors' weights: luma of Set5 at x2, x3 and x4.
 Shape letters: B batch, H and W the LR size; Hs and Ws the HR size.
 """
+
+from collections.abc import Mapping
+from itertools import pairwise
 
 from torch import Tensor, nn
 
 from alkdnet.layers.luma import bicubic, luma, with_luma
+
+# Names in the authors' file: see weights/released.py.
+RELEASED_NAMES = ((r"^model\.(weight|bias)\.(\d+)$", r"layers.\2.\1"),)
+
+
+def arrange_released(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return MATLAB's kernels, rows x columns x in x out, as PyTorch has them; biases as vectors."""
+    return {
+        # MATLAB drops a last axis of length 1.
+        name: tensor.reshape(*tensor.shape[:3], -1).permute(3, 2, 0, 1)
+        if name.startswith("model.weight")
+        else tensor.flatten()
+        for name, tensor in tensors.items()
+    }
 
 
 class VDSR(nn.Module):
@@ -31,17 +49,18 @@ class VDSR(nn.Module):
                 f"scale {scale}, layers {layers}, channels {channels} must be at least 1, 2 and 1"
             )
         self.scale = scale
-        self.layers = nn.Sequential(nn.Conv2d(1, channels, 3, padding=1), nn.ReLU())
-        for _ in range(layers - 2):
-            self.layers.append(nn.Conv2d(channels, channels, 3, padding=1))
-            self.layers.append(nn.ReLU())
-        self.layers.append(nn.Conv2d(channels, 1, 3, padding=1))
+        widths = [1, *[channels] * (layers - 1), 1]
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return the HR image."""
         bicubic_BCHW = bicubic(x_BCHW, self.scale)
         y_B1HW = luma(bicubic_BCHW)
-        return with_luma(bicubic_BCHW, y_B1HW + self.layers(y_B1HW))
+        *hidden, last = self.layers
+        features_BCHW = y_B1HW
+        for layer in hidden:
+            features_BCHW = layer(features_BCHW).relu()
+        return with_luma(bicubic_BCHW, y_B1HW + last(features_BCHW))
 
 
 NETWORK = VDSR

@@ -81,6 +81,15 @@ class Scores:
         return scores
 
 
+def read_means(folder: Path) -> Mapping[str, SetScore]:
+    """Return the means by set of what `Scores.write` wrote, without reading the images' rows.
+
+    Raises:
+        UserError: sets.json is missing or damaged.
+    """
+    return read_record(folder / "sets.json", _Sets).sets
+
+
 def _read_images(path: Path) -> pd.DataFrame:
     try:
         # Image names like 001 and NA are text, not numbers and not missing.

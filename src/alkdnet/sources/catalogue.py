@@ -16,6 +16,7 @@ from alkdnet.errors import UserError
 
 Kind = Literal["files", "archives", "embedded", "folder", "gated"]
 Use = Literal["train", "test", "weights"]
+Provenance = Literal["authors", "third party"]
 
 _RAW = "https://raw.githubusercontent.com"
 _SELFEXSR = f"{_RAW}/jbhuang0604/SelfExSR/8f6dd8c1d20cb7e8792a7177b4f6fd677633f598/data"
@@ -29,7 +30,7 @@ _EDSR = "https://cv.snu.ac.kr/research/EDSR"
 class PublishedFile:
     """One published file.
 
-    `urls` are its homes, all with the same bytes, tried in order; for `embedded` sources it is a single path
+    `urls` give the same bytes and are tried in order; for `embedded` sources it is a single path
     inside an installed package. `name` is the file's name on our disk. `bytes`, `sha256` (hexadecimal) and
     `md5` are None where they are not published. `members` says which files of an archive are images,
     as `folder/pattern`; None: the file itself is one.
@@ -49,7 +50,9 @@ class Source:
 
     `kind`: `files` and `archives` are downloaded, `embedded` comes with scikit-image, a `folder` and a
     `gated` set are filled by the user. `images` is the number of files that the complete set has (of weights:
-    1), None where only the user knows. `obtain` tells how to get a set that is never downloaded.
+    1, or 2 for a pair), None where only the user knows. `obtain` tells how to get a set that is never
+    downloaded. `provenance`, of weights: who trained them. `remark`, of weights: what a report must say of
+    them, empty where they are those of the paper as their authors published them.
     """
 
     name: str
@@ -60,6 +63,8 @@ class Source:
     citation: str
     files: tuple[PublishedFile, ...] = ()
     obtain: str = ""
+    provenance: Provenance | None = None
+    remark: str = ""
 
     @property
     def bytes(self) -> int | None:
@@ -119,16 +124,44 @@ def _embedded(name: str, use: Use, photographs: tuple[str, ...]) -> Source:
     )
 
 
-def _weights(network: str, url: str, licence: str, citation: str) -> list[Source]:
+def _weights(
+    name: str,
+    *urls: str,
+    licence: str,
+    citation: str,
+    provenance: Provenance = "authors",
+    remark: str = "",
+) -> Source:
+    return Source(
+        name,
+        "files",
+        ("weights",),
+        len(urls),
+        licence,
+        citation,
+        tuple(_published(url) for url in urls),
+        provenance=provenance,
+        remark=remark,
+    )
+
+
+def _weights_per_scale(
+    name: str,
+    url: str,
+    *,
+    licence: str,
+    citation: str,
+    provenance: Provenance = "authors",
+    remark: str = "",
+) -> list[Source]:
     return [
-        Source(
-            f"{network}_x{scale}",
-            "files",
-            ("weights",),
-            1,
-            licence,
-            citation,
-            (_published(url.format(scale=scale)),),
+        _weights(
+            f"{name}_x{scale}",
+            url.format(scale=scale),
+            licence=licence,
+            citation=citation,
+            provenance=provenance,
+            remark=remark,
         )
         for scale in (2, 3, 4)
     ]
@@ -247,25 +280,104 @@ def _sources() -> list[Source]:
             "that of your images",
             obtain="Any folder of images of your own.",
         ),
-        *_weights(
+        *_released_weights(),
+    ]
+
+
+def _released_weights() -> list[Source]:
+    none_found = "none found in the repository"
+    return [
+        *_weights_per_scale(
             "alkdnet",
             f"{_RAW}/Qudaokuan/ALKDNet/ceec1948929fa261a5fa1d3ff8ce503ea7ecd90a/experiments/"
             "pretrained_models/net_g_ALKDN_x{scale}.pth",
-            "MIT",
-            "Qu & Ke 2024, the paper that this software reproduces",
+            licence="MIT",
+            citation="Qu & Ke 2024, the paper that this software reproduces",
         ),
-        *_weights(
+        *_weights_per_scale(
             "bsrn",
             f"{_RAW}/xiaom233/BSRN/2d63d5239c9fa9810b9c1aea93e98d42ece09efc/experiments/"
             "pretrained_models/net_g_BSRN_x{scale}.pth",
-            "MIT",
-            "Li et al. 2022, Blueprint separable residual network, CVPRW",
+            licence="MIT",
+            citation="Li et al. 2022, Blueprint separable residual network, CVPRW",
         ),
-        *_weights(
+        *_weights_per_scale(
             "imdn",
             f"{_RAW}/Zheng222/IMDN/8f158e6a5ac9db6e5857d9159fd4a6c4214da574/checkpoints/IMDN_x{{scale}}.pth",
-            "none stated",
-            "Hui et al. 2019, Lightweight image super-resolution, ACM MM",
+            licence="none stated",
+            citation="Hui et al. 2019, Lightweight image super-resolution, ACM MM",
+        ),
+        *_weights_per_scale(
+            "srcnn",
+            f"{_RAW}/Piyush3dB/SR-convnet/a95ab414a5b42c4483e034d8b133e893a73b53fb/model/"
+            "9-5-5(ImageNet)/x{scale}.mat",
+            licence=none_found,
+            citation="Dong et al. 2016, Image super-resolution using deep convolutional networks, PAMI 38",
+            remark="copy of the authors' SRCNN_v1; 9-5-5, of which the paper's table has the scores and the "
+            "cost, but not the number of parameters",
+        ),
+        *_weights_per_scale(
+            "fsrcnn",
+            f"{_RAW}/yjn870/FSRCNN-pytorch/ecd36324887023ea95e7224353d6836773207551/weights/"
+            "fsrcnn_x{scale}.pth",
+            licence=none_found,
+            citation="Dong et al. 2016, Accelerating the super-resolution convolutional neural network, ECCV",
+            provenance="third party",
+            remark="trained on 91 images by a third party; those for x3 are 0.6 dB below the paper on Set5",
+        ),
+        _weights(
+            "vdsr",
+            f"{_RAW}/huangzehao/caffe-vdsr/5a839232d179c10736ed94e7142068b168b61cf6/Test/VDSR_Official.mat",
+            licence="MIT",
+            citation="Kim et al. 2016, Accurate image super-resolution using very deep networks, CVPR",
+            remark="the authors' one network for all scales, converted by a third party",
+        ),
+        _weights(
+            "drrn",
+            f"{_RAW}/WolframRhodium/Super-Resolution-Zoo/041842f177ab4aa59287f8561ec9b3446bd4826c/DRRN/"
+            "DRRN-pytorch@jt827859032/DRRN-B1U25-0000.params",
+            licence=none_found,
+            citation="Tai et al. 2017, Image super-resolution via deep recursive residual network, CVPR",
+            provenance="third party",
+            remark="a port without batch normalisation and biases, one network for all scales",
+        ),
+        *_weights_per_scale(
+            "idn",
+            f"{_RAW}/Zheng222/IDN-Caffe/482c601336000f5c00b0e93f83a525f0fc917830/test/caffemodel/"
+            "IDN_x{scale}.caffemodel",
+            licence=none_found,
+            citation="Hui et al. 2018, Fast and accurate single image super-resolution, CVPR",
+        ),
+        _weights(
+            "erfdn_x4",
+            f"{_RAW}/njulj/RFDN/7cf4e25b6633e81fd7e26891aeee2baca4f8f927/trained_model/RFDN_AIM.pth",
+            licence=none_found,
+            citation="Liu et al. 2020, Residual feature distillation network, ECCVW",
+            remark="E-RFDN of the AIM 2020 challenge with 433K parameters, not RFDN of the paper's table",
+        ),
+        _weights(
+            "fmen_s_x4",
+            f"{_RAW}/NJU-Jet/FMEN/a1def169d0e2c99ecebdb1b08bf567f329c3a566/test_weights.pt",
+            licence=none_found,
+            citation="Du et al. 2022, Fast and memory-efficient network, CVPRW",
+            remark="FMEN-S with 341K parameters, not FMEN of the paper's table",
+        ),
+        _weights(
+            "safmn_x2",
+            *(
+                f"{_RAW}/HaoNJUST/SAFMN_Android/763a23161d451cec8a6515e5428553837549af45/app/src/main/assets/"
+                f"test.ncnn.{suffix}"
+                for suffix in ("param", "bin")
+            ),
+            licence=none_found,
+            citation="Sun et al. 2023, Spatially-adaptive feature modulation, ICCV",
+            remark="the authors' weights, converted by a third party; convolutions in half precision",
+        ),
+        *_weights_per_scale(
+            "cfsr",
+            f"{_RAW}/Aitical/CFSR/ec9b237c5e8616bd2ce1102a866a7bba59203963/model_zoo/CFSR_x{{scale}}.pth",
+            licence=none_found,
+            citation="Wu et al. 2024, Transforming image super-resolution, IEEE TIP 33",
         ),
     ]
 

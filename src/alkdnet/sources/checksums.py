@@ -1,66 +1,94 @@
-"""What tells a published file from another one: its size, its digests, how it begins."""
+"""Verifying files by their published checksums, or by those recorded at the first download."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from alkdnet.sources.catalogue import PublishedFile
+from filelock import FileLock
 
-CHUNK_BYTES = 1 << 18
-# How a file begins; looked at where no digest is known, so that a portal's login page is not taken for data.
-_SIGNATURES: dict[str, tuple[bytes, ...]] = {
-    ".png": (b"\x89PNG\r\n\x1a\n",),
-    ".jpg": (b"\xff\xd8\xff",),
-    ".zip": (b"PK",),
-    ".pth": (b"PK", b"\x80"),
-}
+from alkdnet.errors import UserError
+from alkdnet.files import read_json, sha256_file, write_json
+from alkdnet.sources.catalogue import PublishedFile, Source
 
 
-class Fingerprint:
-    """The bytes of a file, of which `size` have been seen so far; `md5`: whether that is computed too."""
+class ChecksumError(Exception):
+    """A file is not the published one; the message says why."""
 
-    def __init__(self, *, md5: bool) -> None:
-        self.size = 0
-        self._begins = b""
-        self._sha256 = hashlib.sha256()
-        self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
 
-    def add(self, chunk: bytes) -> None:
-        """Take the next bytes into account."""
-        self.size += len(chunk)
-        self._begins = (self._begins + chunk[:8])[:8]
-        self._sha256.update(chunk)
-        if self._md5 is not None:
-            self._md5.update(chunk)
+def verify(path: Path, file: PublishedFile) -> str:
+    """Return the SHA-256 of a file after comparing its size and checksum with the published ones.
 
-    def add_file(self, path: Path) -> None:
-        """Take the bytes of a file into account."""
-        with path.open("rb") as content:
-            while chunk := content.read(CHUNK_BYTES):
-                self.add(chunk)
+    Without a checksum it is checked only that the file is not the HTML page of a login form.
 
-    @property
-    def sha256(self) -> str:
-        """Return the hexadecimal SHA-256 of what has been seen."""
-        return self._sha256.hexdigest()
-
-    def difference(self, file: PublishedFile) -> str:
-        """Say what speaks against these bytes being the published file; empty: nothing that is known."""
-        if self.size == 0:
-            return "it is empty"
-        if file.bytes is not None and self.size != file.bytes:
-            return f"{self.size} bytes instead of {file.bytes}"
+    Raises:
+        ChecksumError: it is another file.
+    """
+    size = path.stat().st_size
+    if not size:
+        raise ChecksumError("the file is empty")
+    if file.bytes not in (None, size):
+        raise ChecksumError(f"{size} bytes instead of {file.bytes}")
+    sha256 = sha256_file(path)
+    with path.open("rb") as content:
         if file.sha256 is not None:
-            return "" if self.sha256 == file.sha256 else f"its SHA-256 is {self.sha256}, not {file.sha256}"
-        if self._md5 is not None and self._md5.hexdigest() != file.md5:
-            return f"its MD5 is {self._md5.hexdigest()}, not {file.md5}"
-        suffix = Path(file.name).suffix
-        if not self._begins.startswith(_SIGNATURES.get(suffix, (b"",))):
-            return f"it does not begin as a {suffix} file does"
-        return ""
+            if sha256 != file.sha256:
+                raise ChecksumError(f"its SHA-256 is {sha256}, not {file.sha256}")
+        elif file.md5 is not None:
+            md5 = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+            if md5 != file.md5:
+                raise ChecksumError(f"its MD5 is {md5}, not {file.md5}")
+        elif content.read(256).lstrip().startswith(b"<"):
+            raise ChecksumError("it is an HTML page")
+    return sha256
 
 
-def fingerprint(path: Path, file: PublishedFile) -> Fingerprint:
-    """Return the fingerprint of a file on this disk, with what is needed to compare it with `file`."""
-    found = Fingerprint(md5=file.md5 is not None)
-    found.add_file(path)
-    return found
+class RecordedChecksums:
+    """A JSON file of `url: SHA-256`, shared by processes; the files of an archive are `url#name`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def expected(self, files: Sequence[PublishedFile]) -> list[PublishedFile]:
+        """Return the files, each with the recorded SHA-256 where none is published.
+
+        Raises:
+            UserError: the JSON file is damaged.
+        """
+        recorded = self._read()
+        return [file if file.sha256 else replace(file, sha256=recorded.get(file.urls[0])) for file in files]
+
+    def contents(self, source: Source) -> dict[str, str | None]:
+        """Return the names of the files of a set, each with its SHA-256 where that is known.
+
+        For an archive that was not unpacked with this record there are none.
+
+        Raises:
+            UserError: as `expected`.
+        """
+        if source.kind != "archives":
+            return {file.name: file.sha256 for file in self.expected(source.files)}
+        archives = {file.urls[0] for file in source.files}
+        parts = ((*key.partition("#"), sha256) for key, sha256 in self._read().items())
+        return {name: sha256 for url, _, name, sha256 in parts if name and url in archives}
+
+    def record(self, checksums: Mapping[str, str]) -> None:
+        """Add the SHA-256 by URL of files that were downloaded for the first time."""
+        if not checksums:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._path.with_suffix(".lock")):
+            write_json(self._path, dict(sorted({**self._read(), **checksums}.items())))
+
+    def _read(self) -> dict[str, str]:
+        try:
+            content = read_json(self._path)
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise UserError(
+                f"{self._path}: not JSON ({error}); delete it to record checksums again"
+            ) from None
+        if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
+            raise UserError(f"{self._path}: not an object of checksums; delete it to record them again")
+        return content

@@ -12,17 +12,19 @@ from queue import SimpleQueue
 
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
-from alkdnet.errors import in_one_line
-from alkdnet.tracking.place import WORKSPACE, find_origin, find_place
-from alkdnet.tracking.record import Point, read_record, settings
+from alkdnet.errors import UserError, in_one_line, redact
+from alkdnet.results.run import RunRecord
+from alkdnet.tracking.location import WORKSPACE, find_group, find_origin, find_store
+from alkdnet.tracking.record import Point, settings
+from alkdnet.tracking.timings import Timing, write_timing
 from alkdnet.training.runtime.monitor import Monitor, NullMonitor
 from alkdnet.training.runtime.signals import Stopped
 
 logger = logging.getLogger(__name__)
 
 PATIENCE_S = 15.0
-# No sync follows an experiment of one stage (`dvc exp run train@x`), whose outputs may go with its folder;
-# and the workers of a queue wait for each other while one of them creates the store.
+# No sync may follow an experiment of one stage (`dvc exp run train@x`); and the workers of a queue wait for
+# each other while one of them creates the store.
 EXPERIMENT_PATIENCE_S = 300.0
 
 
@@ -40,8 +42,8 @@ def open_tracker(
     """Return a monitor that logs one training run to MLflow; without MLflow, one that does nothing.
 
     A run outside of a DVC experiment is shown live when it has lasted for `delay_s`: importing MLflow takes
-    longer than the shorter ones do, and `sync` writes all of those at once. In an experiment, whose outputs
-    may go with its temporary directory, it is logged from the start.
+    longer than the shorter ones do, and `sync` writes all of those at once. In an experiment it is logged
+    from the start.
 
     Args:
         params: the pipeline's parameters.
@@ -57,9 +59,7 @@ def open_tracker(
     if importlib.util.find_spec("mlflow") is None:
         logger.info("MLflow is not installed: the training is not tracked")
         return NullMonitor()
-    in_experiment = find_origin().group != WORKSPACE
-    if in_experiment:
-        delay_s = 0.0
+    in_experiment = find_group() != WORKSPACE
     if patience_s is None:
         patience_s = EXPERIMENT_PATIENCE_S if in_experiment else PATIENCE_S
     return Tracker(
@@ -67,7 +67,7 @@ def open_tracker(
         paths,
         run,
         root,
-        delay_s=delay_s,
+        delay_s=0.0 if in_experiment else delay_s,
         interval_s=interval_s,
         retry_s=retry_s,
         patience_s=patience_s,
@@ -75,14 +75,11 @@ def open_tracker(
 
 
 class Tracker:
-    """The monitor of `open_tracker`.
+    """The monitor of `open_tracker`, which says what the arguments are.
 
     The thread imports MLflow, creates the database and the run, and writes in batches; the training's calls
-    only append to a list. When the store fails, the points wait for the next attempt, and what is lost in the
-    end, `sync` adds from the outputs.
-
-    The run is found again by a tag `session` that this class invents and that the checkpoint keeps: unlike
-    MLflow's run id it is there before the store answers.
+    only append to a list. When the store fails, the points wait for the next attempt. What the outputs hold
+    is left to `sync`, and so is what is lost in the end.
     """
 
     def __init__(
@@ -98,55 +95,79 @@ class Tracker:
         patience_s: float,
     ) -> None:
         self._params = params
-        self._paths = paths
+        self._output = paths.model(run)
         self._run = run
         self._root = root
+        self._delay_s = delay_s
         self._interval_s = interval_s
         self._retry_s = retry_s
         self._patience_s = patience_s
+        # The tag by which a resumed training finds its run: unlike MLflow's id, it is there at once.
         self._session = uuid.uuid4().hex
-        self._status = "RUNNING"
-        self._warned = False
         self._opened_ms = _now_ms()
-        self._starts = time.monotonic() + delay_s
+        self._opened = time.monotonic()
+        self._seconds_before = 0.0
+        self._rows: list[tuple[int, float]] = []
+        self._status = "RUNNING"
+        self._timing: Timing | None = None
+        self._warned = False
         self._queue: SimpleQueue[Point] = SimpleQueue()
-        self._started = False
         self._closing = threading.Event()
         # A daemon: a server that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
 
     def resume(self, state: str) -> None:
         """Continue the run of an earlier process; points that it has are dropped."""
-        self._session = state or self._session
+        session, _, seconds = state.partition(" ")
+        self._session = session or self._session
+        self._seconds_before = float(seconds or 0)
 
     def log(self, iteration: int, values: Mapping[str, float]) -> None:
         """Queue the values."""
-        now = _now_ms()
+        now_ms = _now_ms()
         for key, value in values.items():
-            self._queue.put(Point(key, iteration, value, now))
-        if not self._started and time.monotonic() >= self._starts:
-            self._start()
+            self._queue.put(Point(key, iteration, value, now_ms))
+        self._rows[1:] = [(iteration, time.monotonic())]  # the first row and the last
+        self._start_if_due()
 
     def state(self) -> str:
-        """Return the session, by which a resumed training finds its run."""
-        return self._session
+        """Return the session, and for how many seconds it has trained."""
+        return f"{self._session} {self._seconds():.1f}"
 
     def close(self, *, finished: bool) -> None:
         """Write the rest, waiting `patience_s` at most."""
         # The loop closes its monitor while the exception that ended it, if one did, is on its way out.
         self._status = "FINISHED" if finished else _status_after(sys.exception())
+        if finished:
+            self._keep_timing()
         self._closing.set()
-        if not self._started and time.monotonic() < self._starts:
+        self._start_if_due()
+        if self._thread.ident is None:
             return
-        if not self._started:
-            self._start()
         self._thread.join(self._patience_s)
         if self._thread.is_alive():
             self._warn("no answer")
 
-    def _start(self) -> None:
-        self._started = True
-        self._thread.start()
+    def _start_if_due(self) -> None:
+        if self._thread.ident is None and time.monotonic() - self._opened >= self._delay_s:
+            self._thread.start()
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.monotonic() - self._opened
+
+    def _keep_timing(self) -> None:
+        """Write down how long the training took."""
+        (first, begin), (last, end) = self._rows[0], self._rows[-1]
+        try:
+            self._timing = Timing(
+                weights_sha256=RunRecord.read(self._output).weights_sha256,
+                started_ms=self._opened_ms,
+                seconds=self._seconds(),
+                iterations_per_second=(last - first) / (end - begin) if end > begin else None,
+            )
+            write_timing(find_store(self._root), self._timing)
+        except (OSError, UserError) as error:
+            self._warn(in_one_line(error))
 
     def _work(self) -> None:
         """Write batches until closed; connect again after a failure."""
@@ -159,12 +180,12 @@ class Tracker:
             pause_s = self._interval_s
             try:
                 writer = writer or _Writer(
-                    self._params, self._paths, self._run, self._root, self._session, self._opened_ms
+                    self._params, self._run, self._root, self._session, self._opened_ms
                 )
                 writer.write(waiting)
                 waiting = []
                 if closing:
-                    writer.end(self._status)
+                    writer.end(self._status, self._timing)
             except Exception as error:  # whatever it is, the training goes on
                 self._warn(in_one_line(error))
                 writer = None
@@ -179,7 +200,7 @@ class Tracker:
             logger.warning(
                 "MLflow fails (%s); the training goes on, and what is missing there is added from the outputs"
                 " by `make mlflow-sync`",
-                reason,
+                redact(reason),
             )
 
 
@@ -188,51 +209,61 @@ class _Writer:
 
     Args:
         params: the pipeline's parameters.
-        paths: its outputs.
         run: key in `runs`.
         root: the main repository.
         session: tag by which the run of an earlier process, or of an earlier connection, is found.
         opened_ms: when the training began.
     """
 
-    def __init__(
-        self, params: Params, paths: Paths, run: str, root: Path, session: str, opened_ms: int
-    ) -> None:
-        from alkdnet.tracking.store import Store  # imports MLflow, which takes seconds
+    def __init__(self, params: Params, run: str, root: Path, session: str, opened_ms: int) -> None:
+        from alkdnet.tracking.store import Store, SystemMetrics  # imports MLflow, which takes seconds
 
-        self._params, self._paths, self._run = params, paths, run
-        self._store = Store(find_place(root), params.name)
-        self._origin = find_origin()
+        self._run = run
+        self._store = Store(find_store(root), params.pipeline)
+        origin = find_origin()
         stored = self._store.runs()
         self._store.end_dead(stored)
         own = [entry for entry in stored if entry.data.tags.get("session") == session]
         if own and own[0].info.lifecycle_stage == "active":
             self._id = own[0].info.run_id
-            self._store.reopen(self._id, self._origin)
-            self._known = self._store.known_points(self._id)
+            self._store.reopen(self._id, origin)
+            self._known = set(self._store.points(self._id))
         else:
-            self._id = self._store.create(run, self._origin, tags={"session": session}, time_ms=opened_ms)
-            self._known = set()
             row = params.runs[run]
-            tags = {"label": params.report.labels.get(run, run)}
-            self._store.log_settings(self._id, settings(row, params.train), tags)
+            tags = {"session": session, "label": params.report.labels.get(run, run)}
+            self._id = self._store.create(run, origin, tags=tags, start_ms=opened_ms)
+            self._known = set()
+            shown = settings(row.network, row.scale, row.options, row.seed, params.recipe)
+            self._store.log_settings(self._id, shown, {})
+        self._system = SystemMetrics()
 
     def write(self, points: list[Point]) -> None:
-        """Log the points that the run does not have yet."""
+        """Log the points that the run does not have yet, and how busy the machine is."""
+        if points:
+            points = [*points, *self._system.points(points[-1].iteration)]
         fresh = {(point.key, point.iteration): point for point in points}
         fresh = {place: point for place, point in fresh.items() if place not in self._known}
-        self._store.log_points(self._id, list(fresh.values()))
+        self._store.log_points(self._id, fresh.values())
         self._known.update(fresh)
 
-    def end(self, status: str) -> None:
-        """End the run; a FINISHED one gets all that the outputs hold."""
-        if status == "FINISHED":
-            from alkdnet.tracking.mirror import fill
+    def end(self, status: str, timing: Timing | None) -> None:
+        """End the run; one that finished tells its weights, by which `sync` knows it.
 
-            record = read_record(self._params, self._paths, self._run, trained_only=True)
-            if record is not None:
-                fill(self._store, self._store.get(self._id), record)
-        self._store.end(self._id, status)
+        It is deleted if the store has a run that came to the same weights: a forced repetition.
+        """
+        self._store.end(self._id, status, _now_ms())
+        if timing is None:
+            return
+        weights = timing.weights_sha256
+        with self._store.location.locked():
+            for other in self._store.runs():
+                tags, info = other.data.tags, other.info
+                is_same = tags["run"] == self._run and tags.get("weights_sha256") == weights
+                if is_same and info.lifecycle_stage == "active" and info.run_id != self._id:
+                    self._store.delete(self._id)
+                    return
+            self._store.log_settings(self._id, {}, {"weights_sha256": weights})
+        self._store.log_points(self._id, timing.points())
 
 
 def _status_after(error: BaseException | None) -> str:

@@ -1,13 +1,18 @@
 """The MLflow store of one pipeline: what this project asks of MLflow's client."""
 
+import contextlib
+import hashlib
 import logging
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from alkdnet.tracking.place import SQLITE, WORKSPACE, Origin, Place, is_alive
+from alkdnet.errors import UserError, redact
+from alkdnet.files import sha256_file
+from alkdnet.tracking.location import SQLITE, WORKSPACE, Origin, StoreLocation, is_alive
 from alkdnet.tracking.record import Point
 
 # Before the import, which reads them; what the user set wins. MLflow's own patience with a server that does
@@ -22,6 +27,10 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.entities import Run as StoredRun
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 
 # A new database is a hundred lines of migrations, and a server that is down one line a try: the one warning
 # that the caller gives says it.
@@ -30,20 +39,24 @@ for name, level in (("alembic", logging.WARNING), ("mlflow", logging.WARNING), (
 
 T = TypeVar("T")
 PARENT = "mlflow.parentRunId"  # the tag that nests a run
-_VALUES = 1000  # the most points that MLflow takes at once
-_SETTINGS = 100  # the most parameters or tags that it takes at once
+NOTE = "mlflow.note.content"  # the tag of a run's or an experiment's description
+_BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # the most that MLflow takes at once
+_SYSTEM_INTERVAL_S = 30.0
 _DIGEST = 36  # the longest digest of a data set that it takes
 _PREFIX = "alkdnet-"
-_NOTE = "mlflow.note.content"
 
 
-def create_database(place: Place) -> None:
+class DeletedExperimentError(UserError):
+    """The pipeline's experiment was deleted in MLflow; the message says how to restore it."""
+
+
+def create_database(location: StoreLocation) -> None:
     """Create the database of a local store that has none; to be called under the lock.
 
     Under another name until it is complete: MLflow makes it in a hundred migrations, and cannot go on with
     one that was left in the middle of them.
     """
-    database, artifacts = place.database, place.artifacts
+    database, artifacts = location.database, location.artifacts
     if database is None or artifacts is None or database.exists():
         return
     new = database.with_name(f"{database.name}.new")
@@ -53,11 +66,11 @@ def create_database(place: Place) -> None:
     new.replace(database)
 
 
-def pipelines(place: Place) -> dict[str, str]:
-    """Return the pipelines that a store knows: the id of the MLflow experiment by the pipeline's name."""
-    with place.locked():
-        create_database(place)
-    found = MlflowClient(tracking_uri=place.uri).search_experiments()
+def pipelines(location: StoreLocation) -> dict[str, str]:
+    """Return the pipelines that a store shows: the id of the MLflow experiment by the pipeline's name."""
+    with location.locked():
+        create_database(location)
+    found = MlflowClient(tracking_uri=location.uri).search_experiments()
     return {
         each.name.removeprefix(_PREFIX): each.experiment_id for each in found if each.name.startswith(_PREFIX)
     }
@@ -67,90 +80,90 @@ class Store:
     """The runs of one pipeline: an MLflow experiment with a parent run for each DVC experiment.
 
     Args:
-        place: the store; a local one is created if need be.
+        location: the store; a local one is created if need be.
         pipeline: name of the pipeline; its MLflow experiment is `alkdnet-<pipeline>`.
 
     Raises:
+        DeletedExperimentError: somebody deleted the experiment.
         Exception: whatever MLflow, its database or its HTTP client raise; so does every method.
     """
 
-    def __init__(self, place: Place, pipeline: str) -> None:
-        self.place = place
+    def __init__(self, location: StoreLocation, pipeline: str) -> None:
+        self.location = location
         self.pipeline = pipeline
         name = f"{_PREFIX}{pipeline}"
-        with place.locked():
-            create_database(place)
-            self._client = MlflowClient(tracking_uri=place.uri)
+        with location.locked():
+            create_database(location)
+            self._client = MlflowClient(tracking_uri=location.uri)
             experiment = self._client.get_experiment_by_name(name)
             if experiment is None:
                 try:
                     self._client.create_experiment(
-                        name, artifact_location=place.artifacts.as_uri() if place.artifacts else None
+                        name, artifact_location=location.artifacts.as_uri() if location.artifacts else None
                     )
                 except MlflowException as error:
                     # Another host can create it on a server at the same moment: the lock is of this one.
                     if error.error_code != "RESOURCE_ALREADY_EXISTS":
                         raise
                 experiment = self._client.get_experiment_by_name(name)
-            elif experiment.lifecycle_stage == "deleted":
-                self._client.restore_experiment(experiment.experiment_id)
         if experiment is None:
-            raise RuntimeError(f"{place.uri} has created the experiment {name}, but does not know it")
-        if place.artifacts is not None and experiment.artifact_location != place.artifacts.as_uri():
-            # MLflow keeps absolute paths: it would write into the place that the project was copied from.
+            raise RuntimeError(
+                f"{redact(location.uri)} has created the experiment {name}, but does not know it"
+            )
+        if experiment.lifecycle_stage == "deleted":
+            raise DeletedExperimentError(
+                f"the MLflow experiment {name} was deleted and stays so;"
+                f" `mlflow experiments restore --experiment-id {experiment.experiment_id}` brings it back"
+            )
+        if location.artifacts is not None and experiment.artifact_location != location.artifacts.as_uri():
+            # MLflow keeps absolute paths: it would write to where the project was copied from.
             raise RuntimeError(
                 f"this database belongs to {experiment.artifact_location}; the project was moved or copied:"
-                " remove mlflow.db and mlartifacts, `make mlflow-sync` writes them anew"
+                " remove mlflow.db and mlartifacts, `make mlflow-sync` writes them again"
             )
-        self.experiment_id: str = experiment.experiment_id
-        self._tags: dict[str, str] = dict(experiment.tags)
+        self._experiment = experiment
 
     def describe(self, tags: Mapping[str, str]) -> None:
         """Set tags of the MLflow experiment that differ."""
         for key, value in tags.items():
-            if self._tags.get(key) != value:
-                self._client.set_experiment_tag(self.experiment_id, key, value)
-                self._tags[key] = value
+            if self._experiment.tags.get(key) != value:
+                self._client.set_experiment_tag(self._experiment.experiment_id, key, value)
 
     def runs(self) -> list[StoredRun]:
         """Return this project's runs, newest first, without the parents; deleted ones too, which stay so."""
-        found: list[StoredRun] = []
-        token: str | None = None
-        while token is None or token:
-            page = self._client.search_runs(
-                [self.experiment_id], run_view_type=ViewType.ALL, max_results=1000, page_token=token
-            )
-            found += page
-            token = page.token or ""
-        return [run for run in found if "run" in run.data.tags]
+        return [run for run in self._search("") if "run" in run.data.tags]
 
     def get(self, run_id: str) -> StoredRun:
         """Return the present state of a run."""
         return self._client.get_run(run_id)
 
-    def create(self, run: str, origin: Origin, *, tags: Mapping[str, str], time_ms: int | None = None) -> str:
+    def create(self, run: str, origin: Origin, *, tags: Mapping[str, str], start_ms: int) -> str:
         """Create a run under the parent of its DVC experiment, status RUNNING, and return its id."""
-        created = self._client.create_run(
-            self.experiment_id,
-            run_name=run,
-            start_time=time_ms,
-            tags={
-                **self._origin_tags(origin),
-                PARENT: self._parent(origin),
-                "run": run,
-                **tags,
-            },
-        )
-        return str(created.info.run_id)
+        own = {
+            "run": run,
+            "pipeline": self.pipeline,
+            "experiment": origin.group,
+            "process": origin.process,
+            "git_revision": origin.revision,
+            "mlflow.source.name": "pipeline/train.py",
+            "mlflow.source.type": "LOCAL",
+            "mlflow.source.git.commit": origin.revision.removesuffix("-dirty"),
+            PARENT: self._parent(origin),
+            **tags,
+        }
+        return self._create(run, {key: value for key, value in own.items() if value}, start_ms)
 
     def reopen(self, run_id: str, origin: Origin) -> None:
         """Make a stopped run RUNNING again, by this process."""
         self._client.update_run(run_id, status="RUNNING")
         self._client.set_tag(run_id, "process", origin.process)
 
-    def end(self, run_id: str, status: str, time_ms: int | None = None) -> None:
-        """Set the final status, FINISHED, FAILED or KILLED, and the time of the end (now)."""
-        self._client.set_terminated(run_id, status, end_time=time_ms)
+    def end(self, run_id: str, status: str, end_ms: int | None) -> None:
+        """Set the final status, FINISHED, FAILED or KILLED; without an end, MLflow shows no duration."""
+        if end_ms is None:
+            self._client.update_run(run_id, status=status)
+        else:
+            self._client.set_terminated(run_id, status, end_time=end_ms)
 
     def end_dead(self, runs: Iterable[StoredRun]) -> list[StoredRun]:
         """Set runs to KILLED that are RUNNING although their process, on this host, is dead; return them."""
@@ -162,26 +175,34 @@ class Store:
             and not is_alive(run.data.tags.get("process", ""))
         ]
         for run in dead:
-            self.end(run.info.run_id, "KILLED")
+            self.end(run.info.run_id, "KILLED", None)
         return dead
+
+    def delete(self, run_id: str) -> None:
+        """Delete a run; MLflow can restore it."""
+        self._client.delete_run(run_id)
 
     def log_settings(self, run_id: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
         """Log parameters, which must not be there with other values, and tags."""
-        for part in _parts(params.items(), _SETTINGS):
+        for part in _parts(params.items(), _BATCH["params"]):
             self._client.log_batch(run_id, params=[Param(key, value) for key, value in part])
-        for part in _parts(tags.items(), _SETTINGS):
+        for part in _parts(tags.items(), _BATCH["tags"]):
             self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in part])
 
-    def log_points(self, run_id: str, points: Sequence[Point]) -> None:
-        """Log points of curves; what is there already is doubled (see `known_points`)."""
-        for part in _parts(points, _VALUES):
+    def log_points(self, run_id: str, points: Iterable[Point]) -> None:
+        """Log points of curves; what is there already is doubled (see `points`)."""
+        for part in _parts(points, _BATCH["metrics"]):
             metrics = [Metric(point.key, point.value, point.time_ms, point.iteration) for point in part]
             self._client.log_batch(run_id, metrics=metrics)
 
-    def known_points(self, run_id: str) -> set[tuple[str, int]]:
-        """Return key and iteration of every point that the run has."""
+    def points(self, run_id: str) -> dict[tuple[str, int], float]:
+        """Return every point that the run has, by key and iteration."""
         keys = self._client.get_run(run_id).data.metrics
-        return {(key, metric.step) for key in keys for metric in self._client.get_metric_history(run_id, key)}
+        return {
+            (key, metric.step): metric.value
+            for key in keys
+            for metric in self._client.get_metric_history(run_id, key)
+        }
 
     def log_inputs(self, run_id: str, inputs: Mapping[str, str]) -> None:
         """Log training data: name and digest."""
@@ -200,39 +221,82 @@ class Store:
             folder, _, _ = name.rpartition("/")
             self._client.log_artifact(run_id, str(file), folder or None)
 
+    def log_figures(self, origin: Origin, figures: Sequence[Path]) -> None:
+        """Copy the report's figures to the parent run, unless it has them or was deleted."""
+        content = "\n".join(f"{figure.name} {sha256_file(figure)}" for figure in figures)
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        parents = self._parents(origin)
+        if not figures or (parents and parents[0].info.lifecycle_stage == "deleted"):
+            return
+        if parents and parents[0].data.tags.get("figures") == digest:
+            return
+        parent = self._parent(origin)
+        self.log_files(parent, {f"figures/{figure.name}": figure for figure in figures})
+        self._client.set_tag(parent, "figures", digest)
+
     def _parent(self, origin: Origin) -> str:
-        """Return the run that stands for the DVC experiment; create it the first time."""
-        with self.place.locked():
-            found = self._client.search_runs(
-                [self.experiment_id], filter_string=f"tags.group = '{origin.group}'", max_results=1
-            )
-            if found:
-                return str(found[0].info.run_id)
+        """Return the run that stands for the DVC experiment; create it when there is none."""
+        with self.location.locked():
+            parents = self._parents(origin)
+            if parents and parents[0].info.lifecycle_stage == "active":
+                return str(parents[0].info.run_id)
             baseline = f"\n\nStarted from commit `{origin.baseline}`." if origin.baseline else ""
             whose = "the workspace" if origin.group == WORKSPACE else f"the DVC experiment `{origin.group}`"
-            parent = self._client.create_run(
-                self.experiment_id,
-                run_name=origin.group,
-                tags={
-                    "group": origin.group,
-                    "pipeline": self.pipeline,
-                    _NOTE: f"Runs of {whose}, pipeline `{self.pipeline}`.{baseline}",
-                },
-            )
-            self.end(parent.info.run_id, "FINISHED")
-            return str(parent.info.run_id)
+            note = f"Runs of {whose}, pipeline `{self.pipeline}`.{baseline}"
+            tags = {"group": origin.group, "pipeline": self.pipeline, NOTE: note}
+            parent = self._create(origin.group, tags, None)
+            self.end(parent, "FINISHED", None)
+            return parent
 
-    def _origin_tags(self, origin: Origin) -> dict[str, str]:
-        tags = {
-            "pipeline": self.pipeline,
-            "dvc_experiment": origin.group,
-            "git_revision": origin.revision,
-            "process": origin.process,
-            "mlflow.source.name": "pipeline/train.py",
-            "mlflow.source.type": "LOCAL",
-            "mlflow.source.git.commit": origin.revision.removesuffix("-dirty"),
-        }
-        return {key: value for key, value in tags.items() if value}
+    def _parents(self, origin: Origin) -> list[StoredRun]:
+        """Return the runs that stand for the DVC experiment: one, and those that were deleted."""
+        found = self._search(f"tags.group = '{origin.group}'")
+        return sorted(found, key=lambda run: run.info.lifecycle_stage == "deleted")
+
+    def _create(self, run_name: str, tags: Mapping[str, str], start_ms: int | None) -> str:
+        created = self._client.create_run(
+            self._experiment.experiment_id, run_name=run_name, start_time=start_ms, tags=dict(tags)
+        )
+        return str(created.info.run_id)
+
+    def _search(self, where: str) -> list[StoredRun]:
+        """Return the runs that a filter of MLflow's fits, newest first, the deleted ones too."""
+        found: list[StoredRun] = []
+        token: str | None = None
+        while token is None or token:
+            page = self._client.search_runs(
+                [self._experiment.experiment_id], where, ViewType.ALL, 1000, page_token=token
+            )
+            found += page
+            token = page.token or ""
+        return found
+
+
+class SystemMetrics:
+    """How busy this machine is, as MLflow's own `log_system_metrics` measures it; GPUs need nvidia-ml-py.
+
+    MLflow's class starts a thread that writes by itself: here its numbers come with the training's.
+    """
+
+    def __init__(self) -> None:
+        self._monitors: list[Any] = [kind() for kind in (CPUMonitor, DiskMonitor, NetworkMonitor)]
+        with contextlib.suppress(Exception):  # no GPU, or no library for it
+            self._monitors.append(GPUMonitor())  # type: ignore[no-untyped-call]
+        self._next = 0.0
+
+    def points(self, iteration: int) -> list[Point]:
+        """Return the present values, at most every `_SYSTEM_INTERVAL_S` seconds."""
+        if time.monotonic() < self._next:
+            return []
+        self._next = time.monotonic() + _SYSTEM_INTERVAL_S
+        now_ms = time.time_ns() // 1_000_000
+        points = []
+        for monitor in self._monitors:
+            monitor.collect_metrics()
+            values = monitor.aggregate_metrics()
+            points += [Point(f"system/{key}", iteration, value, now_ms) for key, value in values.items()]
+            monitor.clear_metrics()
+        return points
 
 
 def _parts(items: Iterable[T], size: int) -> Iterator[list[T]]:

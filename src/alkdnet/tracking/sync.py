@@ -1,29 +1,40 @@
 """Mirroring a pipeline's outputs into MLflow, whoever made them: this machine, DVC's cache, another host."""
 
 import importlib.util
-import json
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
-from alkdnet.errors import in_one_line
-from alkdnet.tracking.place import find_origin, find_place
-from alkdnet.tracking.record import read_record, stale_evaluations
+from alkdnet.errors import in_one_line, redact
+from alkdnet.tracking.location import find_origin, find_store
+from alkdnet.tracking.record import Record, read_records
+from alkdnet.tracking.timings import Timing, read_timings
+from alkdnet.tracking.views import describe
+
+if TYPE_CHECKING:  # MLflow takes seconds to import, and may not be installed
+    from mlflow.entities import Run as StoredRun
+
+    from alkdnet.tracking.store import Store
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SyncResult:
-    """What a sync did, as names of runs."""
+    """What a sync did, as names of rows."""
 
-    created: tuple[str, ...]
-    completed: tuple[str, ...]
-    unchanged: tuple[str, ...]
-    killed: tuple[str, ...]
+    created: tuple[str, ...] = ()
+    completed: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    killed: tuple[str, ...] = ()
     """Runs that were RUNNING in the store although their process is dead."""
+    deleted: str = ""
+    """Why nothing was done: the experiment was deleted in MLflow."""
 
     def __str__(self) -> str:
         parts = [
@@ -36,15 +47,15 @@ class SyncResult:
             )
             if names
         ]
-        return ", ".join(parts) or "no runs yet"
+        return self.deleted or ", ".join(parts) or "no runs yet"
 
 
 def sync(params: Params, paths: Paths, root: Path) -> SyncResult:
-    """Make MLflow show every run of the pipeline that has outputs, with everything the outputs hold.
+    """Make MLflow show every row of the pipeline that has outputs, with everything the outputs hold.
 
-    By content: what is there stays, what is missing is added, a second call does nothing; runs that were
-    deleted in MLflow stay deleted. The working directory is the root of the repository, or of an experiment's
-    copy of it, as for all stages.
+    By content: what is there stays, what is missing is added, a second call does nothing; what was deleted in
+    MLflow stays deleted. The working directory is the root of the repository, or of an experiment's copy of
+    it, as for all stages.
 
     Args:
         params: the pipeline's parameters.
@@ -55,67 +66,40 @@ def sync(params: Params, paths: Paths, root: Path) -> SyncResult:
         Exception: whatever MLflow, its database or its HTTP client raise, ImportError without MLflow. To the
             caller it means: not synced, try again later.
     """
-    from alkdnet.tracking.mirror import fill, find, is_up_to_date
-    from alkdnet.tracking.store import Store
+    from alkdnet.tracking.store import DeletedExperimentError, Store
 
-    store = Store(find_place(root), params.name)
+    location, origin = find_store(root), find_origin()
+    try:
+        store = Store(location, params.pipeline)
+    except DeletedExperimentError as deleted:
+        return SyncResult(deleted=str(deleted))
     stored = store.runs()
     dead = store.end_dead(stored)
-    running = {run.info.run_id for run in stored if run.info.status == "RUNNING"} - {
-        run.info.run_id for run in dead
-    }
-    free = [run for run in stored if run.info.run_id not in running]
+    ended = {run.info.run_id for run in dead}
+    free = [run for run in stored if run.info.status != "RUNNING" or run.info.run_id in ended]
+    timings = read_timings(location)
     created, completed, unchanged = [], [], []
-    origin = find_origin()
-    stale = stale_evaluations(Path(params.params_file).with_name("dvc.lock"))
-    for name in params.runs:
-        record = read_record(params, paths, name, trained_only=name in stale)
-        if record is None:
-            continue
-        run = find(free, record)
-        if run is not None and (run.info.lifecycle_stage == "deleted" or is_up_to_date(run, record)):
-            unchanged.append(name)
+    for record in read_records(params, paths):
+        timing = timings.get(record.tags.get("weights_sha256", ""))
+        run = _find(store, free, record)
+        if run is not None and (run.info.lifecycle_stage == "deleted" or _is_complete(run, record, timing)):
+            unchanged.append(record.row)
             continue
         if run is None:
-            run = store.get(store.create(name, origin, tags={}, time_ms=record.time_ms))
-            created.append(name)
+            start_ms = timing.started_ms if timing else record.time_ms
+            run = store.get(store.create(record.row, origin, tags={}, start_ms=start_ms))
+            created.append(record.row)
         else:
-            completed.append(name)
-        fill(store, run, record)
-        if run.info.status != "FINISHED":
-            store.end(run.info.run_id, "FINISHED", record.time_ms)
-    store.describe(_describe(params))
+            completed.append(record.row)
+        _fill(store, run, record, timing)
+    store.log_figures(origin, sorted((paths.report / "figures").glob("*.png")))
+    store.describe(describe(params))
     return SyncResult(
         created=tuple(created),
         completed=tuple(completed),
         unchanged=tuple(unchanged),
-        killed=tuple(str(run.data.tags.get("run")) for run in dead),
+        killed=tuple(run.data.tags["run"] for run in dead),
     )
-
-
-def _describe(params: Params) -> dict[str, str]:
-    """Return tags of the MLflow experiment: what it is, and its view `compare`.
-
-    The view's tag is the one that MLflow's page writes for "share view": columns, order, and a filter that
-    leaves the parents out, for the table is flat then. A page that does not know it shows its own columns.
-    """
-    columns = [
-        *(f"metrics.`{name}/psnr`" for name in params.names("test")),
-        *(f"metrics.`{key}`" for key in ("validation_psnr", "loss", "parameters", "multi_adds")),
-        *(f"params.`{key}`" for key in ("network", "scale", "kernel_size", "train.iterations")),
-        "tags.`dvc_experiment`",
-    ]
-    view = {
-        "selectedColumns": columns,
-        "searchFilter": "params.scale != ''",
-        "orderByKey": "tags.`run`",
-        "orderByAsc": True,
-    }
-    return {
-        "mlflow.experimentKind": "custom_model_development",
-        "mlflow.note.content": f"{params.report.title}\n\n{params.report.summary}",
-        "mlflow.sharedViewState.compare": json.dumps(view),
-    }
 
 
 def sync_or_warn(params: Params, paths: Paths, root: Path) -> SyncResult | None:
@@ -128,7 +112,72 @@ def sync_or_warn(params: Params, paths: Paths, root: Path) -> SyncResult | None:
         logger.info("MLflow is not installed: nothing to sync")
         return None
     try:
-        return sync(params, paths, root)
+        result = sync(params, paths, root)
     except Exception as error:  # a server, a database, a full disk: whatever it is
-        logger.warning("MLflow was not synced (%s); `make mlflow-sync` tries again", in_one_line(error))
+        logger.warning(
+            "MLflow was not synced (%s); `make mlflow-sync` tries again", redact(in_one_line(error))
+        )
         return None
+    logger.info("MLflow, %s: %s", params.pipeline, result)
+    return result
+
+
+def _find(store: "Store", runs: "Sequence[StoredRun]", record: Record) -> "StoredRun | None":
+    """Return the run that stands for the record: the one up to date, or one that only lacks parts of it.
+
+    The same weights, evaluated in another way, are another run: its figures are not those of this one. A run
+    that was never finished in the store (the server was down, the process killed) stands for a record of the
+    same settings and the same points.
+    """
+    same = [run for run in runs if run.data.tags.get("run") == record.row]
+    same.sort(key=lambda run: run.info.lifecycle_stage != "active")
+    for run in same:
+        if run.data.tags.get("mirrored") == record.digest:
+            return run
+    points = {(point.key, point.iteration): point.value for point in record.points}
+    figures = {key: value for (key, iteration), value in points.items() if not iteration}
+    for run in same:
+        has_weights = run.data.tags.get("weights_sha256") == record.tags.get("weights_sha256")
+        if has_weights and _agree(run.data.params, record.params) and _agree(run.data.metrics, figures):
+            return run
+    for run in same:
+        unfinished = run.info.lifecycle_stage == "active" and "weights_sha256" not in run.data.tags
+        same_settings = _trained_as(run.data.params) == _trained_as(record.params)
+        if unfinished and same_settings and _agree(store.points(run.info.run_id), points):
+            return run
+    return None
+
+
+def _trained_as(params: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in params.items() if not key.startswith("evaluate.")}
+
+
+def _agree(stored: Mapping[T, str] | Mapping[T, float], wanted: Mapping[T, str] | Mapping[T, float]) -> bool:
+    """Return whether the values that both have are the same."""
+    return all(stored[key] == value for key, value in wanted.items() if key in stored)
+
+
+def _is_complete(stored: "StoredRun", record: Record, timing: Timing | None) -> bool:
+    timed = timing is None or all(point.key in stored.data.metrics for point in timing.points())
+    return bool(timed and stored.data.tags.get("mirrored") == record.digest)
+
+
+def _fill(store: "Store", stored: "StoredRun", record: Record, timing: Timing | None) -> None:
+    """Add to a run what the record has and the run lacks; a second call does nothing.
+
+    The tag `mirrored` comes last: a process that dies in between leaves a run that the next sync completes.
+    """
+    from alkdnet.tracking.store import NOTE
+
+    run_id, known = stored.info.run_id, store.points(stored.info.run_id)
+    params = {key: value for key, value in record.params.items() if key not in stored.data.params}
+    store.log_settings(run_id, params, {**record.tags, NOTE: record.description})
+    times = timing.points() if timing else ()
+    wanted = (*record.points, *times)
+    store.log_points(run_id, [point for point in wanted if (point.key, point.iteration) not in known])
+    if record.inputs and not (stored.inputs and stored.inputs.dataset_inputs):
+        store.log_inputs(run_id, record.inputs)
+    store.log_files(run_id, record.artifacts)
+    store.log_settings(run_id, {}, {"mirrored": record.digest})
+    if stored.info.status != "FINISHED":
+        store.end(run_id, "FINISHED", timing.end_ms if timing else None)

@@ -19,17 +19,17 @@ def import_run(row: Released, published: Path, output: Path) -> None:
 
     Args:
         row: the row of `released`.
-        published: folder with the one published file.
+        published: folder with the published file, or with the pair of files for ncnn.
         output: the run's folder.
 
     Raises:
         UserError: the published file is missing or does not fit the network of the row.
     """
-    files = sorted(published.iterdir())
-    if len(files) != 1:
-        raise UserError(f"{published}: expected the one file of released weights, found {len(files)} files")
+    file = _published_file(published)
     model = build(row.network, row.scale, row.options)
-    import_released(files[0], model, network=row.network)
+    import_released(file, model)
+    # Of a pair for ncnn the .bin has the numbers.
+    numbers = file.with_suffix(".bin") if file.suffix == ".param" else file
     with atomic_directory(output) as folder:
         save_weights(folder / WEIGHTS, model)
         record = RunRecord(
@@ -40,7 +40,7 @@ def import_run(row: Released, published: Path, output: Path) -> None:
             weights_sha256=sha256_file(folder / WEIGHTS),
             torch=torch.__version__.partition("+")[0],
             training=None,
-            published=Published(source=row.source, sha256=sha256_file(files[0])),
+            published=Published(source=row.source, sha256=sha256_file(numbers)),
         )
         record.write(folder)
 
@@ -58,3 +58,15 @@ def load_run(folder: Path) -> tuple[nn.Module, RunRecord]:
     if sha256_file(weights) != record.weights_sha256:
         raise UserError(f"{weights}: not the weights that run.json describes; run its stage again")
     return model, record
+
+
+def _published_file(folder: Path) -> Path:
+    """Return the file to import; a .bin belongs to the .param of the same name."""
+    files = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix != ".bin" or not path.with_suffix(".param").is_file()
+    ]
+    if len(files) != 1:
+        raise UserError(f"{folder}: expected one file of released weights, found {len(files)}")
+    return files[0]

@@ -1,8 +1,7 @@
-"""The checkpoint file: whole or absent, checked, owned."""
+"""The checkpoint file: whole or absent, checked, locked."""
 
 import dataclasses
 import logging
-import os
 import resource
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import pytest
 import torch
 
 from alkdnet.errors import UserError
+from alkdnet.results.history import HistoryRow
 from alkdnet.training.runtime.checkpoint import CheckpointFile, State
-from alkdnet.training.runtime.history import Row
 
 STATE = State(
     iteration=7,
@@ -20,7 +19,7 @@ STATE = State(
         "state": {0: {"step": torch.tensor(7.0)}},
         "param_groups": [{"lr": 1e-3, "betas": (0.9, 0.99)}],
     },
-    rows=[Row(4, 0.5, 1e-3, None), Row(7, 0.25, 5e-4, 30.125)],
+    rows=[HistoryRow(4, 0.5, 1e-3, None), HistoryRow(7, 0.25, 5e-4, 30.125)],
     loss_sum=0.125,
     monitor="abc",
 )
@@ -40,7 +39,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 1, 60, 1000, -1])
-def test_torn_file_is_set_aside_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture, kept: int) -> None:
+def test_torn_file_is_moved_aside_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kept: int
+) -> None:
     file = _file(tmp_path)
     file.write(STATE)
     content = file.path.read_bytes()
@@ -66,7 +67,7 @@ def test_another_format_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert _file(tmp_path).read() is None
 
 
-def test_checkpoint_of_another_configuration_is_left_alone_and_said(
+def test_checkpoint_of_another_configuration_is_left_alone_and_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = _file(tmp_path, "b" * 64)
@@ -94,12 +95,13 @@ def test_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_second_owner_is_refused_and_told_the_first(tmp_path: Path) -> None:
-    with _file(tmp_path).owned():
-        with pytest.raises(UserError, match=rf"process {os.getpid()} on \S+ is training this very run"):
-            _file(tmp_path).owned().__enter__()
-        with _file(tmp_path, "b" * 64).owned():
+def test_second_process_is_rejected(tmp_path: Path) -> None:
+    with _file(tmp_path).locked():
+        with pytest.raises(
+            UserError, match=r"another process trains this very run already \(it holds .*\.lock"
+        ):
+            _file(tmp_path).locked().__enter__()
+        with _file(tmp_path, "b" * 64).locked():
             pass
-    with _file(tmp_path).owned():
+    with _file(tmp_path).locked():
         pass
-    assert list(tmp_path.iterdir()) == []

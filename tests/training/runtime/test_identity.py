@@ -7,24 +7,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alkdnet.config.params import Run, Train
+from alkdnet.config.params import History, Recipe, Run
 from alkdnet.training.runtime import identity
-from alkdnet.training.runtime.identity import NOT_DETERMINING, run_identity, source_files
-from tests.test_policy import ROOT, _closure, _file
-from tests.training.trainer import RECIPE, RUN, validation_pair
+from alkdnet.training.runtime.identity import DECIDING, run_identity, source_files
+from tests.test_policy import DVC, ROOT, _closure, _file
+from tests.training.trainer import RECIPE, RECORDED, RUN, validation_pair
 
 CHANGES: dict[str, Callable[[Run], Run]] = {
-    "network": lambda run: dataclasses.replace(run, network="bicubic"),
+    "network": lambda run: dataclasses.replace(run, network="bsrn"),
     "scale": lambda run: dataclasses.replace(run, scale=3),
     "seed": lambda run: dataclasses.replace(run, seed=4),
     "options": lambda run: dataclasses.replace(run, options={**run.options, "blocks": 2}),
 }
 
 
-def of(run: Run = RUN, recipe: Train = RECIPE, data: str = "d", first: int = 0) -> str:
+def of(
+    run: Run = RUN,
+    recipe: Recipe = RECIPE,
+    history: History = RECORDED,
+    data: str = "d",
+    first: int = 0,
+) -> str:
     lr_HWC, hr_HWC = validation_pair()
     hr_HWC[0, 0, 0] = first
-    return run_identity(run, recipe, data=data, validation=[(lr_HWC, hr_HWC)])
+    return run_identity(run, recipe, history, data=data, validation=[(lr_HWC, hr_HWC)])
 
 
 def changed(value: object) -> object:
@@ -36,20 +42,25 @@ def test_every_part_of_the_row_counts(name: str) -> None:
     assert of(CHANGES[name](RUN)) != of()
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Train)])
-def test_every_setting_counts_but_those_of_where_and_how_often(field: str) -> None:
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Recipe)])
+def test_every_key_of_the_recipe_counts(field: str) -> None:
     value = getattr(RECIPE, field)
     other = value + 1 if type(value) in (int, float) else changed(value)
-    recipe = dataclasses.replace(RECIPE, **{field: other})
-    assert (of(recipe=recipe) == of()) == (field in NOT_DETERMINING)
+    assert of(recipe=dataclasses.replace(RECIPE, **{field: other})) != of()
+
+
+def test_the_intervals_of_the_history_count_and_the_names_of_sets_do_not() -> None:
+    assert of(history=dataclasses.replace(RECORDED, log_interval=5)) != of()
+    assert of(history=dataclasses.replace(RECORDED, validation_interval=5)) != of()
+    assert of(history=dataclasses.replace(RECORDED, validation_sets=("other",))) == of()
 
 
 def test_data_and_validation_images_count() -> None:
     assert len({of(), of(data="e"), of(first=1)}) == 3
     pair = validation_pair()
     flat = tuple(np.ascontiguousarray(image_HWC.reshape(1, -1, 3)) for image_HWC in pair)
-    assert run_identity(RUN, RECIPE, data="d", validation=[pair]) != run_identity(
-        RUN, RECIPE, data="d", validation=[(flat[0], flat[1])]
+    assert run_identity(RUN, RECIPE, RECORDED, data="d", validation=[pair]) != run_identity(
+        RUN, RECIPE, RECORDED, data="d", validation=[(flat[0], flat[1])]
     )
 
 
@@ -61,27 +72,27 @@ def test_code_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # What the loop imports and what yet decides no number.
-UNDECIDING = {
+SURROUNDING = {
     "alkdnet.config": "its values are in the identity",
-    "alkdnet.config.schema": "as config",
     "alkdnet.data.packs": "the pixels are in the identity",
+    "alkdnet.data.validation_images": "the pixels are in the identity",
+    "alkdnet.arrays": "names types",
     "alkdnet.errors": "yields nothing",
     "alkdnet.files": "yields what it is given",
     "alkdnet.networks": "dispatch: the network's own file is hashed",
-    "alkdnet.progress": "yields nothing",
-    "alkdnet.training.runtime.checkpoint": "its format is in the identity",
-    "alkdnet.training.runtime.history": "keeps what it is given",
-    "alkdnet.training.runtime.identity": "the identity itself",
-    "alkdnet.training.runtime.signals": "decides when, not what",
-    "alkdnet.training.runtime.monitor": "yields nothing",
-    "alkdnet.training.runtime.outputs": "writes what it is given",
+    "alkdnet.training.runtime": "surrounds a training",
 }
 
 
 def test_all_code_that_the_loop_imports_is_hashed_or_named_here() -> None:
     hashed = set(source_files("alkdnet"))
     loop = ROOT / "src/alkdnet/training/loop.py"
-    imported = {_file(module) for module in _closure(loop, set(UNDECIDING))} - {None}
+    imported = {_file(module) for module in _closure(loop, set(SURROUNDING))} - {None}
     assert loop in hashed
     packages = {path for path in imported if path is not None and path.name == "__init__.py"}
     assert imported - packages - hashed == set()
+
+
+def test_the_dependencies_of_the_stage_are_the_deciding_files() -> None:
+    deps = {dep for dep in DVC["train"]["do"]["deps"] if dep.startswith(("src/", "pipeline/"))}
+    assert deps == {f"src/alkdnet/{name}" for name in (*DECIDING, "networks/${item.network}.py")}

@@ -1,4 +1,4 @@
-"""ALKDNet's forward pass on a CPU, reordered for speed; the numbers are the network's own to about 1e-6.
+"""ALKDNet and BSRN on a CPU, reordered for speed; the numbers are the network's own to about 1e-6.
 
 What costs time in the plain forward pass is less the arithmetic than the memory: every operation reads and
 writes feature maps that no cache holds. Here the image goes through in strips of rows that stay in the cache
@@ -22,9 +22,11 @@ from alkdnet.kernels.cpu.fused import FusedConv2d, FusedLinear
 from alkdnet.kernels.cpu.strips import Grid, moments
 from alkdnet.layers.attention import ESA
 from alkdnet.layers.convolution import ALKConv, BSConv
+from alkdnet.layers.distillation import DistillationBlock
 from alkdnet.layers.norm import PixelNorm
 from alkdnet.layers.padding import pad_to_minimum
-from alkdnet.networks.alkdnet import ALKDB, ALKDNet
+from alkdnet.networks.alkdnet import ALKDNet
+from alkdnet.networks.bsrn import BSRN
 
 # 64 channels of a strip are 5 MB: a handful of them fits a last-level cache, and the strip is long enough for
 # the start of a primitive (some 50 microseconds) not to count. Other lengths: docs/inference.md.
@@ -34,7 +36,7 @@ Kind = TypeVar("Kind", bound=nn.Module)
 
 
 class FastALKDNet:
-    """The forward pass of an ALKDNet of any options, for float32 images on a CPU, without gradients.
+    """The forward pass of an ALKDNet or BSRN, for float32 images on a CPU, without gradients.
 
     The weights are copied when the object is made: later changes of the network have no effect.
     Making one also makes this process keep freed memory (`keep_freed_memory`).
@@ -44,12 +46,14 @@ class FastALKDNet:
         strip_pixels: the length of a strip that is aimed at.
     """
 
-    def __init__(self, model: ALKDNet, *, strip_pixels: int = STRIP_PIXELS) -> None:
+    def __init__(self, model: ALKDNet | BSRN, *, strip_pixels: int = STRIP_PIXELS) -> None:
         self._model = model
+        self._has_fsrl = model.has_fsrl if isinstance(model, BSRN) else True
+        self._has_abrl = model.has_abrl if isinstance(model, BSRN) else True
         self._strip_pixels = strip_pixels
         # The copies of the image see the same values: their weights add up.
-        self._shallow = _BSConv(model.shallow, copies=model.input_copies)
-        self._blocks = [_Block(block) for block in _all(ALKDB, model.blocks)]
+        self._shallow = _BSConv(model.shallow, copies=model.shallow.pointwise.in_channels // 3)
+        self._blocks = [_Block(block) for block in _all(DistillationBlock, model.blocks)]
         fusion, _, refine = model.fusion
         self._fusion_bias, self._fusion_weights = _affine(fusion, len(self._blocks))
         self._fusion_refine = _refinement(refine)
@@ -74,7 +78,7 @@ class FastALKDNet:
             pass
         activated = (F.gelu(sum_PC) for sum_PC in _released(sums.strips))
         fused = (y_PC for _, y_PC in self._fusion_refine(activated, grid))
-        if self._model.has_fsrl:
+        if self._has_fsrl:
             fused = (y_PC.add_(shallow_PC) for y_PC, shallow_PC in zip(fused, shallow, strict=True))
         return self._upscaled(fused, x_1CHW, grid)[:, :, :height, :width]
 
@@ -89,7 +93,7 @@ class FastALKDNet:
                 end - start, grid.width, 3, s, s
             )
             out_CHsWs = out_HWCss.permute(2, 0, 3, 1, 4)
-            if self._model.has_abrl:
+            if self._has_abrl:
                 torch.add(out_CHsWs, anchor_CH1W1[:, start:end], out=y_CHsWs[:, start:end])
             else:
                 y_CHsWs[:, start:end] = out_CHsWs
@@ -139,9 +143,9 @@ def _refinement(conv: nn.Module) -> "_ALKConv | _BSConv":
 
 
 class _Block:
-    """ALKDB: strips to strips. The attentions need all of the input before the first strip comes out."""
+    """A block: strips to strips. The attentions need all of the input before the first strip comes out."""
 
-    def __init__(self, block: ALKDB) -> None:
+    def __init__(self, block: DistillationBlock) -> None:
         self._distill = [FusedLinear(conv, "gelu") for conv in _all(nn.Conv2d, block.distill)]
         self._refine = [_refinement(conv) for conv in block.refine]
         self._distill_last = _refinement(block.distill_last)

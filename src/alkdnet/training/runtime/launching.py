@@ -1,6 +1,5 @@
 """Starting the processes of one training on this host."""
 
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +15,7 @@ def launched() -> bool:
 
 def local_rank() -> int:
     """Return the number of this process among those of its host, from 0."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
+    return dist.get_node_local_rank(fallback_rank=0)
 
 
 def launch(work: Callable[..., None], arguments: tuple[Any, ...], *, processes: int) -> None:

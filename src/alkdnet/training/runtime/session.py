@@ -219,9 +219,7 @@ class Session:
 
     def _require_finite(self, loss: float) -> None:
         """Stop before a state that cannot recover gets into a checkpoint."""
-        # One norm over all parameters: on a GPU every number that is looked at waits for the device.
-        norm = get_total_norm([parameter.detach() for parameter in self._model.parameters()]).item()
-        if math.isfinite(loss) and loss < DIVERGED and math.isfinite(norm):
+        if not has_diverged(loss, self._model):
             return
         path = self._file.path
         good = f"the last good checkpoint is {path}" if path.exists() else "there is no checkpoint yet"
@@ -230,3 +228,10 @@ class Session:
             f"{good}. The same settings would diverge again: lower recipe.learning_rate, or use another seed "
             "or precision"
         )
+
+
+def has_diverged(loss: float, model: nn.Module) -> bool:
+    """Return whether a mean loss or a weight cannot recover."""
+    # One norm over all parameters: on a GPU every number that is looked at waits for the device.
+    norm = get_total_norm([parameter.detach() for parameter in model.parameters()]).item()
+    return not (math.isfinite(loss) and loss < DIVERGED and math.isfinite(norm))

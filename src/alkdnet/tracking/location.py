@@ -1,16 +1,15 @@
-"""Where tracked runs go and where they come from: store, code revision, DVC experiment, process."""
+"""Where tracked runs go and where they come from: store, DVC experiment, code revision, process."""
 
-import fcntl
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from alkdnet.errors import UserError
-from alkdnet.training.runtime import signals as interruption
+from filelock import BaseFileLock, FileLock
+
+from alkdnet.errors import UserError, redact
+from alkdnet.training.runtime import signals
 
 SQLITE = "sqlite:///"
 WORKSPACE = "workspace"
@@ -18,11 +17,11 @@ _SERVERS = ("http://", "https://", "databricks")
 
 
 @dataclass(frozen=True)
-class Place:
+class StoreLocation:
     """The MLflow store that a process writes to.
 
     Attributes:
-        uri: MLflow's tracking URI.
+        uri: MLflow's tracking URI, with user and password as they were given.
         database: file of a local store; None for a server.
         lock: file that processes of this repository lock while they create what all of them share.
     """
@@ -36,20 +35,22 @@ class Place:
         """The folder for artifacts beside a local database; None where a server decides."""
         return self.database.with_name("mlartifacts") if self.database else None
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the lock: four processes that create one database, or one parent run, break or double it."""
+    @property
+    def timings(self) -> Path:
+        """The file of training times; see timings.py."""
+        return self.lock.with_suffix(".timings")
+
+    def locked(self) -> BaseFileLock:
+        """Return the lock: four processes that create one database, or one parent run, break or double it."""
         self.lock.parent.mkdir(parents=True, exist_ok=True)
-        with self.lock.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        return FileLock(self.lock)
 
 
-def find_place(root: Path) -> Place:
+def find_store(root: Path) -> StoreLocation:
     """Return the store: MLFLOW_TRACKING_URI, or mlflow.db in the main repository.
 
     DVC runs experiments in temporary copies of the repository and names the main one in DVC_ROOT; what must
-    outlive the copy, as the store must, hangs on it. Without DVC, `root` is the main repository.
+    outlive the copy, as the store must, depends on it. Without DVC, `root` is the main repository.
 
     Raises:
         UserError: MLFLOW_TRACKING_URI is neither a server nor an SQLite file.
@@ -57,20 +58,16 @@ def find_place(root: Path) -> Place:
     main = Path(os.environ.get("DVC_ROOT") or root).resolve()
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
     if uri.startswith(_SERVERS):
-        return Place(uri=uri, database=None, lock=main / "mlflow.db.lock")
+        return StoreLocation(uri=uri, database=None, lock=main / "mlflow.db.lock")
     path = uri.removeprefix(SQLITE)
     if path in (uri, ""):
         # MLflow 3 no longer keeps runs in folders, and would put artifacts beside whatever runs.
         raise UserError(
-            f"MLFLOW_TRACKING_URI is {uri}: give a server (http://host:5000) or an SQLite file"
+            f"MLFLOW_TRACKING_URI is {redact(uri)}: give a server (http://host:5000) or an SQLite file"
             f" ({SQLITE}mlflow.db), or unset it; folders hold no runs, other databases need an MLflow server"
         )
     database = main / path
-    return Place(
-        uri=f"{SQLITE}{database}",
-        database=database,
-        lock=database.with_name(f"{database.name}.lock"),
-    )
+    return StoreLocation(f"{SQLITE}{database}", database, database.with_name(f"{database.name}.lock"))
 
 
 @dataclass(frozen=True)
@@ -90,10 +87,15 @@ class Origin:
     process: str
 
 
+def find_group() -> str:
+    """Return the name of the DVC experiment of this process, or `workspace`."""
+    return os.environ.get("DVC_EXP_NAME") or WORKSPACE
+
+
 def find_origin() -> Origin:
     """Return the origin of what this process writes."""
     return Origin(
-        group=os.environ.get("DVC_EXP_NAME") or WORKSPACE,
+        group=find_group(),
         baseline=os.environ.get("DVC_EXP_BASELINE_REV", ""),
         revision=_revision(Path(__file__).resolve().parent),
         process=f"{socket.gethostname()} {os.getpid()} {_started(os.getpid())}",
@@ -104,25 +106,22 @@ def is_alive(process: str) -> bool:
     """Return whether the process of an `Origin` may still run; one on another host may."""
     host, _, rest = process.partition(" ")
     number, _, started = rest.partition(" ")
-    if not number.isdigit():
+    if not (number.isdigit() and started.isdigit()):
         return False
-    return host != socket.gethostname() or _started(int(number)) == started
+    if host != socket.gethostname():
+        return True
+    # Process numbers are used again; the system's clock may have been set by a second or two.
+    return signals.is_alive(int(number)) and abs(_started(int(number)) - int(started)) <= 2
 
 
-def _started(number: int) -> str:
-    """Return a mark of the start of a living process, empty if it is dead.
+def _started(number: int) -> int:
+    """Return when a process began, in seconds since 1970; 0 if it has ended."""
+    import psutil  # comes with DVC
 
-    Process numbers are used again; together with the clock tick of the start (field 22 of stat, counted
-    behind the name, which may hold blanks) and the boot they are unique.
-    """
-    if not interruption.is_alive(number):
-        return ""
     try:
-        stat = Path(f"/proc/{number}/stat").read_text()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:  # no /proc on this system
-        return "unknown"
-    return f"{stat.rpartition(')')[2].split()[19]}@{boot[:8]}"
+        return round(psutil.Process(number).create_time())
+    except psutil.NoSuchProcess:
+        return 0
 
 
 def _revision(code: Path) -> str:
@@ -139,11 +138,6 @@ def _revision(code: Path) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(folder), *arguments],
-        check=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        timeout=10,
-    ).stdout.strip()
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=10)
+    return done.stdout.strip()

@@ -1,8 +1,11 @@
 """The learning rate of the released options: one cosine period, no warm-up."""
 
+from pathlib import Path
+
 import pytest
 
-from alkdnet.training.schedule import learning_rate
+from alkdnet.config.loading import load_pipeline
+from alkdnet.training.recipe import learning_rate
 
 
 @pytest.mark.parametrize(
@@ -14,6 +17,6 @@ from alkdnet.training.schedule import learning_rate
         (1_000_000, 1e-7),
     ],
 )
-def test_the_papers_schedule(iteration: int, expected: float) -> None:
-    rate = learning_rate(iteration, iterations=1_000_000, initial=1e-3, final=1e-7)
+def test_the_papers_schedule(repository: Path, iteration: int, expected: float) -> None:
+    rate = learning_rate(load_pipeline("paper", repository).recipe, iteration)
     assert rate == pytest.approx(expected, rel=1e-12)

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from alkdnet.errors import UserError
-from alkdnet.tracking import place
-from alkdnet.tracking.place import find_origin, find_place, is_alive
+from alkdnet.tracking import location
+from alkdnet.tracking.location import find_origin, find_store, is_alive
 
 
 def test_the_store_lies_in_the_main_repository(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = project / "copy"
-    assert find_place(copy).uri == f"sqlite:///{copy}/mlflow.db"
+    assert find_store(copy).uri == f"sqlite:///{copy}/mlflow.db"
     monkeypatch.setenv("DVC_ROOT", str(project))
-    found = find_place(copy)
+    found = find_store(copy)
     assert (found.uri, found.artifacts) == (f"sqlite:///{project}/mlflow.db", project / "mlartifacts")
     assert found.lock.parent == project
 
@@ -35,7 +35,7 @@ def test_the_environment_chooses_the_store(
     project: Path, monkeypatch: pytest.MonkeyPatch, uri: str, expected: str, artifacts: str | None
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    found = find_place(project)
+    found = find_store(project)
     assert found.uri == expected.format(root=project)
     assert found.artifacts == (Path(artifacts.format(root=project)) if artifacts else None)
 
@@ -44,10 +44,16 @@ def test_the_environment_chooses_the_store(
     "uri",
     ["./mlruns", "mlruns", "file:///runs", "file:runs", "postgresql://host/runs", "sqlite://", "sqlite:///"],
 )
-def test_what_holds_no_runs_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+def test_what_holds_no_runs_is_rejected(project: Path, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(UserError, match=f"MLFLOW_TRACKING_URI is {re.escape(uri)}: give a server"):
-        find_place(project)
+        find_store(project)
+
+
+def test_a_password_is_not_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@host/runs")
+    with pytest.raises(UserError, match=r"is postgresql://\*\*\*@host/runs: give a server"):
+        find_store(project)
 
 
 def test_the_group_is_the_dvc_experiment(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +65,7 @@ def test_the_group_is_the_dvc_experiment(project: Path, monkeypatch: pytest.Monk
 
 def test_a_process_lives_until_it_ends(project: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    mark = f"{socket.gethostname()} {child.pid} {place._started(child.pid)}"
+    mark = f"{socket.gethostname()} {child.pid} {location._started(child.pid)}"
     assert is_alive(mark)
     assert is_alive(find_origin().process)
     child.communicate(b"\n")
@@ -67,11 +73,11 @@ def test_a_process_lives_until_it_ends(project: Path) -> None:
 
 
 def test_a_process_number_that_was_used_again_is_another_process() -> None:
-    assert not is_alive(f"{socket.gethostname()} {os.getpid()} 1@00000000")
+    assert not is_alive(f"{socket.gethostname()} {os.getpid()} 1")
 
 
 def test_a_process_of_another_host_counts_as_alive_and_an_unknown_one_as_dead() -> None:
-    assert is_alive("another-host 1 5@abc")
+    assert is_alive("another-host 1 5")
     assert not is_alive("")
     assert not is_alive(socket.gethostname())
 
@@ -81,7 +87,7 @@ def test_the_revision_is_dirty_when_the_code_differs(tmp_path: Path) -> None:
         identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
         subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True)
 
-    assert place._revision(tmp_path) == ""
+    assert location._revision(tmp_path) == ""
     (tmp_path / "src").mkdir()
     for name in ("src/code.py", "params.yaml"):
         (tmp_path / name).write_text("one")
@@ -89,7 +95,7 @@ def test_the_revision_is_dirty_when_the_code_differs(tmp_path: Path) -> None:
     git("add", ".")
     git("commit", "-q", "-m", "one")
     (tmp_path / "params.yaml").write_text("two")
-    clean = place._revision(tmp_path / "src")
+    clean = location._revision(tmp_path / "src")
     assert len(clean) == 40
     (tmp_path / "src/code.py").write_text("two")
-    assert place._revision(tmp_path / "src") == f"{clean}-dirty"
+    assert location._revision(tmp_path / "src") == f"{clean}-dirty"

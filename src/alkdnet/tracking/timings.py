@@ -1,0 +1,61 @@
+"""How long trainings took: a line for each in a file beside MLflow's store, since outputs hold no times.
+
+A training tells its time there whether it is followed live or not, so that the mirror knows it.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+
+from alkdnet.tracking.location import StoreLocation
+from alkdnet.tracking.record import Point
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Timing:
+    """One training.
+
+    Attributes:
+        weights_sha256: of its outcome.
+        started_ms: when it began (its last part, if it was resumed), in milliseconds since 1970.
+        seconds: that it ran, over all of its parts.
+        iterations_per_second: between the first and the last row of its history; None: one row.
+    """
+
+    weights_sha256: str
+    started_ms: int
+    seconds: float
+    iterations_per_second: float | None
+
+    @property
+    def end_ms(self) -> int:
+        """The end, as if the training had been one part."""
+        return self.started_ms + round(self.seconds * 1000)
+
+    def points(self) -> tuple[Point, ...]:
+        """Return the times as figures of a run."""
+        points = [Point("training_seconds", 0, round(self.seconds, 1), self.end_ms)]
+        if self.iterations_per_second is not None:
+            rate = round(self.iterations_per_second, 2)
+            points.append(Point("iterations_per_second", 0, rate, self.end_ms))
+        return tuple(points)
+
+
+def write_timing(location: StoreLocation, timing: Timing) -> None:
+    """Add a line, in one write: trainings may end at the same time."""
+    location.timings.parent.mkdir(parents=True, exist_ok=True)
+    with location.timings.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(dataclasses.asdict(timing)) + "\n")
+
+
+def read_timings(location: StoreLocation) -> Mapping[str, Timing]:
+    """Return the times by `weights_sha256`, the first of each; a torn line is no line."""
+    timings: dict[str, Timing] = {}
+    lines = location.timings.read_text(encoding="utf-8").splitlines() if location.timings.is_file() else []
+    for line in lines:
+        try:
+            timing = Timing(**json.loads(line))
+        except (TypeError, ValueError):
+            continue
+        timings.setdefault(timing.weights_sha256, timing)
+    return timings

@@ -1,0 +1,116 @@
+"""What MLflow's page shows of a pipeline: tags of its experiment that the page reads.
+
+The names and contents of a view are those that the page of MLflow 3 writes for "share view". A page that does
+not know them shows its own columns and charts.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from alkdnet.config.params import Params
+
+TABLE = "compare"
+CHARTS = "charts"  # of the smallest scale; those of the others are charts_x3, charts_x4
+_SECTION = "alkdnet"
+
+
+def address(server: str, experiment_id: str, view: str) -> str:
+    """Return the address of a view of an experiment's runs, under "Model training"."""
+    mode = "" if view == TABLE else "&compareRunsMode=CHART"
+    query = f"workflowType=machine_learning&viewStateShareKey={view}{mode}"
+    return f"{server}/#/experiments/{experiment_id}/runs?{query}"
+
+
+def describe(params: Params) -> dict[str, str]:
+    """Return the tags: what the experiment is, its table, and the charts of each scale."""
+    first, *others = sorted(params.downscale.scales)
+    views = {TABLE: _table(params), CHARTS: _charts(params, first)}
+    views |= {f"{CHARTS}_x{scale}": _charts(params, scale) for scale in others}
+    return {
+        "mlflow.experimentKind": "custom_model_development",
+        "mlflow.note.content": f"{params.report.title}\n\n{params.report.summary}",
+        **{f"mlflow.sharedViewState.{name}": json.dumps(view) for name, view in views.items()},
+    }
+
+
+def _table(params: Params) -> dict[str, Any]:
+    sets = params.names("test")
+    metrics = [
+        *(f"{name}/psnr" for name in sets),
+        *(f"{name}/ssim" for name in sets),
+        "parameters",
+        "multi_adds",
+        "training_seconds",
+        "iterations_per_second",
+    ]
+    columns = [
+        *(f"tags.`{key}`" for key in ("label", "experiment")),
+        *(f"params.`{key}`" for key in ("scale", "kernel_size")),
+        *(f"metrics.`{key}`" for key in metrics),
+    ]
+    return {
+        "selectedColumns": columns,
+        "columnOrder": columns,
+        # The table is flat, so that it has no parents, which have no scale.
+        "searchFilter": "params.scale != ''",
+        "orderByKey": "tags.`run`",
+        "orderByAsc": True,
+    }
+
+
+def _charts(params: Params, scale: int) -> dict[str, Any]:
+    """PSNR of each test set over Multi-Adds, and the curves of the trainings."""
+    return {
+        "searchFilter": f"params.scale = '{scale}'",
+        "orderByKey": "tags.`run`",
+        "orderByAsc": True,
+        "runsHiddenMode": "SHOW_ALL",
+        "compareRunCharts": list(_cards(params)),
+        "compareRunSections": [
+            {
+                "uuid": _SECTION,
+                "name": f"x{scale}",
+                "display": True,
+                "isReordered": True,
+                "isGenerated": False,
+            }
+        ],
+        "isAccordionReordered": True,
+    }
+
+
+def _cards(params: Params) -> Iterator[dict[str, Any]]:
+    common = {"metricSectionId": _SECTION, "deleted": False, "isGenerated": False}
+    for name in params.names("test"):
+        key = f"{name}/psnr"
+        yield {
+            **common,
+            "uuid": f"cost-{name}",
+            "type": "SCATTER",
+            "displayName": f"PSNR on {name} over Multi-Adds",
+            "xaxis": {"key": "multi_adds", "type": "METRIC"},
+            "yaxis": {"key": key, "type": "METRIC"},
+            "runsCountToCompare": 100,
+        }
+    for key in ("validation_psnr", "loss"):
+        yield {
+            **common,
+            "uuid": f"curve-{key}",
+            "type": "LINE",
+            "displayName": key,
+            "metricKey": key,
+            "selectedMetricKeys": [key],
+            "lineSmoothness": 0,
+            "xAxisScaleType": "linear",
+            "scaleType": "log" if key == "loss" else "linear",
+            "xAxisKey": "step",
+            "selectedXAxisMetricKey": "",
+            "yAxisKey": "metric",
+            "yAxisExpressions": [],
+            "range": {},
+            "useGlobalXaxisKey": False,
+            "useGlobalLineSmoothing": False,
+            "ignoreOutliers": False,
+            "runsCountToCompare": 100,
+        }

@@ -1,0 +1,169 @@
+"""What a change marks as out of date, asked of DVC: what decides a number apart from what surrounds it."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from alkdnet.training.runtime.identity import DECIDING
+from tests.experiments.repositories import Repository
+
+pytestmark = pytest.mark.slow
+# Makes every output of every stage, and nothing in it.
+FABRICATE = """
+from pathlib import Path
+from dvc.repo import Repo
+for out in Repo().index.outs:
+    path = Path(out.fs_path)
+    if path.suffix or path.name in ("ok", "checked"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(path.name))
+    else:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "content").write_text(str(path.name))
+for name in ("hr", "x2", "x3", "x4"):
+    Path("demo/patches", name).mkdir(exist_ok=True)
+    Path("demo/patches", name, "index.json").write_text("{}")
+for use in ("train", "test"):
+    for source in Path("demo/raw", use).iterdir():
+        if source.is_dir():
+            Path("demo/checked", use, source.name + ".json").write_text("{}")
+            for scale in (2, 3, 4):
+                Path("demo/lr", use, source.name, f"x{scale}").mkdir(exist_ok=True)
+                Path("demo/lr", use, source.name, f"x{scale}", "a.png").write_text("")
+"""
+
+
+@pytest.fixture(scope="module")
+def recorded(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """The demo in a repository of its own, all of it recorded as done."""
+    root = tmp_path_factory.mktemp("recorded")
+    for name in ("src", "pipeline", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
+        source = repository / name
+        if source.is_dir():
+            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copyfile(source, root / name)
+    project = Repository(root)
+    project.git("init", "--quiet")
+    project.dvc("init", "--quiet")
+    project.run("python", "-c", FABRICATE)
+    project.dvc("commit", "--force")
+    project.commit("Recorded")
+    assert _marked(project) == set()
+    return project
+
+
+@pytest.fixture
+def edited(recorded: Repository) -> Iterable[Callable[..., set[str]]]:
+    """Edit files of the repository, and return the stages that are out of date then."""
+
+    def edit(*files: str, **sections: object) -> set[str]:
+        for file in files:
+            with (recorded.root / file).open("a") as text:
+                text.write("\n# edited\n")
+        path = recorded.root / "params.yaml"
+        params = yaml.safe_load(path.read_text())
+        for section, change in sections.items():
+            params[section] |= change
+        if sections:
+            path.write_text(yaml.safe_dump(params, sort_keys=False))
+        return _marked(recorded)
+
+    yield edit
+    recorded.git("checkout", "--quiet", ".")
+    recorded.git("clean", "--quiet", "--force", "src")
+
+
+def _marked(project: Repository) -> set[str]:
+    return set(json.loads(project.dvc("status", "--json").strip().splitlines()[-1]))
+
+
+def _trainings(marked: set[str]) -> set[str]:
+    return {name for name in marked if name.startswith("train@")}
+
+
+def _runs(recorded: Repository) -> dict[str, dict]:
+    return yaml.safe_load((recorded.root / "params.yaml").read_text())["runs"]
+
+
+def test_no_surrounding_module_marks_a_training(recorded: Repository, edited: Callable) -> None:
+    """All of them at once: everything in src/ and pipeline/ that is no deciding file and no network."""
+    package = recorded.root / "src" / "alkdnet"
+    deciding = {
+        file
+        for name in (*DECIDING, "networks")
+        for file in ((package / name).rglob("*.py") if (package / name).is_dir() else [package / name])
+    }
+    surrounding = [
+        str(file.relative_to(recorded.root))
+        for folder in (package, recorded.root / "pipeline")
+        for file in folder.rglob("*.py")
+        if file not in deciding
+    ]
+    assert len(surrounding) > 60
+    assert _trainings(edited(*surrounding)) == set()
+
+
+@pytest.mark.parametrize("name", DECIDING)
+def test_every_deciding_module_marks_all_trainings(recorded: Repository, edited: Callable, name: str) -> None:
+    path = f"src/alkdnet/{name}"
+    if (recorded.root / path).is_dir():
+        path = str(sorted((recorded.root / path).glob("*.py"))[-1].relative_to(recorded.root))
+    assert _trainings(edited(path)) == {f"train@{run}" for run in _runs(recorded)}
+
+
+@pytest.mark.parametrize("network", ["alkdnet", "bsrn"])
+def test_a_network_marks_its_own_runs(recorded: Repository, edited: Callable, network: str) -> None:
+    expected = {f"train@{name}" for name, row in _runs(recorded).items() if row["network"] == network}
+    assert expected
+    assert _trainings(edited(f"src/alkdnet/networks/{network}.py")) == expected
+
+
+def test_execution_marks_nothing(edited: Callable) -> None:
+    changed = {"device": "cpu", "compile": True, "threads": 7, "processes": 2, "checkpoint_interval": 3}
+    assert edited(execution=changed) == set()
+
+
+def test_labels_and_the_report_mark_no_training(edited: Callable) -> None:
+    assert edited(report={"labels": {"bsrn_x2": "B"}, "title": "T"}) == {"check", "report"}
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"), [("recipe", "beta1", 0.8), ("history", "log_interval", 7)]
+)
+def test_the_recipe_marks_all_trainings(
+    recorded: Repository, edited: Callable, section: str, key: str, value: float
+) -> None:
+    marked = edited(**{section: {key: value}})
+    assert _trainings(marked) == {f"train@{run}" for run in _runs(recorded)}
+    assert not {name for name in marked if name.startswith(("patches", "downscale", "evaluate"))}
+
+
+def test_a_row_marks_itself(edited: Callable) -> None:
+    marked = edited(runs={"kernel7_x2": {"network": "bsrn", "scale": 2, "blocks": 2, "channels": 16}})
+    assert marked == {"check", "complexity", "report", "train@kernel7_x2"}
+
+
+def test_a_new_run_and_a_rival_mark_themselves(edited: Callable) -> None:
+    marked = edited(
+        runs={"mine_x2": {"network": "imdn", "scale": 2}},
+        released={"imdn_x2": {"network": "imdn", "scale": 2, "source": "imdn_x2"}},
+    )
+    own = {"train@mine_x2", "evaluate@mine_x2", "features@mine_x2"}
+    own |= {f"{stage}@imdn_x2" for stage in ("download_weights", "import_weights", "evaluate_released")}
+    assert marked - own == {"check", "complexity", "features_released@imdn_x2", "report"}
+    assert own <= marked
+
+
+def test_a_new_network_marks_what_looks_at_all_networks(recorded: Repository, edited: Callable) -> None:
+    (recorded.root / "src/alkdnet/networks/mine.py").write_text("NETWORK = None\n")
+    assert edited() == {"check", "complexity"}
+
+
+def test_a_new_test_set_marks_itself(edited: Callable) -> None:
+    marked = edited(datasets={"set5": {"use": "test", "source": "set5"}})
+    assert marked == {"check", "report", "download@set5", "downscale@set5"}

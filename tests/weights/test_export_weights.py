@@ -1,0 +1,113 @@
+"""tools/export_weights.py: only the paper's network, whole, becomes what `alkdnet upscale` takes."""
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alkdnet.config.loading import load_pipeline
+from alkdnet.config.params import Recipe
+from alkdnet.files import sha256_file
+from alkdnet.networks import build
+from alkdnet.results.history import HistoryRow, write_history
+from alkdnet.results.run import RunRecord, Training
+from alkdnet.upscaling import open_model
+from alkdnet.weights.files import save_weights
+
+RUN = "alkdnet_x2"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    """The recipe of a repository that has the parameters of study/."""
+    (tmp_path / "study").mkdir()
+    shutil.copyfile(ROOT / "study" / "params.yaml", tmp_path / "study" / "params.yaml")
+    return load_pipeline("study", tmp_path).recipe
+
+
+@pytest.fixture
+def folder(tmp_path: Path, recipe: Recipe) -> Path:
+    """The repository with one finished run of the full network."""
+    model = tmp_path / "study" / "models" / RUN
+    save_weights(model / "weights.safetensors", build("alkdnet", 2, {}))
+    write_history(model / "history.csv", [HistoryRow(recipe.iterations, 0.02, 1e-7, 37.715)])
+    RunRecord(
+        network="alkdnet",
+        scale=2,
+        options={"kernel_size": 9},
+        parameters=372_716,
+        weights_sha256=sha256_file(model / "weights.safetensors"),
+        torch="2.13.0",
+        training=Training(
+            seed=0, recipe=recipe, data="d", sets=("bsds500",), validation_sets=("set5",), identity="i"
+        ),
+        published=None,
+    ).write(model)
+    return tmp_path
+
+
+def _export(folder: Path, run: str = RUN) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "tools" / "export_weights.py"), "--pipeline", "study"]
+    return subprocess.run(
+        [*command, "--run", run],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+    )
+
+
+def _change(folder: Path, **values: object) -> None:
+    model = folder / "study" / "models" / RUN
+    dataclasses.replace(RunRecord.read(model), **values).write(model)
+
+
+def test_exported_weights_are_those_of_the_run_and_open_by_themselves(folder: Path) -> None:
+    done = _export(folder)
+    assert done.returncode == 0, done.stderr
+    exported = folder / "weights" / "alkdnet_x2.safetensors"
+    assert exported.read_bytes() == (folder / f"study/models/{RUN}/weights.safetensors").read_bytes()
+    assert [path.name for path in exported.parent.iterdir()] == [exported.name]
+    open_model(exported, 2)
+    assert done.stdout == (
+        "weights/alkdnet_x2.safetensors: alkdnet_x2 of study, x2, 100000 iterations, seed 0, "
+        "trained on bsds500, 37.72 dB on set5\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"options": {"kernel_size": 5, "blocks": 8}}, "not the paper's ALKDNet, but kernel_size 5"),
+        ({"network": "rfdn", "options": {}}, "not the paper's ALKDNet, but rfdn"),
+        ({"training": None}, "trained for 0 iterations, the parameters of study ask for 100000"),
+        ({"weights_sha256": "0" * 64}, "not the weights that run.json speaks of"),
+    ],
+)
+def test_other_networks_and_other_trainings_are_rejected(
+    folder: Path, values: dict[str, object], message: str
+) -> None:
+    _change(folder, **values)
+    done = _export(folder)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert not (folder / "weights").exists()
+
+
+def test_a_training_of_another_length_is_rejected(folder: Path, recipe: Recipe) -> None:
+    training = RunRecord.read(folder / "study" / "models" / RUN).training
+    assert training is not None
+    _change(
+        folder, training=dataclasses.replace(training, recipe=dataclasses.replace(recipe, iterations=400))
+    )
+    expected = "trained for 400 iterations, the parameters of study ask for 100000"
+    assert expected in _export(folder).stderr
+
+
+def test_a_run_that_is_unknown_or_unfinished_is_rejected(folder: Path) -> None:
+    assert "study trains no bicubic_x2; it trains: bsrn_x2" in _export(folder, "bicubic_x2").stderr
+    assert "not finished; `dvc repro` trains it" in _export(folder, "alkdnet_x3").stderr

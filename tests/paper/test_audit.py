@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alkdnet.paper.audit import audit_page, write_audit
+from alkdnet.paper.audit import audit_page, counted, write_audit
 from alkdnet.paper.consistency import (
     column_gaps,
     gains,
@@ -32,6 +32,15 @@ def test_the_page_has_what_was_counted_and_computed() -> None:
     assert "27 of the 30 cells" in page
     assert "the cells as printed give -0.08 dB" in page
     assert "nan" not in page
+
+
+def test_what_is_counted_belongs_to_the_published_rows() -> None:
+    frame = counted().set_index(["method", "scale"])
+    # The 9-5-5 network, beside which 8 K is printed; the others as their authors count.
+    assert frame["parameters_k"]["SRCNN", 2] == pytest.approx(57.281)
+    assert frame["multi_adds_g"]["FSRCNN", 3] == pytest.approx(5.0, abs=0.05)
+    assert frame["multi_adds_g"]["IMDN", 4] == pytest.approx(40.9, abs=0.05)
+    assert len(frame) == 12 * 3
 
 
 @pytest.mark.slow

@@ -61,7 +61,9 @@ def _write_tables(folder: Path, study: Study) -> None:
     for name, frame in frames.items():
         _write_csv(folder / f"{name}.csv", frame)
     for name, table in tables.items():
-        (folder / f"{name}.tex").write_text(table.latex(name), encoding="utf-8")
+        if table.rows:
+            text = table.latex(name.replace("_", "-"))
+            (folder / f"{name}.tex").write_text(text, encoding="utf-8")
 
 
 def _write_csv(path: Path, frame: pd.DataFrame) -> None:

@@ -95,8 +95,8 @@ def read_means(folder: Path) -> dict[str, SetScore]:
 
 def _read_images(path: Path) -> pd.DataFrame:
     try:
-        # Image names like 001 are text, not numbers.
-        frame = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str))
+        # Image names like 001 and NA are text, not numbers and not missing.
+        frame = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False, na_values=[""])
         if absent := [column for column in COLUMNS if column not in frame.columns]:
             raise ValueError(f"no column {', '.join(absent)}")
         # A file that was cut off ends within a row.

@@ -220,9 +220,11 @@ class _Writer:
 
         It is deleted if the store has a run that came to the same weights: a forced repetition.
         """
-        self._store.end(self._id, status, _now_ms())
         if timing is None:
+            self._store.end(self._id, status, _now_ms())
             return
+        start_ms = self._store.get(self._id).info.start_time
+        self._store.end(self._id, status, timing.end_ms(start_ms))
         weights = timing.weights_sha256
         with self._store.location.locked():
             for other in self._store.runs():

@@ -177,4 +177,4 @@ def _fill(store: "Store", stored: "StoredRun", record: "Record", timing: Timing 
     store.log_files(run_id, record.artifacts)
     store.log_settings(run_id, {}, {"mirrored": record.digest})
     if stored.info.status != "FINISHED":
-        store.end(run_id, "FINISHED", timing.end_ms if timing else None)
+        store.end(run_id, "FINISHED", timing.end_ms(stored.info.start_time) if timing else None)

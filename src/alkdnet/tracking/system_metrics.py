@@ -21,10 +21,13 @@ class SystemMetrics:
         self._monitors: list[Any] = [kind() for kind in (CPUMonitor, DiskMonitor, NetworkMonitor)]
         with contextlib.suppress(Exception):  # no GPU, or no library for it
             self._monitors.append(GPUMonitor())  # type: ignore[no-untyped-call]
-        self._next = 0.0
+        for monitor in self._monitors:  # the processor's use is measured since the call before
+            monitor.collect_metrics()
+            monitor.clear_metrics()
+        self._next = time.monotonic() + INTERVAL_S
 
     def points(self, iteration: int) -> list[Point]:
-        """Return the present values, at most every `INTERVAL_S` seconds."""
+        """Return the present values, every `INTERVAL_S` seconds."""
         if time.monotonic() < self._next:
             return []
         self._next = time.monotonic() + INTERVAL_S

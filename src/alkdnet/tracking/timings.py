@@ -27,17 +27,16 @@ class Timing:
     seconds: float
     iterations_per_second: float | None
 
-    @property
-    def end_ms(self) -> int:
-        """The end, as if the training had been one part."""
-        return self.started_ms + round(self.seconds * 1000)
+    def end_ms(self, start_ms: int) -> int:
+        """Return when a run that started at `start_ms` would have ended without pauses."""
+        return start_ms + round(self.seconds * 1000)
 
     def points(self) -> tuple[Point, ...]:
         """Return the times as figures of a run."""
-        points = [Point("training_seconds", 0, round(self.seconds, 1), self.end_ms)]
+        points = [Point("training_seconds", 0, round(self.seconds, 1), self.started_ms)]
         if self.iterations_per_second is not None:
             rate = round(self.iterations_per_second, 2)
-            points.append(Point("iterations_per_second", 0, rate, self.end_ms))
+            points.append(Point("iterations_per_second", 0, rate, self.started_ms))
         return tuple(points)
 
 

@@ -14,7 +14,7 @@ from alkdnet.config.params import Params
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path, write_json
 from alkdnet.networks import check_options
-from alkdnet.sources.catalogue import Use, source
+from alkdnet.sources.catalogue import SOURCES, Use, mismatch, source
 
 
 def check(stage: Stage) -> None:
@@ -49,6 +49,9 @@ def _problems(params: Params) -> list[str]:
                 problems.append(f"{where}: {name} may be used for {', '.join(known)} only")
         except UserError as error:
             problems.append(f"{where}: {error}")
+    for name, row in params.released.items():
+        if row.source in SOURCES and (problem := mismatch(row.source, row.network, row.scale)):
+            problems.append(f"released.{name}: {problem}")
     for table in ("runs", "released"):
         for name, row in getattr(params, table).items():
             problems += [f"{table}.{name}: {problem}" for problem in check_options(row.network, row.options)]

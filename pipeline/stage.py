@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from alkdnet.evaluation.benchmark import BenchmarkSet
     from alkdnet.evaluation.protocol import Protocol
+    from alkdnet.results.run import RunRecord
 
 
 @dataclass(frozen=True)
@@ -86,16 +87,15 @@ class Stage:
         """Return a path of the user's: relative ones start at the main repository."""
         return self.root / Path(path).expanduser()
 
-    def load(self, row: str) -> "tuple[nn.Module, str | None]":
-        """Return the network of a row and the SHA-256 of its weights; None: an interpolation."""
+    def load(self, name: str) -> "tuple[nn.Module, RunRecord | None]":
+        """Return the network of a row and the record of its weights; None: an interpolation."""
         from alkdnet.networks import build
         from alkdnet.weights.runs import load_run
 
-        if self.params.rows[row].kind == "interpolation":
-            interpolation = self.params.rows[row]
-            return build(interpolation.network, interpolation.scale, interpolation.options), None
-        model, record = load_run(self.paths.model(row))
-        return model, record.weights_sha256
+        row = self.params.rows[name]
+        if row.kind == "interpolation":
+            return build(row.network, row.scale, row.options), None
+        return load_run(self.paths.model(name))
 
     def test_set(self, name: str, scale: int) -> "BenchmarkSet":
         """Return a test set with its LR images of one scale; one that is not in the parameters is empty."""

@@ -30,12 +30,18 @@ def test_all_errors_name_the_parameter_file_and_nothing_is_written(repository: P
         "unknown": {"scale": 2, "network": "alkdnett"},
         "option": {"scale": 2, "network": "alkdnet", "kernel": 7},
     }
+    params["released"] |= {
+        "other_scale": {"network": "bsrn", "scale": 3, "source": "bsrn_x2"},
+        "other_network": {"network": "imdn", "scale": 2, "source": "bsrn_x2"},
+    }
     done = check(repository, tmp_path, params)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     starts = (
         "error: mine/params.yaml: datasets.misspelt.source: urban10: no such data set; did you mean urban100",
         "mine/params.yaml: datasets.misused.source: set5 may be used for test only",
+        "mine/params.yaml: released.other_scale: bsrn_x2 are weights for x2, not for x3",
+        "mine/params.yaml: released.other_network: bsrn_x2 are weights of bsrn, not of imdn",
         "mine/params.yaml: runs.unknown: ",
         "mine/params.yaml: runs.option: alkdnet has no option 'kernel'",
     )
@@ -43,7 +49,7 @@ def test_all_errors_name_the_parameter_file_and_nothing_is_written(repository: P
     assert len(lines) == len(starts)
     for line, start in zip(lines, starts, strict=True):
         assert line.startswith(start)
-    assert "alkdnett" in lines[2]
+    assert "alkdnett" in lines[4]
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["params.yaml"]
 
 

@@ -41,8 +41,8 @@ def test_scores_keep_all_digits_and_their_means_follow(tmp_path: Path) -> None:
     [
         ("", "not JSON"),
         ("[]", "expected keys and values"),
-        ('{"rows": {"a": 3}}', "expected keys and values"),
-        ('{"rows": {"a": {"parameters": 3, "multi_adds": 3}}}', "multi_adds_convolutions: missing"),
+        ('{"a": 3}', "a: expected keys and values"),
+        ('{"a": {"parameters": 3, "multi_adds": 3}}', "multi_adds_convolutions: missing"),
         ("\x00", "not JSON"),
     ],
 )

@@ -17,6 +17,7 @@ def test_the_sets_of_the_paper_and_the_demo_are_there_with_their_uses() -> None:
         "train": ["div2k", "flickr2k", "bsds500", "embedded_train", "folder"],
         "test": ["set5", "set14", "bsd100", "urban100", "manga109", "embedded_test", "folder"],
         "weights": [
+            "file",
             *(
                 f"{name}_x{scale}"
                 for name in ("alkdnet", "bsrn", "imdn", "srcnn", "fsrcnn")
@@ -39,7 +40,8 @@ def test_a_descriptor_is_complete(name: str) -> None:
     assert entry.name == name
     assert entry.licence
     assert entry.citation
-    assert (entry.provenance is not None) == (entry.uses == ("weights",))
+    assert (entry.provenance is not None) == (entry.uses == ("weights",) and name != "file")
+    assert (entry.network is not None) == (entry.provenance is not None)
     if entry.kind in ("files", "embedded"):
         assert len(entry.files) == entry.images
     else:

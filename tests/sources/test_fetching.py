@@ -885,3 +885,13 @@ def test_published_files_come_from_the_mirror_with_their_digests(
         found = hashlib.sha256((tmp_path / "out" / file.name).read_bytes()).hexdigest()
         assert found == sums[file.urls[0].removeprefix("https://")]
     assert not (tmp_path / "digests.json").exists()
+
+
+def test_a_file_of_the_users_is_copied_and_a_pair_of_ncnn_with_it(tmp_path: Path) -> None:
+    for name in ("mine.param", "mine.bin", "other.bin"):
+        (tmp_path / name).write_text(name)
+    assert local(SOURCES["file"], tmp_path, tmp_path / "mine.param") == ["mine.bin", "mine.param"]
+    with pytest.raises(UserError, match=r"gone\.pth: no such file of weights"):
+        local(SOURCES["file"], tmp_path, tmp_path / "gone.pth")
+    with pytest.raises(UserError, match="the source `file` needs the path of your file"):
+        local(SOURCES["file"], tmp_path)

@@ -66,9 +66,9 @@ def test_damaged_outputs_cost_their_row_only(
     for row in ("small", "wide"):
         train(row)
         evaluate(row)
-    (paths.evaluation("small") / "sets.json").write_text("{")
+    (paths.evaluation("small") / "scores.json").write_text("{")
     assert list(read()) == ["wide"]
-    assert "MLflow does not show small: demo/results/evaluation/small/sets.json: not JSON" in caplog.text
+    assert "MLflow does not show small: demo/results/evaluation/small/scores.json: not JSON" in caplog.text
 
 
 def test_an_interpolation_is_known_by_its_scores(read: Read, evaluate: Write) -> None:

@@ -110,6 +110,7 @@ def _reference_problems(params: Params) -> list[str]:
     """
     tests = params.names("test")
     named = [("history.validation_sets", name) for name in params.history.validation_sets]
+    named += [(f"released.{row}.skip", name) for row, known in params.released.items() for name in known.skip]
     problems = [
         f"{where}: {name} is no data set with `use: test`; there are: {', '.join(tests) or 'none'}"
         for where, name in (*named, ("features.maps_set", params.features.maps_set))

@@ -117,6 +117,7 @@ class Released(Row):
     path: str | None = setting(
         "the file of weights, relative to the repository (source `file`)", default=None
     )
+    skip: tuple[str, ...] = setting("test sets that it is not evaluated on, being too slow", default=())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,8 @@ from alkdnet.evaluation.protocol import Protocol
 from alkdnet.progress import Progress
 from alkdnet.results.scores import COLUMNS, Scores
 
+SKIPPED = "not measured: too slow"
+
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkSet:
@@ -58,6 +60,7 @@ def evaluate(
     workers: int = 1,
     description: str = "evaluate",
     weights_sha256: str | None = None,
+    skipped: Sequence[str] = (),
 ) -> Scores:
     """Upscale every low-resolution image and compare it with its original.
 
@@ -75,6 +78,7 @@ def evaluate(
             (docs/protocol.md), if torch is told to take one thread.
         description: what the progress display says.
         weights_sha256: of the weights that are evaluated, for the result.
+        skipped: names of sets that are not evaluated, which the result names as missing.
     """
     pairs, problems = _find_pairs(sets)
     turns = BoundedSemaphore(workers)
@@ -105,7 +109,10 @@ def evaluate(
             shown.advance()
     return Scores(
         images=pd.DataFrame(rows, columns=list(COLUMNS)),
-        missing={name: "; ".join(found) for name, found in problems.items() if found},
+        missing={
+            **{name: "; ".join(found) for name, found in problems.items() if found},
+            **dict.fromkeys(skipped, SKIPPED),
+        },
         weights_sha256=weights_sha256,
     )
 

@@ -28,7 +28,7 @@ CCA_RELEASED_NAMES = ((r"\.cca\.conv_du\.", ".cca.excite."),)
 class Resize(nn.Module):
     """Bilinear interpolation to a size (H, W), with pixels as areas (`align_corners=False`).
 
-    It is a module so that tiles can exchange it: inference/tiling.py.
+    It is a module so that tiles can replace it: inference/tiling.py.
     """
 
     def forward(self, x_BCHW: Tensor, size: Sequence[int]) -> Tensor:

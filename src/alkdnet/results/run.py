@@ -35,10 +35,17 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """Where released weights come from: the catalogue's name of the file (or `file`), and its SHA-256."""
+    """Where released weights come from.
+
+    Attributes:
+        source: the catalogue's name of the file, or `file`.
+        sha256: of the file.
+        skip: test sets that the network is not evaluated on, being too slow.
+    """
 
     source: str
     sha256: str
+    skip: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,9 +79,13 @@ class Scores:
         Raises:
             UserError: a file is missing or damaged.
         """
+        means = read_means(folder)
         record = read_record(folder / RECORD, _Record)
         images = _read_images(folder / IMAGES)
-        return cls(images=images, missing=record.missing, weights_sha256=record.weights_sha256)
+        scores = cls(images=images, missing=record.missing, weights_sha256=record.weights_sha256)
+        if set(scores.means()) != set(means):
+            raise UserError(f"{folder}: {SCORES} and {IMAGES} have different test sets; evaluate again")
+        return scores
 
 
 def read_means(folder: Path) -> dict[str, SetScore]:

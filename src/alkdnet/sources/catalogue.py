@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from alkdnet.errors import UserError
 
-Kind = Literal["files", "archives", "embedded", "folder", "gated"]
+Kind = Literal["files", "archives", "embedded", "folder", "file", "gated"]
 Use = Literal["train", "test", "weights"]
 Provenance = Literal["authors", "third party"]
 
@@ -48,11 +48,13 @@ class PublishedFile:
 class Source:
     """One data set, or one file of released weights.
 
-    `kind`: `files` and `archives` are downloaded, `embedded` comes with scikit-image, a `folder` and a
-    `gated` set are filled by the user. `images` is the number of files that the complete set has (of weights:
+    `kind`: `files` and `archives` are downloaded, `embedded` comes with scikit-image, a `folder`, a `file`
+    and a `gated` set are the user's. `images` is the number of files that the complete set has (of weights:
     1, or 2 for a pair), None where only the user knows. `obtain` tells how to get a set that is never
-    downloaded. `provenance`, of weights: who trained them. `remark`, of weights: what a report must say of
-    them, empty where they are those of the paper as their authors published them.
+    downloaded.
+
+    Of weights: `network` and `scales` are what they belong to, `provenance` says who trained them, `remark`
+    is what a report must say of them, empty where they are those of the paper as published.
     """
 
     name: str
@@ -63,6 +65,8 @@ class Source:
     citation: str
     files: tuple[PublishedFile, ...] = ()
     obtain: str = ""
+    network: str | None = None
+    scales: tuple[int, ...] = ()
     provenance: Provenance | None = None
     remark: str = ""
 
@@ -88,6 +92,16 @@ def source(name: str) -> Source:
     near = get_close_matches(name, SOURCES)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(SOURCES)}"
     raise UserError(f"{name}: no such data set; {hint}")
+
+
+def mismatch(weights: str, network: str, scale: int) -> str:
+    """Return why weights of the catalogue cannot be those of a network at a scale; empty: they can."""
+    known = SOURCES[weights]
+    if known.network not in (None, network):
+        return f"{weights} are weights of {known.network}, not of {network}"
+    if known.scales and scale not in known.scales:
+        return f"{weights} are weights for x{', x'.join(map(str, known.scales))}, not for x{scale}"
+    return ""
 
 
 def _read_json(name: str) -> Any:
@@ -127,6 +141,8 @@ def _embedded(name: str, use: Use, photographs: tuple[str, ...]) -> Source:
 def _weights(
     name: str,
     *urls: str,
+    network: str,
+    scales: tuple[int, ...] = (2, 3, 4),
     licence: str,
     citation: str,
     provenance: Provenance = "authors",
@@ -140,6 +156,8 @@ def _weights(
         licence,
         citation,
         tuple(_published(url) for url in urls),
+        network=network,
+        scales=scales,
         provenance=provenance,
         remark=remark,
     )
@@ -158,6 +176,8 @@ def _weights_per_scale(
         _weights(
             f"{name}_x{scale}",
             url.format(scale=scale),
+            network=name,
+            scales=(scale,),
             licence=licence,
             citation=citation,
             provenance=provenance,
@@ -280,6 +300,15 @@ def _sources() -> list[Source]:
             "that of your images",
             obtain="Any folder of images of your own.",
         ),
+        Source(
+            "file",
+            "file",
+            ("weights",),
+            None,
+            "that of your weights",
+            "that of your weights",
+            obtain="A file of weights of your own.",
+        ),
         *_released_weights(),
     ]
 
@@ -328,6 +357,7 @@ def _released_weights() -> list[Source]:
         _weights(
             "vdsr",
             f"{_RAW}/huangzehao/caffe-vdsr/5a839232d179c10736ed94e7142068b168b61cf6/Test/VDSR_Official.mat",
+            network="vdsr",
             licence="MIT",
             citation="Kim et al. 2016, Accurate image super-resolution using very deep networks, CVPR",
             remark="the authors' one network for all scales, converted by a third party",
@@ -336,6 +366,7 @@ def _released_weights() -> list[Source]:
             "drrn",
             f"{_RAW}/WolframRhodium/Super-Resolution-Zoo/041842f177ab4aa59287f8561ec9b3446bd4826c/DRRN/"
             "DRRN-pytorch@jt827859032/DRRN-B1U25-0000.params",
+            network="drrn",
             licence=none_found,
             citation="Tai et al. 2017, Image super-resolution via deep recursive residual network, CVPR",
             provenance="third party",
@@ -351,6 +382,8 @@ def _released_weights() -> list[Source]:
         _weights(
             "erfdn_x4",
             f"{_RAW}/njulj/RFDN/7cf4e25b6633e81fd7e26891aeee2baca4f8f927/trained_model/RFDN_AIM.pth",
+            network="rfdn",
+            scales=(4,),
             licence=none_found,
             citation="Liu et al. 2020, Residual feature distillation network, ECCVW",
             remark="E-RFDN of the AIM 2020 challenge with 433K parameters, not RFDN of the paper's table",
@@ -358,6 +391,8 @@ def _released_weights() -> list[Source]:
         _weights(
             "fmen_s_x4",
             f"{_RAW}/NJU-Jet/FMEN/a1def169d0e2c99ecebdb1b08bf567f329c3a566/test_weights.pt",
+            network="fmen",
+            scales=(4,),
             licence=none_found,
             citation="Du et al. 2022, Fast and memory-efficient network, CVPRW",
             remark="FMEN-S with 341K parameters, not FMEN of the paper's table",
@@ -369,6 +404,8 @@ def _released_weights() -> list[Source]:
                 f"test.ncnn.{suffix}"
                 for suffix in ("param", "bin")
             ),
+            network="safmn",
+            scales=(2,),
             licence=none_found,
             citation="Sun et al. 2023, Spatially-adaptive feature modulation, ICCV",
             remark="the authors' weights, converted by a third party; convolutions in half precision",

@@ -19,7 +19,7 @@ from alkdnet.progress import Progress
 from alkdnet.sources.archives import ArchiveError, extract, opened
 from alkdnet.sources.catalogue import PublishedFile, Source
 from alkdnet.sources.checksums import ChecksumError, RecordedChecksums, verify
-from alkdnet.sources.folders import copy_embedded, copy_folder, copy_gated
+from alkdnet.sources.folders import copy_embedded, copy_file, copy_folder, copy_gated
 from alkdnet.sources.http import Downloader, DownloadError, Retries, arrived_bytes, make_client
 
 logger = logging.getLogger(__name__)
@@ -44,8 +44,8 @@ def fetch(
     `cache` keeps what has arrived of an unfinished download: a call after an interruption continues it.
     `mirror`, a folder or a base URL, has `https://host/path` at `<mirror>/host/path`; with a mirror, no other
     server is used. `digests` is the JSON file that records the SHA-256 of files published without one, and of
-    the images in archives. `folder` is the user's own, for the sources `folder` and `manga109`; the latter
-    without its folder, or with an empty one, gives a folder that has only `NOT_AVAILABLE.txt`.
+    the images in archives. `folder` is the user's own, for the sources `folder`, `file` and `manga109`; the
+    latter without its folder, or with an empty one, gives a folder that has only `NOT_AVAILABLE.txt`.
 
     Raises:
         UserError: something is missing, unreachable, damaged or too large, all files and reasons at once; or
@@ -63,7 +63,9 @@ def fetch(
     elif source.kind == "gated":
         copy_gated(source, destination, folder)
     elif folder is None:
-        raise UserError("the source `folder` needs the path of your folder of images")
+        raise UserError(f"the source `{source.kind}` needs the path of your {source.kind}")
+    elif source.kind == "file":
+        copy_file(folder, destination)
     else:
         copy_folder(folder, destination)
 

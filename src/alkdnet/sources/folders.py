@@ -58,6 +58,20 @@ def copy_folder(folder: Path, destination: Path) -> None:
             shutil.copyfile(image, temporary / image.name)
 
 
+def copy_file(file: Path, destination: Path) -> None:
+    """Copy a user's file of weights; the .bin of the same name comes with a .param, the format of ncnn.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if not file.is_file():
+        raise UserError(f"{file}: no such file of weights")
+    pair = [file, *([file.with_suffix(".bin")] if file.suffix == ".param" else [])]
+    with atomic_directory(destination) as temporary:
+        for path in pair:
+            shutil.copyfile(path, temporary / path.name)
+
+
 def _left_out(folder: Path, images: list[Path]) -> str:
     """Return what a folder has besides the images, hidden files apart; empty: nothing."""
     others = [path for path in {*folder.iterdir()} - {*images} if not path.name.startswith(".")]

@@ -138,7 +138,7 @@ def _artifacts(paths: Paths, name: str, *, evaluated: bool) -> Iterator[tuple[st
             yield file, path
     if not evaluated:
         return
-    for file in ("scores.json", "images.csv"):
+    for file in ("scores.json", "images.csv", "record.json"):
         yield f"evaluation/{file}", paths.evaluation(name) / file
     folder = paths.features(name)
     if (folder / FEATURES).is_file():

@@ -40,7 +40,7 @@ def import_run(row: Released, published: Path, output: Path) -> None:
             weights_sha256=sha256_file(folder / WEIGHTS),
             torch=torch.__version__.partition("+")[0],
             training=None,
-            published=Published(source=row.source, sha256=sha256_file(numbers)),
+            published=Published(source=row.source, sha256=sha256_file(numbers), skip=row.skip),
         )
         record.write(folder)
 

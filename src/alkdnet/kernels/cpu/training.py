@@ -20,7 +20,7 @@ WIDEST_FAST_KERNEL = 3
 
 
 class FastKernels(TorchFunctionMode):
-    """Exchanges calls on channels-last float32 features (B, C, H, W) while the `with` block runs.
+    """Replaces calls on channels-last float32 features (B, C, H, W) while the `with` block runs.
 
     - GELU: PyTorch hands tensors that are contiguous in its own sense to oneDNN, and takes a kernel of half
       the speed for others, channels-last ones among them. Seen as (B, H, W, C) they are contiguous.

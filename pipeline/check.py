@@ -14,7 +14,7 @@ from alkdnet.config.params import Params
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path, write_json
 from alkdnet.networks import check_options
-from alkdnet.sources.catalogue import SOURCES, Use, mismatch, source
+from alkdnet.sources.catalogue import Use, source, use_problems
 
 
 def check(stage: Stage) -> None:
@@ -38,20 +38,12 @@ def check(stage: Stage) -> None:
 
 
 def _problems(params: Params) -> list[str]:
-    uses = [
-        *((f"datasets.{name}.source", row.source, row.use) for name, row in params.datasets.items()),
-        *((f"released.{name}.source", row.source, "weights") for name, row in params.released.items()),
-    ]
     problems = []
-    for where, name, use in uses:
-        try:
-            if use not in (known := source(name).uses):
-                problems.append(f"{where}: {name} may be used for {', '.join(known)} only")
-        except UserError as error:
-            problems.append(f"{where}: {error}")
+    for name, dataset in params.datasets.items():
+        problems += [f"datasets.{name}.source: {each}" for each in use_problems(dataset.source, dataset.use)]
     for name, row in params.released.items():
-        if row.source in SOURCES and (problem := mismatch(row.source, row.network, row.scale)):
-            problems.append(f"released.{name}: {problem}")
+        found = use_problems(row.source, "weights", network=row.network, scale=row.scale)
+        problems += [f"released.{name}.source: {each}" for each in found]
     for table in ("runs", "released"):
         for name, row in getattr(params, table).items():
             problems += [f"{table}.{name}: {problem}" for problem in check_options(row.network, row.options)]

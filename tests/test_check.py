@@ -40,8 +40,8 @@ def test_all_errors_name_the_parameter_file_and_nothing_is_written(repository: P
     starts = (
         "error: mine/params.yaml: datasets.misspelt.source: urban10: no such data set; did you mean urban100",
         "mine/params.yaml: datasets.misused.source: set5 may be used for test only",
-        "mine/params.yaml: released.other_scale: bsrn_x2 are weights for x2, not for x3",
-        "mine/params.yaml: released.other_network: bsrn_x2 are weights of bsrn, not of imdn",
+        "mine/params.yaml: released.other_scale.source: bsrn_x2 are weights for x2, not for x3",
+        "mine/params.yaml: released.other_network.source: bsrn_x2 are weights of bsrn, not of imdn",
         "mine/params.yaml: runs.unknown: ",
         "mine/params.yaml: runs.option: alkdnet has no option 'kernel'",
     )

@@ -99,35 +99,35 @@ def test_files_of_ones_own_are_not_deleted(shell: Shell) -> None:
     assert Path("ds/set14/holiday.png").read_bytes() == b"mine"
 
 
-def test_what_the_system_refuses_is_one_line(shell: Shell) -> None:
+def test_what_the_system_rejects_is_one_line(shell: Shell) -> None:
     Path("file").touch()
     for arguments in (("download", "set5"), ("upscale", "a.png", "b.png", "--released")):
         status, _ = shell.run(*arguments, "--root", "file")
         assert re.fullmatch(r"error: (set5: )?file/\S+: Not a directory", str(status))
 
 
-def test_what_the_system_refuses_of_one_set_does_not_keep_the_others_from_coming(
+def test_what_the_system_rejects_of_one_set_does_not_keep_the_others_from_coming(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetch = download.fetch
 
-    def refuse(source: Source, *arguments: object, **keywords: object) -> None:
+    def reject(source: Source, *arguments: object, **keywords: object) -> None:
         if source.name == "set5":
             raise PermissionError(errno.EACCES, "Permission denied", "data/.downloads")
         fetch(source, *arguments, **keywords)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(download, "fetch", refuse)
+    monkeypatch.setattr(download, "fetch", reject)
     status, out = shell.run("download", "set5", "embedded_test")
     assert status == "error: set5: data/.downloads: Permission denied"
     assert "embedded_test: 5 files" in out
 
 
 def test_a_folder_that_cannot_be_listed_is_one_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(folder: Path) -> None:
+    def reject(folder: Path) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(folder))
 
     Path("data/manga109").mkdir(parents=True)
-    monkeypatch.setattr("alkdnet.sources.inventory.list_images", refuse)
+    monkeypatch.setattr("alkdnet.sources.inventory.list_images", reject)
     assert shell.run("data")[0] == "error: data/manga109: Permission denied"
 
 
@@ -238,7 +238,7 @@ def test_upscale_in_tiles_differs_a_little(shell: Shell) -> None:
     assert 0 < np.abs(whole - tiles).max() < 40
 
 
-def test_upscale_refuses_two_choices_of_weights(shell: Shell) -> None:
+def test_upscale_rejects_two_choices_of_weights(shell: Shell) -> None:
     status, _ = shell.run("upscale", "in.png", "out.png", "--released", "--weights", "w.safetensors")
     assert "not both" in str(status)
 

@@ -76,7 +76,7 @@ def test_orientation_is_applied_and_the_profile_passed_on(tmp_path: Path) -> Non
     assert not out.getexif()
 
 
-def test_a_target_that_cannot_hold_the_image_is_refused_before_the_work(tmp_path: Path) -> None:
+def test_a_target_that_cannot_hold_the_image_is_rejected_before_the_work(tmp_path: Path) -> None:
     def never(_: Pixels) -> Pixels:
         raise AssertionError
 

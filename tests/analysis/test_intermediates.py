@@ -54,7 +54,7 @@ def test_features_are_those_of_the_forward_pass():
     torch.testing.assert_close(anchor, x_BCHW.repeat_interleave(4, dim=1), atol=1e-6, rtol=0)
 
 
-def test_a_network_of_other_parts_is_refused():
+def test_a_network_of_other_parts_is_rejected():
     with pytest.raises(UserError, match="Bicubic has no shallow and no blocks"):
         intermediates(build("bicubic", 2, {}), torch.rand(1, 3, 8, 8))
 
@@ -100,7 +100,7 @@ def test_radius_of_the_whole_is_inside():
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 5, 5), (1, 3, 4, 5), (1, 3, 5, 4)])
-def test_images_without_a_centre_are_refused(shape):
+def test_images_without_a_centre_are_rejected(shape):
     with pytest.raises(ValueError, match="odd height and width"):
         effective_receptive_field(Box(3), torch.rand(shape))
 

@@ -119,7 +119,7 @@ def test_takes_read_only_and_strided_images() -> None:
     np.testing.assert_array_equal(downscale(view, 3), expected)
 
 
-def test_refuses_what_is_no_multiple() -> None:
+def test_rejects_what_is_no_multiple() -> None:
     with pytest.raises(ValueError, match="multiples of the scale 4, not 10x8"):
         downscale(noise(8, 10), 4)
 
@@ -134,12 +134,12 @@ def test_crops_at_the_bottom_and_the_right() -> None:
 @pytest.mark.parametrize(
     "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)]
 )
-def test_refuses_what_is_no_image(image: npt.NDArray[np.uint8]) -> None:
+def test_rejects_what_is_no_image(image: npt.NDArray[np.uint8]) -> None:
     with pytest.raises(ValueError, match="non-empty uint8 image of shape HWC"):
         upscale(image, 2)
 
 
-def test_a_scale_whose_sums_are_not_exact_is_refused() -> None:
+def test_a_scale_whose_sums_are_not_exact_is_rejected() -> None:
     strip_HWC = np.full((514, 514, 3), 200, dtype=np.uint8)
     assert downscale(strip_HWC[:512, :512], 512).tolist() == [[[200, 200, 200]]]
     with pytest.raises(ValueError, match="a scale of 514 is too large to be computed exactly"):

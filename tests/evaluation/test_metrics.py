@@ -105,7 +105,7 @@ def test_score_is_psnr_and_ssim() -> None:
         assert score(sr, hr, scale=3, protocol=protocol) == both
 
 
-def test_refuses_what_cannot_be_compared() -> None:
+def test_rejects_what_cannot_be_compared() -> None:
     sr, hr = noisy_pair(14, 40)
     with pytest.raises(UserError, match="40x14 super-resolved, 40x13 original"):
         psnr(sr, hr[:13], scale=2, protocol=Protocol())

@@ -160,7 +160,7 @@ def test_a_run_is_added_without_editing_a_file(project: Repository) -> None:
     assert not (project.root / "demo/models/mine").exists()
 
 
-def test_a_misspelt_key_is_refused_before_anything_runs(project: Repository) -> None:
+def test_a_misspelt_key_is_rejected_before_anything_runs(project: Repository) -> None:
     output = project.dvc("exp", "run", "-S", "+runs.alkdnet_x2.kernel=7", status=None)
     assert ran(output) == {"check"}
     assert "has no option 'kernel'" in output

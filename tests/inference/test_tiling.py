@@ -106,6 +106,6 @@ def test_cores_are_the_image_once(size: int) -> None:
 
 
 @pytest.mark.parametrize(("tile", "overlap", "message"), [(24, 24, "at least 30"), (96, 10, "multiple of 6")])
-def test_impossible_tiles_are_refused(tile: int, overlap: int, message: str) -> None:
+def test_impossible_tiles_are_rejected(tile: int, overlap: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Tiled(nearest, tile=tile, overlap=overlap)

@@ -200,7 +200,7 @@ def test_image_in_image_out() -> None:
 @pytest.mark.parametrize(
     "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3))]
 )
-def test_other_images_are_refused(image: np.ndarray) -> None:
+def test_other_images_are_rejected(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"must be uint8 of shape \(H, W, 3\)"):
         Upscaler(ALKDNet(scale=2, blocks=1))(image)
 

@@ -60,10 +60,10 @@ def test_row_convolution_is_exact_without_bias_in_float64() -> None:
 
 
 def test_only_the_calls_that_are_meant_are_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+    def reject(*_: object) -> None:
         raise AssertionError("exchanged")
 
-    monkeypatch.setattr(RowConvolution, "apply", refuse)
+    monkeypatch.setattr(RowConvolution, "apply", reject)
     x_BCHW = torch.randn(1, 8, 6, 6).to(memory_format=torch.channels_last)
     with FastKernels():
         F.conv2d(x_BCHW, torch.randn(8, 1, 1, 3), None, (1, 1), (0, 1), (1, 1), 8)  # narrow: fast already

@@ -30,7 +30,7 @@ def test_pixel_norm_keeps_channels_last():
 
 @pytest.mark.parametrize("kernel_size", [0, 1, 2, 4, -3])
 @pytest.mark.parametrize("block", [ALKConv, BSConv])
-def test_kernel_sizes_without_a_centre_or_extent_are_refused(block, kernel_size):
+def test_kernel_sizes_without_a_centre_or_extent_are_rejected(block, kernel_size):
     with pytest.raises(ValueError, match="odd and at least 3"):
         block(4, 4, kernel_size=kernel_size)
 

@@ -683,10 +683,10 @@ def test_what_cannot_be_read_in_a_mirror_folder_is_listed(
 ) -> None:
     source = in_mirror_folder(bench, "a.png", data(1000))
 
-    def refuse(path: Path, *_: object) -> None:
+    def reject(path: Path, *_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(download, "verify", refuse)
+    monkeypatch.setattr(download, "verify", reject)
     with pytest.raises(UserError, match=r"  a\.png: .*example\.org/a\.png: Permission denied\n"):
         bench.fetch(source, mirror=str(bench.root / "mirror"))
 

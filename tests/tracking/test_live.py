@@ -43,7 +43,7 @@ class Store:
         self.gate.wait()
         if self.failures:
             self.failures -= 1
-            raise ConnectionError("refused by http://me:secret@host\nand more")
+            raise ConnectionError("rejected by http://me:secret@host\nand more")
         self.points += points
 
     def end(self, status: str, timing: Timing | None) -> None:
@@ -121,7 +121,7 @@ def test_a_store_that_fails_is_tried_again_and_said_once(
     assert written == [(key, i) for i in range(1, 11) for key in ("loss", "learning_rate")]
     warnings = [entry.message for entry in caplog.records if entry.levelno == logging.WARNING]
     assert len(warnings) == 1
-    assert "ConnectionError: refused by http://***@host" in warnings[0]
+    assert "ConnectionError: rejected by http://***@host" in warnings[0]
     assert "make mlflow-sync" in warnings[0]
 
 

@@ -19,8 +19,8 @@ class Dataset:
         "the folder to take the images from, relative to the repository (sources `folder` and `manga109`)",
         default=None,
     )
-    alpha: Literal["refuse", "black", "white"] = setting(
-        "images with transparency are refused, or laid over black or white", default="refuse"
+    alpha: Literal["reject", "black", "white"] = setting(
+        "images with transparency are rejected, or laid over black or white", default="reject"
     )
 
 

@@ -1,4 +1,4 @@
-"""From the plain values of a YAML file to frozen dataclasses, refusing everything that does not fit.
+"""From the plain values of a YAML file to frozen dataclasses, rejecting everything that does not fit.
 
 Supported field types: bool, int, float, str, `Literal`, `X | None`, unions of these, `tuple[X, ...]`,
 `Mapping[str, X]` and nested dataclasses. A field is declared by `setting`, which holds its description (the

@@ -25,8 +25,8 @@ from alkdnet.errors import UserError
 from alkdnet.files import atomic_path
 from alkdnet.progress import Progress
 
-Alpha = Literal["refuse", "black", "white"]
-ALPHAS: tuple[Alpha, ...] = ("refuse", "black", "white")
+Alpha = Literal["reject", "black", "white"]
+ALPHAS: tuple[Alpha, ...] = ("reject", "black", "white")
 
 # The file in the folder of a gated set that is not available.
 NOT_AVAILABLE = "NOT_AVAILABLE.txt"
@@ -39,7 +39,7 @@ PNG_LEVEL = 1
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-def read_rgb(path: Path, *, alpha: Alpha = "refuse") -> ImageHWC:
+def read_rgb(path: Path, *, alpha: Alpha = "reject") -> ImageHWC:
     """Return the image in a file as a contiguous, writable uint8 array `image_HWC` with three channels.
 
     `alpha` says what to do with transparent pixels: reject the file, or put the image on a black or a white
@@ -47,7 +47,7 @@ def read_rgb(path: Path, *, alpha: Alpha = "refuse") -> ImageHWC:
 
     Raises UserError, with the path and the reason, for a file that is missing, empty, truncated or no image,
     whose channels are not of 8 bits or fewer without a sign, that has more than four of them or more than one
-    frame, that has transparent pixels under "refuse", or that exceeds Pillow's limit of 178 megapixels.
+    frame, that has transparent pixels under "reject", or that exceeds Pillow's limit of 178 megapixels.
     """
     with _opened(path) as image:
         _check_kind(image)
@@ -273,6 +273,6 @@ def _to_rgb(image: Image.Image, alpha: Alpha) -> Image.Image:
     lowest, _ = image.getchannel("A").getextrema()
     if lowest == 255:
         return image.convert("RGB")
-    if alpha == "refuse":
+    if alpha == "reject":
         raise _RejectedError('has transparent pixels: choose alpha "black" or "white" as their background')
     return Image.alpha_composite(Image.new("RGBA", image.size, alpha), image).convert("RGB")

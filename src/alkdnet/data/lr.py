@@ -32,7 +32,7 @@ def downscale_folder(
     scales: Sequence[int],
     *,
     border: Border = "replicate",
-    alpha: Alpha = "refuse",
+    alpha: Alpha = "reject",
     workers: int | None = None,
 ) -> int:
     """Write `target/x<scale>/<stem>.png` for every image in `source` and every scale; return how many images.

@@ -34,7 +34,7 @@ class TrainingSet:
     name: str
     hr: Path
     lr: Path
-    alpha: Alpha = "refuse"
+    alpha: Alpha = "reject"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def pack(sets: Sequence[TrainingSet], target: Path, scales: Sequence[int], *, mi
                     name=image.name,
                     path=folders[image.name.partition("/")[0]] / f"x{scale}" / f"{image.path.stem}.png",
                     size=(image.size[0] // scale, image.size[1] // scale),
-                    alpha="refuse",
+                    alpha="reject",
                 )
                 for image in images
             ]

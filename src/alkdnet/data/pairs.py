@@ -8,7 +8,7 @@ from alkdnet.errors import UserError
 
 
 def load_pair(
-    hr_path: Path, lr_path: Path, *, scale: int, alpha: Alpha = "refuse"
+    hr_path: Path, lr_path: Path, *, scale: int, alpha: Alpha = "reject"
 ) -> tuple[ImageHWC, ImageHWC]:
     """Return an LR image and its HR image, cropped to a multiple of the scale (protocol, point 1).
 
@@ -26,7 +26,7 @@ def load_pair(
 
 
 def read_pairs(
-    hr_folder: Path, lr_folder: Path, *, scale: int, alpha: Alpha = "refuse"
+    hr_folder: Path, lr_folder: Path, *, scale: int, alpha: Alpha = "reject"
 ) -> list[tuple[ImageHWC, ImageHWC]]:
     """Return all images of a set as pairs (LR, HR) in the order of their names; see `load_pair`.
 

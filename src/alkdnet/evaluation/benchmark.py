@@ -38,7 +38,7 @@ class BenchmarkSet:
     hr_folder: Path
     lr_folder: Path
     expected: int | None = None
-    alpha: Alpha = "refuse"
+    alpha: Alpha = "reject"
     publishable: bool = True
 
 

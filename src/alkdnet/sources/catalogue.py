@@ -94,14 +94,19 @@ def source(name: str) -> Source:
     raise UserError(f"{name}: no such data set; {hint}")
 
 
-def mismatch(weights: str, network: str, scale: int) -> str:
-    """Return why weights of the catalogue cannot be those of a network at a scale; empty: they can."""
-    known = SOURCES[weights]
+def use_problems(name: str, use: Use, *, network: str = "", scale: int = 0) -> list[str]:
+    """Return why a source cannot be used so, for weights: by a network at a scale; an empty list: it can."""
+    try:
+        known = source(name)
+    except UserError as error:
+        return [str(error)]
+    if use not in known.uses:
+        return [f"{name} may be used for {', '.join(known.uses)} only"]
     if known.network not in (None, network):
-        return f"{weights} are weights of {known.network}, not of {network}"
+        return [f"{name} are weights of {known.network}, not of {network}"]
     if known.scales and scale not in known.scales:
-        return f"{weights} are weights for x{', x'.join(map(str, known.scales))}, not for x{scale}"
-    return ""
+        return [f"{name} are weights for x{', x'.join(map(str, known.scales))}, not for x{scale}"]
+    return []
 
 
 def _read_json(name: str) -> Any:

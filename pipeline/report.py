@@ -6,7 +6,7 @@ from alkdnet.reporting.report import write_report
 
 
 def report(stage: Stage) -> None:
-    """Fill reports/<pipeline> and results/{metrics.json,curves.csv}."""
+    """Fill reports/<pipeline> and results/curves.csv."""
     write_report(params=stage.params, paths=stage.paths)
 
 

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from alkdnet import cli
-from alkdnet.files import write_json
 from alkdnet.networks import build
 from alkdnet.sources import fetching as download
 from alkdnet.sources.catalogue import SOURCES, Source
 from alkdnet.weights.files import save_weights
+from tests.records import write_run_record
 
 
 class Shell:
@@ -228,7 +228,7 @@ def test_upscale_with_the_weights_of_the_project(shell: Shell) -> None:
 def test_upscale_in_tiles_differs_a_little(shell: Shell) -> None:
     options = {"blocks": 1, "channels": 16}
     save_weights(Path("run/weights.safetensors"), build("alkdnet", 2, options))
-    write_json(Path("run/run.json"), {"network": "alkdnet", "scale": 2, "options": options})
+    write_run_record(Path("run"), network="alkdnet", scale=2, options=options)
     picture(Path("in.png"), 100, 110, 3)
     weights = ("--scale", 2, "--weights", "run/weights.safetensors")
     assert shell.run("upscale", "in.png", "whole.png", *weights)[0] == 0

@@ -14,6 +14,7 @@ import yaml
 
 from alkdnet.config.loading import load_pipeline
 from alkdnet.config.paths import Paths
+from alkdnet.results.scores import IMAGES, RECORD, SCORES
 
 ROOT = Path(__file__).resolve().parent.parent
 PIPELINES = ("paper", "released", "study")
@@ -186,14 +187,13 @@ def test_outputs_are_where_the_code_writes_them() -> None:
         "validation": {validation},
         "train": {str(paths.model(key))},
         "import_weights": {str(paths.model(key))},
-        "evaluate": {str(paths.evaluation(key))},
-        "evaluate_released": {str(paths.evaluation(key))},
-        "evaluate_bicubic": {str(paths.evaluation(f"bicubic_x{scale}"))},
+        **{f"evaluate{table}": _scores(paths.evaluation(key)) for table in ("", "_released")},
+        "evaluate_bicubic": _scores(paths.evaluation(f"bicubic_x{scale}")),
         "complexity": {str(paths.complexity)},
         "features": {str(paths.features(key))},
         "features_released": {str(paths.features(key))},
         "features_bicubic": {str(paths.features(f"bicubic_x{scale}"))},
-        "report": {str(paths.report), str(paths.metrics), str(paths.curves)},
+        "report": {str(paths.report), str(paths.curves)},
         "track": set(),
     }
     for name in DVC:
@@ -201,6 +201,10 @@ def test_outputs_are_where_the_code_writes_them() -> None:
         entries = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
         declared = {entry if isinstance(entry, str) else next(iter(entry)) for entry in entries}
         assert declared == expected[name], name
+
+
+def _scores(folder: Path) -> set[str]:
+    return {str(folder / name) for name in (SCORES, IMAGES, RECORD)}
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)

@@ -8,6 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from alkdnet.config.loading import load_pipeline
+from alkdnet.config.paths import Paths
+from alkdnet.errors import UserError
+from alkdnet.evaluation.benchmark import read_pair
+from alkdnet.files import write_json
+from pipeline.stage import Stage
+
 
 @pytest.fixture
 def project(repository: Path, tmp_path: Path) -> Path:
@@ -71,3 +78,40 @@ def test_a_temporary_experiment_in_a_shallow_clone_is_rejected(repository: Path,
     )
     assert done.returncode == 1
     assert "git fetch --unshallow" in done.stderr
+
+
+def a_stage(repository: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.chdir(folder)
+    return Stage(
+        params=load_pipeline("demo", repository), paths=Paths("demo"), key="", scale=0, root=Path("/main")
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "mirror"), [("", None), ("m", "/main/m"), ("/m", "/m"), ("http://m/x", "http://m/x")]
+)
+def test_the_mirror_of_a_stage(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, mirror: str | None
+) -> None:
+    monkeypatch.setenv("ALKDNET_MIRROR", value)
+    assert a_stage(repository, tmp_path, monkeypatch).mirror == mirror
+
+
+def test_a_test_set_is_as_its_descriptor_says(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = a_stage(repository, tmp_path, monkeypatch)
+    descriptor = {"name": "embedded_test", "kind": "embedded", "images": 5, "files": []}
+    write_json(stage.paths.descriptor("test", "embedded_test"), descriptor)
+    found = stage.test_set("embedded_test", 3)
+    assert (found.expected, found.lr_folder) == (5, Path("demo/lr/test/embedded_test/x3"))
+    assert found.publishable
+
+
+def test_a_set_that_was_removed_from_the_parameters_is_reported_as_missing(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crop of a figure may still name it."""
+    stage = a_stage(repository, tmp_path, monkeypatch)
+    with pytest.raises(UserError, match="urban100: the folder of its images is missing"):
+        read_pair(stage.test_set("urban100", 2), "img024", 2)

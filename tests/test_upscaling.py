@@ -1,4 +1,3 @@
-import json
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from alkdnet.errors import UserError
 from alkdnet.networks import build
 from alkdnet.upscaling import Pixels, open_model, upscale_file
 from alkdnet.weights.files import save_weights
+from tests.records import write_run_record
 
 DOUBLE = partial(upscale, scale=2)
 
@@ -117,8 +117,7 @@ def test_the_record_beside_the_weights_names_the_network(tmp_path: Path) -> None
     options = {"blocks": 1, "channels": 16}
     model = build("alkdnet", 2, options)
     save_weights(tmp_path / "weights.safetensors", model)
-    record = {"network": "alkdnet", "scale": 2, "options": options}
-    (tmp_path / "run.json").write_text(json.dumps(record))
+    write_run_record(tmp_path, network="alkdnet", scale=2, options=options)
     opened = open_model(tmp_path / "weights.safetensors", 2)
     assert not opened.training
     for name, tensor in model.state_dict().items():

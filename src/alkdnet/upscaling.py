@@ -17,7 +17,6 @@ from alkdnet.errors import UserError
 from alkdnet.files import atomic_path
 from alkdnet.networks import build
 from alkdnet.results.run import RECORD
-from alkdnet.weights.files import load_weights
 from alkdnet.weights.released import import_released
 from alkdnet.weights.runs import load_run
 
@@ -49,19 +48,18 @@ def open_model(weights: Path, scale: int) -> nn.Module:
     """Return the network that a file of weights belongs to, ready to upscale.
 
     A `run.json` beside the file, as a pipeline writes it, names the network and its options; without one the
-    file is taken for the paper's ALKDNet. A `.pth` file is taken for one that the authors released.
+    file is taken for the paper's ALKDNet. The names in the file may be this library's or the authors'.
 
     Raises:
         UserError: the weights are missing, of another scale, or of another network.
     """
-    ours = weights.suffix == ".safetensors"
-    if ours and weights.with_name(RECORD).is_file():
+    if weights.suffix == ".safetensors" and weights.with_name(RECORD).is_file():
         model, record = load_run(weights.parent)
         if record.scale != scale:
             raise UserError(f"{weights}: these weights upscale by {record.scale}, not by {scale}")
         return model.eval()
     model = build("alkdnet", scale, {})
-    (load_weights if ours else import_released)(weights, model)
+    import_released(weights, model)
     return model.eval()
 
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from alkdnet.analysis.complexity import Complexity, count, lr_size
+from alkdnet.analysis.complexity import count, lr_size
 from alkdnet.networks import build
+from alkdnet.results.costs import Cost
 
 
 def test_lr_sizes_of_a_1280x720_output():
@@ -108,7 +109,7 @@ def test_rules_of_other_modules():
     cost = count(model, lr_height=31, lr_width=20)
     convolution = 15 * 9 * 8
     transposed = 34 * 22 * 4  # (15 - 1) * 2 + 5 + 1, (9 - 1) * 2 + 5 + 1
-    assert cost == Complexity(
+    assert cost == Cost(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         multi_adds=332_436,
         # 25 x 2 outputs of its group for every element of the transposed convolution's input
@@ -127,7 +128,7 @@ def test_model_is_left_alone():
 
 def test_bicubic_costs_nothing():
     cost = count(build("bicubic", 2, {}), lr_height=20, lr_width=20)
-    assert cost == Complexity(parameters=0, multi_adds=0, multi_adds_convolutions=0, activations=0)
+    assert cost == Cost(parameters=0, multi_adds=0, multi_adds_convolutions=0, activations=0)
 
 
 def test_activations_by_hand():

@@ -18,25 +18,35 @@ def pair(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_pairs_come_back_in_their_order_and_give_the_same_bytes(tmp_path: Path) -> None:
     pairs = [pair(seed) for seed in range(12)]
-    for name in ("a", "b"):
-        write_validation(tmp_path / name, pairs)
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    for found, expected in zip(read_validation(tmp_path / "a"), pairs, strict=True):
+    for name in ("x/a", "y/a"):
+        write_validation(tmp_path / f"{name}.safetensors", pairs)
+    first, second = ((tmp_path / name / "a.safetensors").read_bytes() for name in "xy")
+    assert first == second
+    for found, expected in zip(read_validation(tmp_path / "x"), pairs, strict=True):
         for image, original in zip(found, expected, strict=True):
             np.testing.assert_array_equal(image, original)
 
 
+def test_sets_come_in_the_order_of_their_names_and_other_files_do_not_count(tmp_path: Path) -> None:
+    write_validation(tmp_path / "b.safetensors", [pair(1)])
+    write_validation(tmp_path / "a.safetensors", [pair(0)])
+    (tmp_path / "checked").write_text("")
+    assert [lr_HWC.shape[0] for lr_HWC, _ in read_validation(tmp_path)] == [4, 5]
+    (tmp_path / "a.safetensors").unlink()
+    (tmp_path / "b.safetensors").unlink()
+    assert read_validation(tmp_path) == []
+
+
 def test_a_view_of_a_larger_image_is_written_as_it_is_seen(tmp_path: Path) -> None:
     lr_HWC, hr_HWC = pair(0)
-    write_validation(tmp_path / "a", [(lr_HWC[1:, ::-1], hr_HWC[:6, :8])])
-    ((lr_found, hr_found),) = read_validation(tmp_path / "a")
+    write_validation(tmp_path / "a.safetensors", [(lr_HWC[1:, ::-1], hr_HWC[:6, :8])])
+    ((lr_found, hr_found),) = read_validation(tmp_path)
     np.testing.assert_array_equal(lr_found, lr_HWC[1:, ::-1])
     np.testing.assert_array_equal(hr_found, hr_HWC[:6, :8])
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no tensors"])
-def test_a_missing_or_damaged_file_is_reported(tmp_path: Path, content: bytes | None) -> None:
-    if content is not None:
-        (tmp_path / "a").write_bytes(content)
-    with pytest.raises(UserError, match=r"a: no validation images \(.*; the stage `validation` makes them"):
-        read_validation(tmp_path / "a")
+@pytest.mark.parametrize("content", [b"", b"no tensors"])
+def test_a_damaged_file_is_reported(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.safetensors").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.safetensors: damaged \(.*run the stage `validation` again"):
+        read_validation(tmp_path)

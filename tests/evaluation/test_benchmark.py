@@ -17,9 +17,10 @@ from PIL import Image
 from alkdnet.arrays import ImageHWC
 from alkdnet.data.images import write_png
 from alkdnet.data.resize import crop_to_multiple, downscale, upscale
-from alkdnet.evaluation.benchmark import BenchmarkSet, Evaluation, evaluate
+from alkdnet.evaluation.benchmark import BenchmarkSet, evaluate
 from alkdnet.evaluation.metrics import score
 from alkdnet.evaluation.protocol import Protocol
+from alkdnet.results.scores import Scores
 
 ROOT = Path(__file__).resolve().parents[2]
 SCALE = 2
@@ -31,7 +32,7 @@ def bicubic(lr_HWC: ImageHWC) -> ImageHWC:
     return upscale(lr_HWC, SCALE)
 
 
-def run(*sets: BenchmarkSet, protocol: Protocol | None = None) -> Evaluation:
+def run(*sets: BenchmarkSet, protocol: Protocol | None = None) -> Scores:
     return evaluate(bicubic, sets, scale=SCALE, protocol=protocol or Protocol())
 
 
@@ -50,15 +51,15 @@ def test_every_image_is_scored_and_averaged(make_set: MakeSet, photograph: Photo
         assert (row.height, row.width) == hr.shape[:2] == (40, 50)
     means = result.means()
     assert list(means) == ["Second", "First"]
-    assert means["First"]["images"] == 7
-    assert means["First"]["psnr"] == pytest.approx(np.mean(result.images["psnr"][1:]), abs=1e-12)
-    assert means["First"]["ssim"] == pytest.approx(np.mean(result.images["ssim"][1:]), abs=1e-12)
+    assert means["First"].images == 7
+    assert means["First"].psnr == pytest.approx(np.mean(result.images["psnr"][1:]), abs=1e-12)
+    assert means["First"].ssim == pytest.approx(np.mean(result.images["ssim"][1:]), abs=1e-12)
 
 
 def test_the_protocol_is_used(make_set: MakeSet, photograph: Photograph) -> None:
     made = make_set("A", {"a": photograph(0), "b": photograph(1)})
     psnrs = [
-        run(made, protocol=protocol).means()["A"]["psnr"]
+        run(made, protocol=protocol).means()["A"].psnr
         for protocol in (Protocol(), Protocol(channel="rgb"), Protocol(round_luma=True), Protocol(crop=8))
     ]
     assert len(set(psnrs)) == 4
@@ -125,12 +126,13 @@ def test_files_are_complete_and_the_same_every_time(
     result.write(tmp_path / "one")
     result.write(tmp_path / "one")
     run(made).write(tmp_path / "two")
-    for name in ("sets.json", "images.csv"):
+    for name in ("scores.json", "images.csv", "record.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    content = json.loads((tmp_path / "one" / "sets.json").read_text())
-    assert content == {"sets": result.means(), "missing": {"A": "2 of 3 images"}}
-    read = pd.read_csv(tmp_path / "one" / "images.csv", dtype={"set": str, "image": str})
-    pd.testing.assert_frame_equal(read, result.images, check_exact=True)
+    means = json.loads((tmp_path / "one" / "scores.json").read_text())
+    assert means == {"A": dataclasses.asdict(result.means()["A"])}
+    read = Scores.read(tmp_path / "one")
+    assert read.missing == {"A": "2 of 3 images"}
+    pd.testing.assert_frame_equal(read.images, result.images, check_exact=True)
 
 
 def test_an_error_of_the_upscaler_is_not_swallowed(make_set: MakeSet, photograph: Photograph) -> None:

@@ -8,9 +8,7 @@ from alkdnet.paper.published import (
     BSRN_DEFAULTS,
     SCALES,
     SETS,
-    paper_sets,
     remeasured,
-    set_label,
     stated_difference,
     table4,
 )
@@ -46,12 +44,6 @@ def test_defaults_are_those_of_the_network() -> None:
     assert {name: parameters[name].default for name in BSRN_DEFAULTS} == BSRN_DEFAULTS
 
 
-def test_sets_have_the_paper_s_names(params: Params) -> None:
-    assert paper_sets(params) == {"set5": "Set5", "urban100": "Urban100", "manga109": "Manga109"}
-    assert set_label(params, "urban100") == "Urban100"
-    assert set_label(params, "my_photographs") == "my_photographs"
-
-
 @pytest.mark.parametrize(
     ("table", "run", "psnr"),
     [(1, "kernel5_x2", 0.04), (1, "kernel9_x2", 0.07), (1, "bsrn_x2", None), (3, "bsrn_x2", None)],
@@ -76,4 +68,4 @@ def test_table_2_tells_the_three_variants_apart(params: Params) -> None:
 
 
 def test_other_networks_have_no_stated_difference(params: Params) -> None:
-    assert stated_difference(1, params.runs["imdn_x2"]) is None
+    assert stated_difference(1, params.rows["imdn_x2"]) is None

@@ -66,7 +66,7 @@ def check_table(text: str) -> dict[str, str]:
         assert line.endswith(" \\\\"), line
         assert len(re.findall(r"(?<!\\)&", line)) == len(columns[1]) - 1, line
     caption = re.search(r"\\caption\{(.*)\}\n", text)
-    label = re.search(r"\\label\{(tab:[a-z0-9_]+)\}", text)
+    label = re.search(r"\\label\{(tab:[a-z0-9-]+)\}", text)
     assert caption
     assert label
     return {"caption": caption[1], "label": label[1]}

@@ -4,119 +4,180 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
-from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError
-from alkdnet.reporting.cost_points import cost_panel
-from alkdnet.reporting.feature_files import read_features
-from alkdnet.reporting.figures.cost import Point, cost_figure, legend_sizes
-from alkdnet.reporting.figures.curves import curves_figure, drawable, validation_curve
-from alkdnet.reporting.figures.gains import gains_frame
-from alkdnet.reporting.figures.maps import Field, fields_figure
+from alkdnet.reporting.figures.cost import CostPoint, cost_figure, cost_panel, cost_plan, legend_sizes
+from alkdnet.reporting.figures.crops import crop_rows, crops_plan
+from alkdnet.reporting.figures.curves import curves_plan, validation_curve
+from alkdnet.reporting.figures.gains import gains_by_set, gains_figure, gains_plan, swarm
+from alkdnet.reporting.figures.maps import fields_figure
+from alkdnet.reporting.figures.plans import figure_plans
 from alkdnet.reporting.figures.style import write_figure
-from alkdnet.reporting.pictures import pictures
-from alkdnet.results.tree import read_results
-
-NAMES = ["crops.png", "cost.png", "gains_x2.png", "curves.png", "maps.png", "fields.png"]
-
-
-def test_all_figures_in_order_and_what_is_missing(params: Params, tree: Paths) -> None:
-    drawn, missing = pictures(params, tree, read_results(params, tree))
-    assert [each.file for each in drawn] == NAMES
-    assert missing == ["Detail of EienNoWith: the licence of manga109 forbids showing it."]
+from alkdnet.reporting.study import Study
+from alkdnet.results.features import FeaturesRecord
+from alkdnet.results.history import HistoryRow
 
 
-def test_without_features_the_other_figures_remain(params: Params, tree: Paths) -> None:
-    (tree.features / "features.json").unlink()
-    drawn, missing = pictures(params, tree, read_results(params, tree))
-    assert [each.file for each in drawn] == ["cost.png", "gains_x2.png", "curves.png"]
-    assert "the stage `features` has not run yet" in missing[-1]
+def _with(study: Study, name: str, **changes: object) -> Study:
+    """Return the study with another row of this name."""
+    row = dataclasses.replace(study.rows[name], **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(study, rows={**study.rows, name: row})
+
+
+def test_all_figures_in_order_and_what_is_missing(study: Study) -> None:
+    plans, missing = figure_plans(study)
+    assert [each.name for each in plans] == ["crops", "cost", "gains_x2", "curves", "maps", "fields"]
+    assert [each.name for each in plans if each.lines] == ["cost", "gains_x2", "curves"]
+    assert missing == ["Crop of EienNoWith: the licence of manga109 forbids showing it."]
+
+
+def test_without_features_the_other_figures_remain(study: Study) -> None:
+    rows = {name: dataclasses.replace(row, features=None) for name, row in study.rows.items()}
+    plans, missing = figure_plans(dataclasses.replace(study, rows=rows))
+    assert [each.name for each in plans] == ["cost", "gains_x2", "curves"]
+    assert "Feature maps (Figure 5): no results to draw." in missing
 
 
 @pytest.mark.parametrize(
     ("file", "content"),
     [
-        ("maps/after_fsrl.npy", None),
-        ("maps/after_fsrl.npy", b""),
-        ("maps/after_fsrl.npy", b"no array"),
-        ("maps/after_fsrl.npy", 200),
-        ("fields/bsrn_x2.npy", 1000),
-        ("crops/01/original.png", None),
-        ("crops/01/bsrn_x2.png", b"no picture"),
-        ("crops/01/bsrn_x2.png", 600),
-        ("features.json", b'{"maps": nul'),
-        ("features.json", b"[]"),
-        ("features.json", b'{"maps": null, "fields": [], "missing": []}'),
-        ("features.json", b'{"maps": {"files": 3}, "fields": [], "crops": [], "missing": []}'),
+        ("alkdnet_x2/maps/after_fsrl.npy", None),
+        ("alkdnet_x2/maps/after_fsrl.npy", b""),
+        ("alkdnet_x2/maps/after_fsrl.npy", b"no array"),
+        ("alkdnet_x2/maps/after_fsrl.npy", 200),
+        ("bsrn_x2/field.npy", 1000),
+        ("bicubic_x2/original.png", None),
+        ("bsrn_x2/crop.png", b"no picture"),
+        ("bsrn_x2/crop.png", 600),
     ],
 )
 def test_damaged_features_are_named(
-    params: Params, tree: Paths, file: str, content: bytes | int | None
+    study: Study, tree: Paths, file: str, content: bytes | int | None
 ) -> None:
-    path = tree.features / file
+    path = tree.features("x").parent / file
     if content is None:
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:content] if isinstance(content, int) else content)
-    with pytest.raises(UserError, match=r"run the stage `features` again") as error:
-        pictures(params, tree, read_results(params, tree))
+    with pytest.raises(UserError, match=r"delete the folder and run its stage again") as error:
+        figure_plans(study)
     assert str(error.value).startswith(f"{path}: ")
 
 
 def test_fields_show_all_squares_and_what_is_around_them() -> None:
     values = np.full((33, 33), 1e-9)
     values[14:19, 14:19] = 1
-    figure = fields_figure([Field(label="a", values=values, radii={0.5: 1, 0.9: 2, 0.99: 4})])
-    axes = figure.axes[0]
+    axes = fields_figure([("a", values, {"0.5": 1, "0.9": 2, "0.99": 4})]).axes[0]
     assert axes.get_xlabel() == "50% within 3×3\n90% within 5×5\n99% within 9×9"
     assert [patch.get_width() for patch in axes.patches] == [3, 5, 9]
     assert axes.get_xlim() == (-8.5, 8.5)
 
 
-def test_tiles_are_the_methods_of_table_4(params: Params, tree: Paths) -> None:
-    features = read_features(
-        tree.features,
-        labels={name: name for name in params.runs},
-        shown={"bicubic_x2": "Bicubic", "alkdnet_x2": "ALKDNet"},
-        set_labels={"set5": "Set5"},
-    )
+def test_tiles_are_the_methods_of_table_4(study: Study) -> None:
+    (row,) = crop_rows(study)
+    assert [tile.label for tile in row.tiles] == ["Original", "Bicubic", "IMDN", "BSRN", "ALKDNet"]
+    assert row.tiles[-1].psnr == 35.3
+    assert row.title == "img_001 (Set5), ×2"
+
+
+def test_where_alkdnet_is_below_its_rivals_the_caption_says_so(study: Study) -> None:
+    plan = crops_plan(study)
+    assert plan is not None
+    assert "is below" not in plan.caption
+    features = study.rows["alkdnet_x2"].features
     assert features is not None
-    (row,) = features.crops
-    assert [tile.label for tile in row.tiles] == ["Original", "Bicubic", "ALKDNet"]
-    assert row.tiles[2].psnr == 35
-    # A run that is no longer in the parameter file.
-    assert [field.label for field in features.fields] == ["bsrn_x2", "alkdnet_x2"]
+    crop = dataclasses.replace(features.crops[0], psnr=34.9)
+    worse = FeaturesRecord(maps=None, field=None, crops=(crop,), missing=())
+    plan = crops_plan(_with(study, "alkdnet_x2", features=worse))
+    assert plan is not None
+    assert plan.caption.endswith(" On img\\_001 (Set5), ×2, ALKDNet is below BSRN.")
 
 
-def test_gain_is_the_difference_on_the_same_image(params: Params, tree: Paths) -> None:
-    runs = read_results(params, tree).runs
-    frame = gains_frame([runs["alkdnet_x2"]], runs["bicubic_x2"]).set_index(["set", "image"])
-    assert len(frame) == 17
-    ours, bicubic = (runs[name].images for name in ("alkdnet_x2", "bicubic_x2"))
-    assert ours is not None
-    assert bicubic is not None
-    assert frame["gain"]["set5", "img_002"] == pytest.approx(ours["psnr"][1] - bicubic["psnr"][1])
+def test_gain_is_the_difference_on_the_same_image(study: Study) -> None:
+    ours, bsrn = study.rows["alkdnet_x2"], study.rows["bsrn_x2"]
+    gains = gains_by_set(ours, bsrn)
+    assert {name: len(gain) for name, gain in gains.items()} == {"set5": 5, "urban100": 12}
+    assert ours.images is not None
+    assert bsrn.images is not None
+    assert gains["set5"]["img_002"] == pytest.approx(ours.images["psnr"][1] - bsrn.images["psnr"][1])
 
 
-def test_a_curve_needs_two_validations(params: Params, tree: Paths) -> None:
-    runs = read_results(params, tree).runs
-    assert validation_curve(runs["bsrn_x2"])["iteration"].tolist() == [50, 100, 150, 200, 250, 300]
-    assert drawable([runs["bicubic_x2"], runs["bsrn_x2"]]) == [runs["bsrn_x2"]]
+def test_a_single_dot_is_no_panel(study: Study) -> None:
+    images = study.rows["alkdnet_x2"].images
+    assert images is not None
+    one = pd.concat([images[images["set"] == "set5"][:1], images[images["set"] == "urban100"]])
+    assert list(
+        gains_by_set(dataclasses.replace(study.rows["alkdnet_x2"], images=one), study.rows["bsrn_x2"])
+    ) == ["urban100"]
+    assert gains_plan(_with(study, "alkdnet_x2", images=one[:1]), 2) is None
+    only_ours = {
+        name: dataclasses.replace(row, cost=None) for name, row in study.rows.items() if name != "alkdnet_x2"
+    }
+    rows = {**only_ours, "alkdnet_x2": study.rows["alkdnet_x2"]}
+    report = dataclasses.replace(study.params.report, table4={"ALKDNet": ("alkdnet_x2",)})
+    sets = {
+        **study.params.datasets,
+        "own": dataclasses.replace(study.params.datasets["set5"], source="folder"),
+    }
+    params = dataclasses.replace(study.params, report=report, datasets={"own": sets["own"]})
+    scores = {"own": study.rows["alkdnet_x2"].scores["set5"]}
+    lone = _with(dataclasses.replace(study, params=params, rows=rows), "alkdnet_x2", scores=scores)
+    assert cost_plan(lone) is None
 
 
-def test_curves_without_a_common_iteration_are_drawn(params: Params, tree: Paths, tmp_path: Path) -> None:
-    path = tree.model("kernel9_x2") / "history.csv"
-    path.write_text(
-        "iteration,loss,learning_rate,validation_psnr\n7,0.1,0.1,30\n9,0.1,0.1,31\n", encoding="utf-8"
-    )
-    runs = read_results(params, tree).of(("bsrn_x2", "kernel9_x2"))
-    write_figure(tmp_path / "curves.png", lambda: curves_figure(runs, validation_set="Set5"))
-    assert (tmp_path / "curves.png").stat().st_size > 2_000
+def test_no_two_dots_overlap_and_the_same_values_give_the_same_places() -> None:
+    values = np.random.default_rng(0).normal(0.05, 0.1, 109)
+    offsets = swarm(values, 0.02)
+    dots = np.stack([offsets, values / 0.02], axis=1)
+    distances = np.hypot(*(dots[:, None] - dots).transpose(2, 0, 1)) + 9 * np.eye(len(dots))
+    assert distances.min() > 1 - 1e-6
+    assert (offsets == swarm(values, 0.02)).all()
+
+
+def test_drawn_dots_do_not_overlap() -> None:
+    random = np.random.default_rng(1)
+    counts = {"a": 100, "b": 109, "c": 14}
+    gains = {name: pd.Series(random.normal(0.05, 0.08, count)) for name, count in counts.items()}
+    figure = gains_figure(gains, labels={name: name for name in gains}, scale=2)
+    figure.draw_without_rendering()
+    assert figure.get_figwidth() < 13
+    for axes in figure.axes:
+        (dots,) = axes.collections
+        places = axes.transData.transform(dots.get_offsets())
+        diameter = np.sqrt(dots.get_sizes()[0]) * figure.dpi / 72
+        distances = np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) + 99 * np.eye(len(places))
+        assert distances.min() > diameter
+
+
+def test_a_curve_needs_two_validations(study: Study) -> None:
+    assert list(validation_curve(study.rows["bsrn_x2"]).index) == [50, 100, 150, 200, 250, 300]
+    once = [HistoryRow(7, 0.1, 0.1, 30.0)]
+    assert curves_plan(_with(study, "kernel9_x2", history=once)) is None
+
+
+def test_curves_without_a_common_iteration_are_drawn(study: Study, tmp_path: Path) -> None:
+    history = [HistoryRow(7, 0.1, 0.1, 30.0), HistoryRow(9, 0.1, 0.1, 31.0)]
+    plan = curves_plan(_with(study, "kernel9_x2", history=history))
+    assert plan is not None
+    write_figure(tmp_path, plan)
+    assert (tmp_path / "curves.svg").stat().st_size > 2_000
+
+
+def test_old_methods_do_not_press_the_others_together(study: Study) -> None:
+    panel = cost_panel(study, 2)
+    assert panel is not None
+    title, points = panel
+    assert title == "Urban100 ×2"
+    published = {point.label for point in points if not point.measured}
+    # Of 5.83 dB over bicubic, FSRCNN gains 3.00 and BSRN 5.46; DRRN has 6796.9 G Multi-Adds.
+    assert not published & {"Bicubic", "SRCNN", "FSRCNN", "VDSR", "DRRN"}
+    assert {"BSRN", "HSNet", "MLRN", "ALKDNet"} <= published
 
 
 def _texts(draw: Callable[[], Figure]) -> list[str]:
@@ -125,26 +186,28 @@ def _texts(draw: Callable[[], Figure]) -> list[str]:
 
 
 def test_each_network_is_named_once_where_published_and_measured_meet() -> None:
-    def point(psnr: float, *, measured: bool) -> Point:
-        return Point(label="A", multi_adds_g=80, psnr=psnr, parameters_k=300, measured=measured, ours=False)
+    def point(psnr: float, *, measured: bool) -> CostPoint:
+        return CostPoint(
+            label="A", multi_adds_g=80, psnr=psnr, parameters_k=300, measured=measured, ours=False
+        )
 
-    far = Point(label="B", multi_adds_g=20, psnr=30, parameters_k=300, measured=False, ours=True)
+    far = CostPoint(label="B", multi_adds_g=20, psnr=30, parameters_k=300, measured=False, ours=True)
     near = [point(38.00, measured=False), point(38.01, measured=True), far]
     apart = [point(38.00, measured=False), point(31.00, measured=True), far]
     assert sorted(_texts(lambda: cost_figure([("near", near)], output="1280×720"))) == ["A", "B"]
     assert sorted(_texts(lambda: cost_figure([("apart", apart)], output="1280×720"))) == ["A", "A", "B"]
 
 
-def _drawn(points: list[Point]) -> Axes:
+def _drawn(points: list[CostPoint]) -> Axes:
     figure = cost_figure([("panel", points)], output="1280×720")
     figure.draw_without_rendering()
     return figure.axes[0]
 
 
-def _crowd(count: int) -> list[Point]:
+def _crowd(count: int) -> list[CostPoint]:
     """Networks of one cost, 0.02 dB apart, which do not leave room for all names beside their points."""
     return [
-        Point(
+        CostPoint(
             label=f"Network {index}",
             multi_adds_g=80 + 2 * (index % 2),
             psnr=32 + 0.02 * index,
@@ -153,7 +216,7 @@ def _crowd(count: int) -> list[Point]:
             ours=False,
         )
         for index in range(count)
-    ] + [Point(label="far", multi_adds_g=20, psnr=31.5, parameters_k=300, measured=False, ours=True)]
+    ] + [CostPoint(label="far", multi_adds_g=20, psnr=31.5, parameters_k=300, measured=False, ours=True)]
 
 
 def test_names_do_not_cover_each_other_and_a_line_leads_from_those_that_stand_away() -> None:
@@ -182,14 +245,3 @@ def test_areas_fit_the_networks_of_the_figure() -> None:
     assert legend_sizes([5.6, 7.0, 12.3]) == [5, 10]
     assert legend_sizes([227, 372, 769]) == [200, 700]
     assert legend_sizes([310, 340]) == [300]
-
-
-def test_old_methods_do_not_press_the_others_together(params: Params, tree: Paths) -> None:
-    panel = cost_panel(params, read_results(params, tree), 2)
-    assert panel is not None
-    title, points = panel
-    assert title == "Urban100 ×2"
-    published = {point.label for point in points if not point.measured}
-    # Of 5.83 dB over bicubic, FSRCNN gains 3.00 and BSRN 5.46; DRRN has 6796.9 G Multi-Adds.
-    assert not published & {"Bicubic", "SRCNN", "FSRCNN", "VDSR", "DRRN"}
-    assert {"BSRN", "HSNet", "MLRN", "ALKDNet"} <= published

@@ -1,12 +1,13 @@
 import dataclasses
 import hashlib
 import itertools
-import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
 import numpy as np
@@ -15,13 +16,17 @@ from PIL import Image
 
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
-from alkdnet.reporting.deviations import evaluation_deviations, stale_trainings, training_deviations
+from alkdnet.paper.published import RECIPE
+from alkdnet.reporting.deviations import evaluation_deviations, outdated, training_deviations
+from alkdnet.reporting.pages import pages
 from alkdnet.reporting.report import write_report
-from alkdnet.reporting.standing import standing
-from alkdnet.results.tree import Results, read_results
+from alkdnet.reporting.study import Study
+from tests.reporting.latex import check_table
 
-FIGURES = ("crops.png", "cost.png", "gains_x2.png", "curves.png", "maps.png", "fields.png")
-PAGES = {"README.md", "ablations.md", "comparison.md", "runs.md", "figures.md", "audit.md"}
+FIGURES = ("crops", "cost", "gains_x2", "curves", "maps", "fields")
+LINE_ART = ("cost", "gains_x2", "curves")
+PAGES = {"README.md", "ablations.md", "comparison.md", "runs.md", "figures.md"}
+HOSTILE = r"_$\frac{$ <script>alert(1)</script> | [a](https://x.y) `b` \ } {% x %} {{ y }} ~^&#"
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -35,27 +40,23 @@ def _digests(folder: Path) -> dict[str, str]:
 def test_a_report_is_whole(report: Path) -> None:
     files = set(_digests(report))
     assert files >= PAGES
-    assert {
-        "tables/table1.csv",
-        "tables/table4_x3.tex",
-        "tables/audit_gains.csv",
-        "figures/crops.png",
-    } <= files
+    assert {"tables/table1.csv", "tables/table4_x3.tex", "figures/crops.png"} <= files
+    assert {file for file in files if file.endswith(".svg")} == {f"figures/{name}.svg" for name in LINE_ART}
 
 
 def test_a_report_is_the_same_on_a_second_run(report: Path, params: Params, tree: Paths) -> None:
     # Another look for the figures of the process around must not change a file.
-    with mpl.rc_context({"font.size": 30, "figure.facecolor": "black"}):
+    with mpl.rc_context({"font.size": 30, "figure.facecolor": "black", "svg.hashsalt": None}):
         write_report(params=params, paths=tree)
     assert _digests(tree.report) == _digests(report)
     results = _digests(tree.directory / "results")
-    assert {"metrics.json", "curves.csv"} <= set(results)
-    assert results == _digests(report.parents[1] / tree.directory / "results")
+    assert {"curves.csv"} <= set(results)
+    assert results == _digests(report.parents[1] / "trial" / "results")
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_not_blank(report: Path, name: str) -> None:
-    with Image.open(report / "figures" / name) as image:
+    with Image.open(report / "figures" / f"{name}.png") as image:
         assert "Software" not in image.info
         pixels = np.asarray(image.convert("RGBA"))
     assert (pixels[..., 3] == 255).all()
@@ -66,12 +67,54 @@ def test_a_figure_is_not_blank(report: Path, name: str) -> None:
     assert len(np.unique(pixels.astype(np.uint32) @ np.array([1, 256, 65536], dtype=np.uint32))) > 50
 
 
+@pytest.mark.parametrize("name", LINE_ART)
+def test_line_art_names_no_time_and_no_software(report: Path, name: str) -> None:
+    text = (report / "figures" / f"{name}.svg").read_text(encoding="utf-8")
+    ET.fromstring(text)
+    assert not re.search(r"matplotlib|dc:date|20\d\d-\d\d", text.partition("<defs>")[0])
+
+
 def test_links_lead_somewhere(report: Path) -> None:
     for page in PAGES:
         text = (report / page).read_text(encoding="utf-8")
-        for target in re.findall(r"\]\(([^)#]+)\)", text):
-            if not target.startswith("../../"):
+        for target in re.findall(r"(?<!\\)\]\(([^)#]+)\)", text):
+            if not target.startswith("../"):
                 assert (report / target).is_file(), f"{page} links to {target}"
+    # The audit is one page of the project.
+    assert "(../audit.md)" in (report / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_latex_table_compiles(report: Path) -> None:
+    files = sorted((report / "tables").glob("*.tex"))
+    assert len(files) == 7
+    for file in files:
+        found = check_table(file.read_text(encoding="utf-8"))
+        assert found["label"] == f"tab:{file.stem.replace('_', '-')}"
+        assert not re.match("Table [0-9]", found["caption"])
+
+
+def test_any_label_leads_to_a_report(params: Params, tree: Paths) -> None:
+    labels = dict.fromkeys(params.rows, HOSTILE)
+    report = dataclasses.replace(params.report, labels=labels, title=HOSTILE, summary=HOSTILE)
+    report = dataclasses.replace(
+        report,
+        table1=dataclasses.replace(report.table1, title=HOSTILE),
+        table4={f"{HOSTILE}{index}": names for index, names in enumerate(report.table4.values())},
+    )
+    write_report(params=dataclasses.replace(params, report=report), paths=tree)
+    test_pages_are_well_formed(tree.report)
+    _check_tables(tree.report)
+    for page in PAGES:
+        text = (tree.report / page).read_text(encoding="utf-8")
+        assert "<script" not in text
+        assert not re.search(r"(?<!\\)\]\(https", text)
+    for name in LINE_ART[2:]:
+        ET.fromstring((tree.report / "figures" / f"{name}.svg").read_text(encoding="utf-8"))
+
+
+def _check_tables(folder: Path) -> None:
+    for file in (folder / "tables").glob("*.tex"):
+        check_table(file.read_text(encoding="utf-8"))
 
 
 def test_pages_are_well_formed(report: Path) -> None:
@@ -83,15 +126,17 @@ def test_pages_are_well_formed(report: Path) -> None:
                 bars = [len(re.findall(r"(?<!\\)\|", each)) for each in (above, line)]
                 assert bars[0] == bars[1], f"{page}: {line}"
         assert not any(str(report.parents[1]) in line for line in lines)
+        assert "\n\n\n" not in "\n".join(lines)
 
 
 def test_a_demo_is_never_taken_for_a_reproduction(report: Path) -> None:
     front = (report / "README.md").read_text(encoding="utf-8")
-    assert "**The trained rows are not a reproduction of the paper's numbers.**" in front
-    assert "for 300 iterations instead of 1,000,000" in front
+    assert "**The trained rows are not a reproduction of the paper's numbers:**" in front
+    assert "Iterations: 300 instead of 1,000,000." in front
+    assert "| 1 | kernel9\\_x2 | +0.199 gain |" in front
     for page in ("README.md", "ablations.md", "runs.md"):
-        scores = (report / page).read_text(encoding="utf-8").partition("## What the networks cost")[0]
-        lines = scores.splitlines()
+        text = (report / page).read_text(encoding="utf-8").partition("## What the networks cost")[0]
+        lines = [line for line in text.splitlines() if " K | " in line]
         trained = [line for line in lines if re.match(r"\| (×\d \| )?(ALKDNet|ALKConv, k = 5|BSRN)\b", line)]
         assert trained, page
         assert all("300 of 1,000,000 iterations" in line for line in trained), page
@@ -101,17 +146,14 @@ def test_a_demo_is_never_taken_for_a_reproduction(report: Path) -> None:
     assert all("measured: 300 of 1,000,000 iterations" in line for line in measured)
 
 
-def test_an_empty_results_tree_makes_a_report_that_says_so(
-    params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    paths = Paths(Path(params.dir), params.name)
+def test_an_empty_results_tree_makes_a_report_that_says_so(params: Params, tmp_path: Path) -> None:
+    paths = Paths(params.pipeline, tmp_path / "empty")
     write_report(params=params, paths=paths)
     front = (paths.report / "README.md").read_text(encoding="utf-8")
-    assert "6 of 6 runs are not trained yet" in front
-    assert "Not evaluated yet: `bicubic_x2`, `bsrn_x2`" in front
-    assert "Parameters and Multi-Adds not counted yet: `bicubic_x2`" in front
-    assert "the stage `features` has not run yet" in front
+    assert "6 of 6 rows are not trained yet" in front
+    assert "Not evaluated yet: bicubic\\_x2, bicubic\\_x3" in front
+    assert "Parameters and Multi-Adds not counted yet: all rows." in front
+    assert "Feature maps (Figure 5): no results to draw." in front
     assert {path.name for path in paths.report.glob("*.md")} == PAGES
 
 
@@ -121,13 +163,20 @@ def test_gaps_do_not_stop_the_report(params: Params, tree: Paths) -> None:
         shutil.rmtree(tree.evaluation(name))
     write_report(params=params, paths=tree)
     front = (tree.report / "README.md").read_text(encoding="utf-8")
-    assert "Not evaluated yet: `bicubic_x2`, `alkdnet_x2`." in front
-    assert {path.name for path in (tree.report / "figures").iterdir()} == {
-        "crops.png",
-        "curves.png",
-        "fields.png",
-        "maps.png",
-    }
+    assert "Not evaluated yet: bicubic\\_x2, alkdnet\\_x2." in front
+    figures = {path.stem for path in (tree.report / "figures").iterdir()}
+    assert figures == {"crops", "curves", "fields", "maps"}
+
+
+def _recorded(study: Study, name: str, *, seed: int = 0, **recipe: Any) -> Study:
+    """Return the study as if the record of a row stated another recipe."""
+    row = study.rows[name]
+    assert row.record is not None
+    assert row.record.training is not None
+    changed = dataclasses.replace(row.record.training.recipe, **recipe)
+    training = dataclasses.replace(row.record.training, recipe=changed, seed=seed)
+    record = dataclasses.replace(row.record, training=training, options=dict(row.row.options))
+    return dataclasses.replace(study, rows={**study.rows, name: dataclasses.replace(row, record=record)})
 
 
 def test_the_paper_s_own_recipe_has_no_deviation(params: Params, tree: Paths) -> None:
@@ -140,79 +189,54 @@ def test_the_paper_s_own_recipe_has_no_deviation(params: Params, tree: Paths) ->
         )
         for name, run in params.runs.items()
     }
-    train = dataclasses.replace(params.train, iterations=1_000_000, batch_size=64, patch_size=48)
-    paper = dataclasses.replace(params, datasets=datasets, runs=runs, train=train)
-    assert training_deviations(paper, as_if_trained(read_results(paper, tree), paper)) == []
-    text = standing(paper, as_if_trained(read_results(paper, tree), paper))
-    assert "Trained by the paper's recipe" in text
-    assert "as the parameter file states now" not in text
-
-
-def as_if_trained(results: Results, params: Params) -> Results:
-    """Return results whose records say that all was trained as the parameters state."""
-    runs = {
-        name: dataclasses.replace(
-            run,
-            record={
-                **run.record,
-                "options": dict(run.run.options),
-                "iterations": params.train.iterations,
-                "recipe": dataclasses.asdict(params.train),
-            },
-        )
-        for name, run in results.runs.items()
-    }
-    return dataclasses.replace(results, runs=runs)
+    paper = dataclasses.replace(params, datasets=datasets, runs=runs, recipe=RECIPE)
+    study = Study.read(paper, tree)
+    for name in runs:
+        study = _recorded(study, name, seed=runs[name].seed, **dataclasses.asdict(RECIPE))
+    assert training_deviations(study) == []
+    assert outdated(study) == []
+    front = pages(study, [], [])["README.md"]
+    assert "Recipe, training images and number of iterations are the paper's." in front
+    assert "as the parameter file states now" not in front
 
 
 def test_what_was_trained_is_stated_and_not_what_the_parameters_say_now(params: Params, tree: Paths) -> None:
-    paper = dataclasses.replace(
-        params, train=dataclasses.replace(params.train, iterations=1_000_000, batch_size=64, patch_size=48)
-    )
-    write_report(params=paper, paths=tree)
-    front = (tree.report / "README.md").read_text(encoding="utf-8")
-    assert "for 300 iterations instead of 1,000,000" in front
+    study = Study.read(dataclasses.replace(params, recipe=RECIPE), tree)
+    front = pages(study, [], [])["README.md"]
+    assert "Iterations: 300 instead of 1,000,000." in front
     assert "Recipe: 300 iterations of 8 patches, 24 LR pixels a side" in front
-    assert "6 of 6 runs were not trained as the parameter file states now" in front
+    assert "6 of 6 rows were not trained as the parameter file states now" in front
     assert (
-        "`bsrn_x2` was not trained as the parameter file states now: iterations 300 instead of 1,000,000, "
-        "batch size 8 instead of 64, patch size (LR pixels) 24 instead of 48."
+        "bsrn\\_x2 was not trained as the parameter file states now: iterations 300 instead of 1,000,000, "
+        "batch size 8 instead of 64, patch size 24 instead of 48."
     ) in front
 
 
-def test_a_run_trained_with_other_options_is_named(params: Params, tree: Paths) -> None:
-    path = tree.model("kernel9_x2") / "run.json"
-    record = json.loads(path.read_text(encoding="utf-8"))
-    record["options"]["kernel_size"] = 7
-    record["seed"] = 3
-    record["recipe"]["iterations"] = record["iterations"] = 200
-    path.write_text(json.dumps(record), encoding="utf-8")
-    results = read_results(params, tree)
-    (sentence,) = stale_trainings(params, results)
-    assert "`kernel9_x2`" in sentence
-    assert "iterations 200 instead of 300, seed 3 instead of 0, kernel_size 7 instead of 9." in sentence
-    (iterations,) = (each for each in training_deviations(params, results) if each.what == "iterations")
-    assert iterations.here == "300, 200"
+def test_a_row_trained_with_other_options_is_named(study: Study) -> None:
+    study = _recorded(study, "kernel9_x2", seed=3, iterations=200)
+    record = study.rows["kernel9_x2"].record
+    assert record is not None
+    record = dataclasses.replace(record, options={**record.options, "kernel_size": 7})
+    row = dataclasses.replace(study.rows["kernel9_x2"], record=record)
+    study = dataclasses.replace(study, rows={**study.rows, "kernel9_x2": row})
+    ((found, changes),) = outdated(study)
+    assert found.name == "kernel9_x2"
+    assert changes == "iterations 200 instead of 300, seed 3 instead of 0, kernel_size 7 instead of 9"
+    (iterations,) = (each for each in training_deviations(study) if each.what == "iterations")
+    assert iterations.here == "300 or 200"
 
 
 def test_a_report_without_some_weights_and_sets_keeps_their_rows(params: Params, tree: Paths) -> None:
     """As from the committed results of released weights: no folder of models, and one network is absent."""
     shutil.rmtree(tree.directory / "models")
     shutil.rmtree(tree.evaluation("imdn_x2"))
-    runs = {
-        name: dataclasses.replace(run, kind="released" if run.kind == "trained" else run.kind)
-        for name, run in params.runs.items()
-    }
-    write_report(params=dataclasses.replace(params, runs=runs), paths=tree)
-    front = (tree.report / "README.md").read_text(encoding="utf-8")
-    assert "Runs: 8, of them trained here: 0, measured: 7" in front
-    assert "1 of 7 released networks are not measured here" in front
-    assert "Not measured here, for the authors' weights were not at hand: `imdn_x2`." in front
-    (row,) = (line for line in front.splitlines() if line.startswith("| ×2 | IMDN"))
-    assert row.endswith("| not measured | not measured | not measured |")
-    comparison = (tree.report / "comparison.md").read_text(encoding="utf-8")
-    assert "| ↳ IMDN | not measured here: authors' weights |" in comparison
-    assert "| ↳ ALKDNet | measured: authors' weights |" in comparison
+    study = Study.read(params, tree)
+    text = pages(study, [], [])
+    assert "Rows: 10; trained here: 6 of 6; evaluated: 9" in text["README.md"]
+    assert "Not evaluated, released weights not available: imdn\\_x2." in text["README.md"]
+    (row,) = (line for line in text["README.md"].splitlines() if line.startswith("| ×2 | IMDN"))
+    assert row.endswith("| not evaluated | not evaluated |")
+    assert "| ↳ IMDN | not evaluated: authors' weights |" in text["comparison.md"]
 
 
 def test_deviations_are_found_by_comparison(params: Params, tree: Paths) -> None:
@@ -221,15 +245,11 @@ def test_deviations_are_found_by_comparison(params: Params, tree: Paths) -> None
         evaluate=dataclasses.replace(params.evaluate, round_luma=True, crop=6, tile=64),
         downscale=dataclasses.replace(params.downscale, border="symmetric"),
     )
-    assert [each.what for each in training_deviations(changed, read_results(params, tree))] == [
-        "training images",
-        "iterations",
-        "batch size",
-        "patch size (LR pixels)",
-        "blocks of ALKDNet and BSRN",
+    study = Study.read(changed, tree)
+    assert [each.what for each in training_deviations(study)] == [
+        *("training images", "iterations", "batch size", "patch size", "blocks of ALKDNet and BSRN"),
     ]
-    found = {each.what: each.here for each in evaluation_deviations(changed, read_results(params, tree))}
-    assert found == {
+    assert {each.what: each.here for each in evaluation_deviations(study)} == {
         "test sets of Table 4": "Set5, Urban100",
         "border of the downscaling": "symmetric",
         "luma rounded": "yes",
@@ -239,12 +259,11 @@ def test_deviations_are_found_by_comparison(params: Params, tree: Paths) -> None
 
 
 def test_a_pipeline_of_released_weights_says_that_it_trained_nothing(params: Params, tree: Paths) -> None:
-    runs = {name: run for name, run in params.runs.items() if run.kind != "trained"}
-    released = dataclasses.replace(params, runs=runs)
-    assert training_deviations(released, read_results(released, tree)) == []
-    text = standing(released, read_results(released, tree))
-    assert "not trained here" in text
-    assert "reproduction" not in text
+    study = Study.read(dataclasses.replace(params, runs={}), tree)
+    assert training_deviations(study) == []
+    front = pages(study, [], [])["README.md"]
+    assert "were not trained here" in front
+    assert "reproduction" not in front
 
 
 @pytest.mark.slow

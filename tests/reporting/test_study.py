@@ -58,12 +58,13 @@ def test_a_training_without_its_folder_is_shown_as_stated(params: Params, tree: 
     study = Study.read(params, tree)
     assert origin(study, study.rows["alkdnet_x2"]) == "not trained yet"
     assert study.missing[0] == "Not trained yet (no run.json): alkdnet_x2."
+    assert not any("Not evaluated yet" in statement for statement in study.missing)
 
 
 def test_removed_rows_are_ignored(params: Params, tree: Paths) -> None:
     stale = tree.evaluation("removed_x2")
     stale.mkdir()
-    (stale / "sets.json").write_text("not even JSON", encoding="utf-8")
+    (stale / "scores.json").write_text("not even JSON", encoding="utf-8")
     assert "removed_x2" not in Study.read(params, tree).rows
 
 
@@ -77,8 +78,8 @@ def test_gaps_are_named(params: Params, tree: Paths) -> None:
     assert study.missing[:4] == (
         "Not trained yet (no run.json): bsrn_x2.",
         "Not evaluated, released weights not available: imdn_x2.",
-        "Not evaluated yet: bsrn_x2.",
-        f"Parameters and Multi-Adds not counted yet: {', '.join(params.rows)}.",
+        "Parameters and Multi-Adds not counted yet: all rows.",
+        "Named in the section report, but no row of the parameter file: absent_x2.",
     )
     frame = rows_frame(study).set_index("run")
     assert frame["iterations"].isna()["bsrn_x2"]
@@ -100,7 +101,7 @@ def test_sets_that_no_row_was_evaluated_on_are_named_with_the_reason(params: Par
     [
         "models/bsrn_x2/history.csv",
         "models/bsrn_x2/run.json",
-        "results/evaluation/bsrn_x2/sets.json",
+        "results/evaluation/bsrn_x2/scores.json",
         "results/evaluation/bsrn_x2/images.csv",
         "results/features/bsrn_x2/features.json",
         "results/complexity.json",

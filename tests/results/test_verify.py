@@ -86,7 +86,7 @@ def test_rows_that_only_one_side_has_are_said(paths: Paths, evaluate: Evaluate) 
 
 
 def test_results_of_another_format_are_not_called_damaged(paths: Paths, evaluate: Evaluate) -> None:
-    (paths.evaluation("alkdnet_x2") / "sets.json").write_text("{}")
+    (paths.evaluation("alkdnet_x2") / "scores.json").write_text('{"sets": {}}')
     git(paths.root, "commit", "--quiet", "--all", "--message", "another format")
     evaluate("alkdnet_x2")
     with pytest.raises(UserError, match="of demo in the last commit have another format: commit these first"):

@@ -26,7 +26,6 @@ from alkdnet.sources.catalogue import SOURCES, PublishedFile, Source
 from alkdnet.sources.checksums import RecordedChecksums
 from alkdnet.sources.fetching import fetch
 from alkdnet.sources.http import Retries
-from pipeline.stage import Stage
 
 RETRIES = Retries(attempts=4, first_wait_s=0.01, longest_wait_s=0.05, timeout_s=1.0)
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -748,15 +747,6 @@ def test_a_mirror_folder_is_used_alone_and_not_changed(bench: Bench) -> None:
     original.write_bytes(data(1000, 9))
     with pytest.raises(UserError, match="SHA-256"):
         bench.fetch(bench.source(there), mirror=str(mirror))
-
-
-@pytest.mark.parametrize(
-    ("value", "mirror"), [("", None), ("m", "/main/m"), ("/m", "/m"), ("http://m/x", "http://m/x")]
-)
-def test_the_mirror_of_a_stage(monkeypatch: pytest.MonkeyPatch, value: str, mirror: str | None) -> None:
-    stage = Stage(params=None, paths=None, key="", root=Path("/main"))  # type: ignore[arg-type]
-    monkeypatch.setenv("ALKDNET_MIRROR", value)
-    assert stage.mirror == mirror
 
 
 def test_an_archive_in_a_mirror_folder_is_unpacked_in_place(bench: Bench) -> None:

@@ -3,13 +3,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from alkdnet.sources.ledger import DigestLedger
 
 from alkdnet.data.disk import size
 from alkdnet.sources.catalogue import SOURCES
-from alkdnet.sources.inventory import is_complete, known_bytes, state
+from alkdnet.sources.checksums import RecordedChecksums
+from alkdnet.sources.inventory import is_complete, state
 
-# Urban100 as if its sizes and digests were not published.
+# Urban100 as if its sizes and checksums were not published.
 UNPINNED = replace(
     SOURCES["urban100"],
     files=tuple(replace(file, bytes=None, sha256=None) for file in SOURCES["urban100"].files),
@@ -30,10 +30,8 @@ def test_states_of_a_set_that_arrives(tmp_path: Path) -> None:
     assert state(urban, folder, cache) == "1.5 kB arrived"
     fill(folder, names[:7])
     assert state(urban, folder, cache) == "7 of 100 files"
-    assert known_bytes(urban, folder) is None
     fill(folder, names)
     assert state(urban, folder, cache) == "complete"
-    assert known_bytes(urban, folder) == 100
     fill(folder, names[:1], b"")
     assert state(urban, folder, cache) == "99 of 100 files"
 
@@ -51,56 +49,56 @@ def test_an_archive_is_counted_by_its_images(tmp_path: Path) -> None:
     assert state(SOURCES["div2k"], tmp_path, tmp_path / "cache") == "complete"
 
 
-def test_complete_is_what_has_the_published_digests(tmp_path: Path) -> None:
-    ledger = DigestLedger(tmp_path / "digests.json")
+def test_complete_means_the_published_checksums(tmp_path: Path) -> None:
+    recorded = RecordedChecksums(tmp_path / "digests.json")
     file = replace(SOURCES["set5"].files[0], bytes=None, sha256=hashlib.sha256(b"good").hexdigest())
     source = replace(SOURCES["set5"], files=(file,), images=1)
-    assert not is_complete(source, tmp_path / "absent", ledger)
+    assert not is_complete(source, tmp_path / "absent", recorded)
     fill(tmp_path, [file.name], b"evil")
-    assert not is_complete(source, tmp_path, ledger)
+    assert not is_complete(source, tmp_path, recorded)
     fill(tmp_path, [file.name], b"good")
-    assert is_complete(source, tmp_path, ledger)
+    assert is_complete(source, tmp_path, recorded)
 
 
-def test_complete_is_what_has_the_recorded_digests(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_complete_means_the_recorded_checksums(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    ledger = DigestLedger(tmp_path / "digests.json")
+    recorded = RecordedChecksums(tmp_path / "digests.json")
     urban, folder = UNPINNED, tmp_path / "urban100"
     fill(folder, [file.name for file in urban.files], b"good")
-    assert not is_complete(urban, folder, ledger)
-    ledger.record({file.urls[0]: hashlib.sha256(b"good").hexdigest() for file in urban.files})
-    assert is_complete(urban, folder, ledger)
+    assert not is_complete(urban, folder, recorded)
+    recorded.record({file.urls[0]: hashlib.sha256(b"good").hexdigest() for file in urban.files})
+    assert is_complete(urban, folder, recorded)
     caplog.clear()
     fill(folder, [urban.files[41].name], b"evil")
-    assert not is_complete(urban, folder, ledger)
-    (told,) = caplog.messages
-    assert told == f"{folder / urban.files[41].name} is missing, or not what is published or on record"
+    assert not is_complete(urban, folder, recorded)
+    (message,) = caplog.messages
+    assert message == f"{folder / urban.files[41].name} is missing or has another checksum"
 
 
-def test_an_archive_is_complete_by_what_was_recorded_when_it_was_unpacked(tmp_path: Path) -> None:
-    ledger = DigestLedger(tmp_path / "digests.json")
+def test_an_archive_is_complete_by_the_checksums_recorded_when_it_was_unpacked(tmp_path: Path) -> None:
+    recorded = RecordedChecksums(tmp_path / "digests.json")
     div2k, folder = SOURCES["div2k"], tmp_path / "div2k"
     names = [f"{i:04d}.png" for i in range(1, 801)]
     fill(folder, names)
-    assert not is_complete(div2k, folder, ledger)
+    assert not is_complete(div2k, folder, recorded)
     url = div2k.files[0].urls[0]
-    ledger.record({f"{url}#{name}": hashlib.sha256(b"x").hexdigest() for name in names[1:]})
-    assert not is_complete(div2k, folder, ledger)
-    ledger.record({f"{url}#{names[0]}": hashlib.sha256(b"x").hexdigest()})
-    assert is_complete(div2k, folder, ledger)
+    recorded.record({f"{url}#{name}": hashlib.sha256(b"x").hexdigest() for name in names[1:]})
+    assert not is_complete(div2k, folder, recorded)
+    recorded.record({f"{url}#{names[0]}": hashlib.sha256(b"x").hexdigest()})
+    assert is_complete(div2k, folder, recorded)
     fill(folder, names[-1:], b"y")
-    assert not is_complete(div2k, folder, ledger)
+    assert not is_complete(div2k, folder, recorded)
     (folder / names[-1]).unlink()
-    assert not is_complete(div2k, folder, ledger)
+    assert not is_complete(div2k, folder, recorded)
 
 
-def test_a_set_that_only_its_owners_give_out_is_complete_by_its_number(tmp_path: Path) -> None:
-    ledger = DigestLedger(tmp_path / "digests.json")
+def test_a_gated_set_is_complete_by_its_number_of_images(tmp_path: Path) -> None:
+    recorded = RecordedChecksums(tmp_path / "digests.json")
     names = [f"{i:03d}.png" for i in range(109)]
     fill(tmp_path, names)
-    assert is_complete(SOURCES["manga109"], tmp_path, ledger)
+    assert is_complete(SOURCES["manga109"], tmp_path, recorded)
     fill(tmp_path, names[:1], b"")
-    assert not is_complete(SOURCES["manga109"], tmp_path, ledger)
+    assert not is_complete(SOURCES["manga109"], tmp_path, recorded)
 
 
 def test_sets_that_are_not_downloaded(tmp_path: Path) -> None:

@@ -50,8 +50,9 @@ def test_the_record_holds_everything(read: Read, train: Write, evaluate: Write) 
         "weights.safetensors",
         "run.json",
         "history.csv",
-        "evaluation/sets.json",
+        "evaluation/scores.json",
         "evaluation/images.csv",
+        "evaluation/record.json",
         f"crops/{TEST_SET}_cat.png",
     }
     assert record.inputs == {"embedded_train": "d" * 64}

@@ -15,11 +15,10 @@ import yaml
 
 from alkdnet.config.loading import load_pipeline
 from alkdnet.data.images import list_images, read_rgb, write_png
-from alkdnet.files import sha256_file
 from alkdnet.networks import build
-from alkdnet.results.run import RunRecord
 from alkdnet.weights.files import save_weights
 from benchmarks import gpu, gpu_pack
+from tests.records import write_run_record
 from tests.training.trainer import photograph
 
 RUNS = ["alkdnet_x2", "bsrn_x2"]
@@ -168,16 +167,7 @@ def test_without_scikit_image_there_is_psnr_alone(data: Path, monkeypatch: pytes
     weights = visit.work / "models" / "alkdnet_x2" / "weights.safetensors"
     model = build(run.network, run.scale, run.options)
     save_weights(weights, model)
-    RunRecord(
-        network=run.network,
-        scale=run.scale,
-        options=run.options,
-        parameters=0,
-        weights_sha256=sha256_file(weights),
-        torch="",
-        training=None,
-        published=None,
-    ).write(weights.parent)
+    write_run_record(weights.parent, network=run.network, scale=run.scale, options=run.options)
     full = gpu.evaluate_one(visit, "alkdnet_x2")
     monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None if name == "skimage" else name)
     alone = gpu.evaluate_one(visit, "alkdnet_x2")

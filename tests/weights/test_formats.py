@@ -51,8 +51,8 @@ def write_mxnet(path: Path) -> None:
 
 
 def write_ncnn(path: Path, *, half: bool = True) -> None:
-    text = "7767517\n3 3\nInput in0 0 1 in0\nConvolution conv 1 1 in0 1 0=2 1=2 11=1 2=1 5=1 6=12\nReLU r 1 1 1 2\n"
-    path.write_text(text)
+    convolution = "Convolution conv 1 1 in0 1 0=2 1=2 11=1 2=1 5=1 6=12"
+    path.write_text(f"7767517\n3 3\nInput in0 0 1 in0\n{convolution}\nReLU relu 1 1 1 2\n")
     weights = WEIGHT.astype("<f2" if half else "<f4").tobytes()
     tag = struct.pack("<I", 0x01306B47 if half else 0)
     path.with_suffix(".bin").write_bytes(tag + weights + BIAS.tobytes())

@@ -1,8 +1,8 @@
 """Each network with published weights against the figures that a reference implementation gave with them.
 
-The references were measured once, in float32 on a CPU, with the authors' own code or a transcript of it; those
-of ALKDNet are, rounded, the cells of the paper's Table 4. Luma networks are scored as their authors do: Y of the
-output, rounded, without going through RGB.
+The references were measured once, in float32 on a CPU, by other programs than this library; those
+of ALKDNet are, rounded, the cells of the paper's Table 4. Luma networks are scored as their authors do: Y of
+the output, rounded, without going through RGB.
 """
 
 from collections.abc import Callable, Mapping
@@ -243,7 +243,7 @@ def test_the_default_inference_gives_the_reference(data_dir: Path, proof: Proof,
     ("scale", "reference"), [(2, (37.621, 0.9593)), (3, (33.990, 0.9247)), (4, (31.672, 0.8889))]
 )
 def test_drrn_gives_the_reference(data_dir: Path, scale: int, reference: tuple[float, float]) -> None:
-    """Its reference was measured as before 2017: Y of 8 bits is shrunk without rounding; the network sees Y."""
+    """Its reference was measured as before 2017: Y of 8 bits is shrunk without rounding."""
     proof = Proof("drrn", "drrn", scale, {"Set5": reference}, {"form": "port"}, ssim_tolerance=0.00006)
     model = network_of(data_dir, proof)
 

@@ -1,5 +1,7 @@
 """Importers: the plain networks bear the released names, so what they compute is what an import must give."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import scipy.io
@@ -202,7 +204,7 @@ def test_vdsr_s_cells_are_read(tmp_path):
     widths = [1, 64, 64, 1]
     cells = np.empty((1, 3), dtype=object)
     biases = np.empty((1, 3), dtype=object)
-    for i, (ins, outs) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (ins, outs) in enumerate(pairwise(widths)):
         kernels = random.random((3, 3, ins, outs)).astype(np.float32)
         cells[0, i] = kernels[..., 0] if outs == 1 else kernels
         biases[0, i] = random.random((outs, 1)).astype(np.float32)

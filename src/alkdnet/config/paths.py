@@ -67,7 +67,7 @@ class Paths:
         return self.directory / "models" / run
 
     def evaluation(self, run: str) -> Path:
-        """Folder of a run's results: sets.json (means) and images.csv (per image)."""
+        """Folder of a row's scores: scores.json (means), images.csv (per image) and record.json."""
         return self.directory / "results" / "evaluation" / run
 
     @property
@@ -78,11 +78,6 @@ class Paths:
     def features(self, row: str) -> Path:
         """Folder of a row's feature maps, effective receptive field and crops."""
         return self.directory / "results" / "features" / row
-
-    @property
-    def metrics(self) -> Path:
-        """All figures of all runs, nested, for `dvc metrics`."""
-        return self.directory / "results" / "metrics.json"
 
     @property
     def curves(self) -> Path:

@@ -163,6 +163,18 @@ def table4() -> pd.DataFrame:
     return _table4().copy()
 
 
+def published_score(method: str, scale: int, column: str | None) -> tuple[float, float] | None:
+    """Return the PSNR (dB) and SSIM of a cell of Table 4; None: it has no such cell."""
+    return _scores().get((method, scale, column))
+
+
+@cache
+def _scores() -> dict[tuple[str, int, str | None], tuple[float, float]]:
+    cells = _table4()
+    keys = zip(cells["method"], cells["scale"], cells["set"], strict=True)
+    return dict(zip(keys, zip(cells["psnr"], cells["ssim"], strict=True), strict=True))
+
+
 @cache
 def _table4() -> pd.DataFrame:
     wide = _packaged_csv("table4.csv")

@@ -101,6 +101,31 @@ def ablation_verdicts(study: Study, ablation: AblationResult) -> Table:
     return verdicts_table(study, ablation.comparisons, caption=f"{ablation.plan.title}: differences in PSNR")
 
 
+def verdicts_overview(study: Study, found: Sequence[AblationResult]) -> Table:
+    """Return the differences of all variants to their baselines with verdicts, a column for each set.
+
+    Sets that have too few images for any verdict are left out.
+    """
+    decided = {
+        (each.number, c.variant, c.set): c
+        for each in found
+        for c in each.comparisons
+        if c.metric == "psnr" and c.baseline == each.plan.baseline and c.verdict != "too few images"
+    }
+    sets = [name for name in study.sets if any(name == key[2] for key in decided)]
+    rows = []
+    for number, name in dict.fromkeys((key[0], key[1]) for key in decided):
+        cells = [decided.get((number, name, each)) for each in sets]
+        texts = [f"{signed(c.difference, 3)} {c.verdict}" if c else "–" for c in cells]
+        rows.append(text_row(str(number), study.rows[name].label, *texts))
+    return Table(
+        caption="Differences in PSNR to the baseline",
+        header=("Table", "Variant", *map(study.set_label, sets)),
+        rows=rows,
+        alignment="ll" + "l" * len(sets),
+    )
+
+
 def ablation_frame(study: Study, ablation: AblationResult) -> pd.DataFrame:
     """Return the variants as data, one row each; differences are means over the whole sets of both rows."""
     baseline = study.rows.get(ablation.plan.baseline)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from alkdnet.paper.published import RECIPE, table4
+from alkdnet.paper.published import RECIPE, published_score
 from alkdnet.reporting.study import Study, StudyRow
 from alkdnet.reporting.table import Cell, Mark, Part, Rank, number, signed, text_row
 
@@ -80,13 +80,6 @@ def compared_cells(study: Study, measured: Sequence[tuple[str, StudyRow]], name:
         else:
             found.append(cell)
     return found
-
-
-def published_score(method: str, scale: int, column: str | None) -> tuple[float, float] | None:
-    """Return the PSNR and SSIM of a cell of Table 4; None: it has no such cell."""
-    cells = table4()
-    cells = cells[(cells["method"] == method) & (cells["scale"] == scale) & (cells["set"] == column)]
-    return (float(cells["psnr"].iloc[0]), float(cells["ssim"].iloc[0])) if len(cells) else None
 
 
 def ranks(values: Sequence[float | None]) -> list[Rank]:

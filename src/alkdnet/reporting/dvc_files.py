@@ -1,23 +1,13 @@
-"""The files that DVC shows: metrics.json (`dvc metrics`, `dvc exp show`) and curves.csv (`dvc plots`)."""
+"""The file that `dvc plots` shows: curves.csv."""
 
 from pathlib import Path
 
 import pandas as pd
 
-from alkdnet.files import atomic_path, write_json
+from alkdnet.files import atomic_path
 from alkdnet.reporting.study import Study
 
 CURVES = ["run", "iteration", "loss", "learning_rate", "psnr"]
-
-
-def write_metrics(path: Path, study: Study) -> None:
-    """Write {row: {parameters, <set>: {psnr, ssim}}}, leaving out what is not there."""
-    content: dict[str, dict[str, object]] = {}
-    for row in study.rows.values():
-        figures: dict[str, object] = {"parameters": row.cost.parameters} if row.cost else {}
-        figures |= {name: {"psnr": score.psnr, "ssim": score.ssim} for name, score in row.scores.items()}
-        content[row.name] = figures
-    write_json(path, content)
 
 
 def write_curves(path: Path, study: Study) -> None:

@@ -5,7 +5,13 @@ from collections.abc import Sequence
 from alkdnet.markdown import render
 from alkdnet.paper.published import RECIPE
 from alkdnet.reporting import cells, comparisons, tables
-from alkdnet.reporting.ablations import AblationResult, ablation_table, ablation_verdicts, ablations
+from alkdnet.reporting.ablations import (
+    AblationResult,
+    ablation_table,
+    ablation_verdicts,
+    ablations,
+    verdicts_overview,
+)
 from alkdnet.reporting.deviations import (
     Deviation,
     evaluation_deviations,
@@ -54,7 +60,6 @@ def pages(study: Study, figures: Sequence[FigurePlan], undrawn: Sequence[str]) -
         "runs.md": {
             "tables": {scale: tables.rows_table(study, scale) for scale in study.scales},
             "costs": tables.costs_table(study),
-            "published_costs": tables.published_costs(study),
         },
         "figures.md": {"figures": figures, "undrawn": undrawn},
     }
@@ -67,11 +72,7 @@ def _front_page(study: Study, found: Sequence[AblationResult]) -> dict[str, obje
     return {
         "main": tables.main_table(study),
         "reproduced": tables.reproduced_table(study),
-        "verdicts": [
-            (each, ablation_verdicts(study, each))
-            for each in found
-            if any(comparison.verdict != "too few images" for comparison in each.comparisons)
-        ],
+        "verdicts": verdicts_overview(study, found),
         "deviations": _deviations_table([*training, *evaluation_deviations(study)]),
         "training_deviations": training,
         "outdated": outdated(study),

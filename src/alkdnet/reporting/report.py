@@ -11,7 +11,7 @@ from alkdnet.files import atomic_directory
 from alkdnet.paper.published import SCALES
 from alkdnet.reporting.ablations import ablation_frame, ablation_verdicts, ablations, camera_ready_table
 from alkdnet.reporting.comparisons import against_ours, verdicts_table
-from alkdnet.reporting.dvc_files import write_curves, write_metrics
+from alkdnet.reporting.dvc_files import write_curves
 from alkdnet.reporting.figures.plans import figure_plans
 from alkdnet.reporting.figures.style import write_figure
 from alkdnet.reporting.pages import pages
@@ -22,7 +22,7 @@ from alkdnet.reporting.tables import rows_frame, table4_frame, table4_table
 
 
 def write_report(*, params: Params, paths: Paths) -> None:
-    """Replace `paths.report`, and write `paths.metrics` and `paths.curves`, from what the stages have left.
+    """Replace `paths.report`, and write `paths.curves`, from what the stages have left.
 
     Results that are not there yet make gaps that the front page names.
 
@@ -30,7 +30,6 @@ def write_report(*, params: Params, paths: Paths) -> None:
         UserError: a file is damaged.
     """
     study = Study.read(params, paths)
-    write_metrics(paths.metrics, study)
     write_curves(paths.curves, study)
     plans, missing = figure_plans(study)
     with atomic_directory(paths.report) as folder:
@@ -62,7 +61,9 @@ def _write_tables(folder: Path, study: Study) -> None:
     for name, frame in frames.items():
         _write_csv(folder / f"{name}.csv", frame)
     for name, table in tables.items():
-        (folder / f"{name}.tex").write_text(table.latex(name), encoding="utf-8")
+        if table.rows:
+            text = table.latex(name.replace("_", "-"))
+            (folder / f"{name}.tex").write_text(text, encoding="utf-8")
 
 
 def _write_csv(path: Path, frame: pd.DataFrame) -> None:

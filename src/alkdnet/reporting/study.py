@@ -19,6 +19,7 @@ from alkdnet.results.scores import COLUMNS, Scores
 from alkdnet.sources.catalogue import source
 
 BICUBIC = "Bicubic"
+FIGURE_LABEL = 28
 _COLUMN_OF_SOURCE = {column.lower(): column for column in SETS}
 
 
@@ -60,6 +61,11 @@ class StudyRow:
     record: RunRecord | None
     features: FeaturesRecord | None
     features_folder: Path
+
+    @property
+    def short_label(self) -> str:
+        """Return the label for figures, where there is room for as many characters."""
+        return self.label if len(self.label) <= FIGURE_LABEL else f"{self.label[: FIGURE_LABEL - 1]}…"
 
     @property
     def status(self) -> Literal["done", "unrecorded", "waiting"]:
@@ -151,8 +157,9 @@ class Study:
 
     def _missing_rows(self) -> Iterator[str]:
         # A folder of results without its folder of weights is whole: results are committed, weights are not.
-        unevaluated = [row.name for row in self.rows.values() if row.images is None]
+        waiting = [row.name for row in self.trained if row.status == "waiting"]
         no_weights = [row.name for row in self.released if row.images is None and row.record is None]
+        explained = {*waiting, *no_weights}
         report = self.params.report
         named = {
             *(name for table in (report.table1, report.table2, report.table3) for name in table.rows),
@@ -160,16 +167,16 @@ class Study:
             *report.curves,
         }
         for status, names in (
-            (
-                "Not trained yet (no run.json)",
-                [row.name for row in self.trained if row.status == "waiting"],
-            ),
+            ("Not trained yet (no run.json)", waiting),
             (
                 "Evaluated, record of the training not available (shown as the parameters state it)",
                 [row.name for row in self.trained if row.status == "unrecorded"],
             ),
             ("Not evaluated, released weights not available", no_weights),
-            ("Not evaluated yet", [name for name in unevaluated if name not in no_weights]),
+            (
+                "Not evaluated yet",
+                [n for n, row in self.rows.items() if row.images is None and n not in explained],
+            ),
             (
                 "Parameters and Multi-Adds not counted yet",
                 [n for n, row in self.rows.items() if not row.cost],
@@ -177,7 +184,7 @@ class Study:
             ("Named in the section report, but no row of the parameter file", sorted(named - set(self.rows))),
         ):
             if names:
-                yield f"{status}: {', '.join(names)}."
+                yield f"{status}: {'all rows' if len(names) == len(self.rows) else ', '.join(names)}."
 
     def _missing_sets(self) -> Iterator[str]:
         """Return the test sets that no row was evaluated on, with the reason that the results state."""

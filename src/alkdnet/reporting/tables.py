@@ -1,8 +1,10 @@
 """The tables of all rows, of their costs, and of Table 4; as data in `*_frame`."""
 
+import math
+
 import pandas as pd
 
-from alkdnet.paper.published import SCALES, SETS, table4
+from alkdnet.paper.published import SCALES, SETS, published_score, table4
 from alkdnet.reporting.cells import (
     PSNR_DIGITS,
     SSIM_DIGITS,
@@ -13,7 +15,7 @@ from alkdnet.reporting.cells import (
     score_cells,
     shown_sets,
 )
-from alkdnet.reporting.study import Study
+from alkdnet.reporting.study import Study, StudyRow
 from alkdnet.reporting.table import Cell, Part, Table, number, text_row
 
 COSTS = ("parameters", "multi_adds", "multi_adds_convolutions", "activations")
@@ -104,19 +106,6 @@ def costs_table(study: Study) -> Table:
     )
 
 
-def published_costs(study: Study) -> list[tuple[str, str, str]]:
-    """Return (method and scale, counted, published) of the rows of Table 4 whose network was counted."""
-    found = []
-    for scale in SCALES:
-        for method, row in study.methods(scale):
-            cell = table4().query("method == @method and scale == @scale")
-            if row.cost and row.cost.parameters and len(cell):
-                first = cell.iloc[0]
-                published = f"{first['parameters_k']:.0f} K, {first['multi_adds_printed']} G"
-                found.append((f"{method} ×{scale}", ", ".join(costs(row)), published))
-    return found
-
-
 def table4_table(study: Study, scale: int) -> Table:
     """Return Table 4 at one scale: a row as published, under it the measured one with its differences.
 
@@ -162,23 +151,21 @@ def table4_table(study: Study, scale: int) -> Table:
 
 
 def table4_frame(study: Study) -> pd.DataFrame:
-    """Return Table 4 as data, one row for each method, scale and set.
+    """Return Table 4 as data, one row for each method, scale and set, and each row that measures it.
 
     Columns: method, scale, set, published_psnr, published_ssim, run, weights, measured_psnr, measured_ssim,
     psnr_difference, ssim_difference (measured - published). A method that is not in the paper has no
     published values, one that was not measured no measured ones; a set that is not whole has no difference.
     """
-    keys = ["method", "scale", "set"]
-    published = table4().rename(columns={"psnr": "published_psnr", "ssim": "published_ssim"})
-    measured = _measured_frame(study)
-    rows = published[[*keys, "published_psnr", "published_ssim"]].merge(measured, on=keys, how="left")
-    if len(unknown := measured[~measured["method"].isin(published["method"])]):
-        rows = pd.concat([rows, unknown], ignore_index=True)
-    whole = rows.pop("complete").eq(True)
-    for measure in ("psnr", "ssim"):
-        difference = rows[f"measured_{measure}"] - rows[f"published_{measure}"]
-        rows[f"{measure}_difference"] = difference.where(whole)
-    return rows
+    set_of = {column: name for name, column in study.columns.items()}
+    cells = []
+    for scale in SCALES:
+        measured = study.methods(scale)
+        for method in dict.fromkeys([*table4()["method"], *(name for name, _ in measured)]):
+            rows: list[StudyRow | None] = [row for name, row in measured if name == method]
+            for row in rows or [None]:
+                cells += [_cell(study, method, scale, column, set_of.get(column), row) for column in SETS]
+    return pd.DataFrame(cells)
 
 
 def reproduced_table(study: Study) -> Table | None:
@@ -205,19 +192,20 @@ def reproduced_table(study: Study) -> Table | None:
     return Table(caption=caption, header=header, rows=rows, alignment="lrrrrr") if rows else None
 
 
-def _measured_frame(study: Study) -> pd.DataFrame:
-    columns = ["method", "scale", "set", "run", "weights", "measured_psnr", "measured_ssim", "complete"]
-    set_of = {column: name for name, column in study.columns.items()}
-    rows = []
-    for scale in SCALES:
-        for method, row in study.methods(scale):
-            for column in SETS:
-                score = row.scores.get(set_of.get(column, ""))
-                values = (getattr(score, name, None) for name in ("psnr", "ssim", "complete"))
-                rows.append([method, scale, column, row.name, origin(study, row), *values])
-    return pd.DataFrame(rows, columns=columns).astype(
-        {"measured_psnr": float, "measured_ssim": float, "scale": int}
-    )
+def _cell(
+    study: Study, method: str, scale: int, column: str, name: str | None, row: StudyRow | None
+) -> dict[str, object]:
+    published = published_score(method, scale, column) or (math.nan, math.nan)
+    score = row.scores.get(name) if row and name else None
+    measured = (score.psnr, score.ssim) if score else (math.nan, math.nan)
+    comparable = score is not None and score.complete
+    found: dict[str, object] = {"method": method, "scale": scale, "set": column}
+    found |= zip(("published_psnr", "published_ssim"), published, strict=True)
+    found |= {"run": row.name if row else None, "weights": origin(study, row) if row else None}
+    found |= zip(("measured_psnr", "measured_ssim"), measured, strict=True)
+    for key, here, there in zip(("psnr_difference", "ssim_difference"), measured, published, strict=True):
+        found[key] = here - there if comparable else math.nan
+    return found
 
 
 def _published_column(column: pd.DataFrame) -> list[Cell]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from alkdnet.results.records import read_record, write_record
+from alkdnet.results.records import read_table, write_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,16 +24,11 @@ class Cost:
     activations: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Costs:
-    rows: Mapping[str, Cost]
-
-
 def write_costs(path: Path, costs: Mapping[str, Cost]) -> None:
     """Write the costs by the name of the row."""
-    write_record(path, _Costs(rows=costs))
+    write_table(path, costs)
 
 
 def read_costs(path: Path) -> Mapping[str, Cost]:
-    """Return the costs by the name of the row; see `read_record` for what it raises."""
-    return read_record(path, _Costs).rows
+    """Return the costs by the name of the row; see `read_table` for what it raises."""
+    return read_table(path, Cost)

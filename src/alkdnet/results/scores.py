@@ -1,4 +1,7 @@
-"""Scores of a run on the test sets: `results/evaluation/<run>/{sets.json, images.csv}`."""
+"""Scores of a row on the test sets: `results/evaluation/<row>/{scores.json, images.csv, record.json}`.
+
+scores.json holds nothing but the means, for `dvc metrics` shows all of it.
+"""
 
 import math
 from collections.abc import Mapping
@@ -11,8 +14,11 @@ from pandas.api.types import is_numeric_dtype
 
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_directory
-from alkdnet.results.records import read_record, write_record
+from alkdnet.results.records import read_record, read_table, write_record, write_table
 
+SCORES = "scores.json"
+IMAGES = "images.csv"
+RECORD = "record.json"
 COLUMNS = ("set", "image", "height", "width", "psnr", "ssim")
 _TEXTS = ("set", "image")
 
@@ -27,9 +33,8 @@ class SetScore:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Sets:
+class _Record:
     weights_sha256: str | None
-    sets: Mapping[str, SetScore]
     missing: Mapping[str, str]
 
 
@@ -60,11 +65,12 @@ class Scores:
         }
 
     def write(self, folder: Path) -> None:
-        """Write `sets.json` (means and what is missing) and `images.csv`, both with all digits."""
-        sets = _Sets(weights_sha256=self.weights_sha256, sets=self.means(), missing=self.missing)
+        """Write the means, the scores per image with all digits, and what was evaluated and is missing."""
+        record = _Record(weights_sha256=self.weights_sha256, missing=self.missing)
         with atomic_directory(folder) as temporary:
-            write_record(temporary / "sets.json", sets)
-            self.images.to_csv(temporary / "images.csv", index=False, lineterminator="\n")
+            write_table(temporary / SCORES, self.means())
+            self.images.to_csv(temporary / IMAGES, index=False, lineterminator="\n")
+            write_record(temporary / RECORD, record)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -73,27 +79,24 @@ class Scores:
         Raises:
             UserError: a file is missing or damaged.
         """
-        sets = read_record(folder / "sets.json", _Sets)
-        images = _read_images(folder / "images.csv")
-        scores = cls(images=images, missing=sets.missing, weights_sha256=sets.weights_sha256)
-        if set(scores.means()) != set(sets.sets):
-            raise UserError(f"{folder}: sets.json and images.csv have different test sets; evaluate again")
-        return scores
+        record = read_record(folder / RECORD, _Record)
+        images = _read_images(folder / IMAGES)
+        return cls(images=images, missing=record.missing, weights_sha256=record.weights_sha256)
 
 
-def read_means(folder: Path) -> Mapping[str, SetScore]:
+def read_means(folder: Path) -> dict[str, SetScore]:
     """Return the means by set of what `Scores.write` wrote, without reading the images' rows.
 
     Raises:
-        UserError: sets.json is missing or damaged.
+        UserError: scores.json is missing or damaged.
     """
-    return read_record(folder / "sets.json", _Sets).sets
+    return read_table(folder / SCORES, SetScore)
 
 
 def _read_images(path: Path) -> pd.DataFrame:
     try:
-        # Image names like 001 are text, not numbers.
-        frame = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str))
+        # Image names like 001 and NA are text, not numbers and not missing.
+        frame = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False, na_values=[""])
         if absent := [column for column in COLUMNS if column not in frame.columns]:
             raise ValueError(f"no column {', '.join(absent)}")
         # A file that was cut off ends within a row.

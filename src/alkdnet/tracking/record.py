@@ -78,7 +78,7 @@ def read_records(params: Params, paths: Paths) -> Iterator[Record]:
 def _read(params: Params, paths: Paths, name: str, cost: Cost | None) -> Record | None:
     row, folder, evaluation = params.rows[name], paths.model(name), paths.evaluation(name)
     interpolates = row.kind == "interpolation"
-    written = evaluation / "sets.json" if interpolates else folder / RECORD
+    written = evaluation / "scores.json" if interpolates else folder / RECORD
     if not written.is_file():
         return None
     time_ms = int(written.stat().st_mtime * 1000)
@@ -101,12 +101,12 @@ def _read(params: Params, paths: Paths, name: str, cost: Cost | None) -> Record 
         ]
     if cost is not None and (made is None or cost.parameters == made.parameters):
         figures |= dataclasses.asdict(cost)
-    scores = Scores.read(evaluation) if (evaluation / "sets.json").is_file() else None
+    scores = Scores.read(evaluation) if (evaluation / "scores.json").is_file() else None
     is_current = scores is not None and scores.weights_sha256 == tags.get("weights_sha256")
     if scores is not None and is_current:
         shown |= {f"evaluate.{key}": str(getattr(params.evaluate, key)) for key in _PROTOCOL}
         for test_set, score in scores.means().items():
-            # As many digits as papers give; sets.json, among the artifacts, has all.
+            # As many digits as papers give; scores.json, among the artifacts, has all.
             figures |= {f"{test_set}/psnr": round(score.psnr, 2), f"{test_set}/ssim": round(score.ssim, 4)}
     points += [Point(key, 0, value, time_ms) for key, value in figures.items() if math.isfinite(value)]
     artifacts = dict(_artifacts(paths, name, evaluated=is_current))
@@ -138,7 +138,7 @@ def _artifacts(paths: Paths, name: str, *, evaluated: bool) -> Iterator[tuple[st
             yield file, path
     if not evaluated:
         return
-    for file in ("sets.json", "images.csv"):
+    for file in ("scores.json", "images.csv"):
         yield f"evaluation/{file}", paths.evaluation(name) / file
     folder = paths.features(name)
     if (folder / FEATURES).is_file():

@@ -122,4 +122,4 @@ def _crop_of(row: StudyRow, place: tuple[str, str, int, int, int, int]) -> CropI
 
 def _tile(method: str, row: StudyRow, crop: CropImage) -> Tile:
     image = read_image(row.features_folder / crop.file)
-    return Tile(label=row.label, image=image, psnr=crop.psnr, ssim=crop.ssim, ours=method == OURS)
+    return Tile(label=row.short_label, image=image, psnr=crop.psnr, ssim=crop.ssim, ours=method == OURS)

@@ -55,12 +55,14 @@ def curves_figure(rows: Sequence[StudyRow], *, validation_sets: str) -> Figure:
     whole.set_title("Validation PSNR")
     whole.set_ylabel(f"PSNR on {validation_sets}, dB")
     differences.axhline(0, color=INK)
-    differences.set_title(f"Distance to {rows[0].label}")
+    differences.set_title(f"Distance to {rows[0].short_label}")
     differences.set_ylabel("dB at the same iteration")
     for axes in (whole, differences):
         axes.set_xlabel("iteration", color=MUTED)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.margins(x=0.02)
     # One that begins with _ would be left out if it were the label of the line.
-    figure.legend(lines, [row.label for row in rows], loc="outside lower center", ncols=min(len(rows), 4))
+    figure.legend(
+        lines, [row.short_label for row in rows], loc="outside lower center", ncols=min(len(rows), 4)
+    )
     return figure

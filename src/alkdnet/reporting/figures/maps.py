@@ -52,7 +52,7 @@ def fields_plan(study: Study) -> FigurePlan | None:
     fields, images = [], 0
     for row in study.of(study.params.features.field_runs):
         if row.features is not None and (field := row.features.field) is not None:
-            fields.append((row.label, read_map(row.features_folder / field.file), field.radii))
+            fields.append((row.short_label, read_map(row.features_folder / field.file), field.radii))
             images = field.images
     if not fields:
         return None
@@ -60,9 +60,9 @@ def fields_plan(study: Study) -> FigurePlan | None:
         name="fields",
         title="Effective receptive fields",
         caption="How much each LR pixel matters to the centre of the output (Luo et al. 2016): absolute "
-        f"gradients, mean of {images} images, logarithmic. The squares hold 50 %, 90 % (dashed) and 99 % "
-        "(dotted) of what lies within the window of `features.field_size` LR pixels; a field whose squares "
-        "fill the window reaches beyond it.",
+        f"gradients, mean of {images} image{'' if images == 1 else 's'}, logarithmic. The squares hold 50 %, "
+        "90 % (dashed) and 99 % (dotted) of what lies within the window of `features.field_size` LR pixels; "
+        "a field whose squares fill the window reaches beyond it.",
         draw=lambda: fields_figure(fields),
         lines=False,
     )

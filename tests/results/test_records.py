@@ -1,0 +1,72 @@
+"""Every record is read as it was written, and a file that is none is named."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from alkdnet.errors import UserError
+from alkdnet.results.costs import Cost, read_costs, write_costs
+from alkdnet.results.history import HistoryRow, read_history, write_history
+from alkdnet.results.scores import COLUMNS, Scores
+
+COSTS = {"a": Cost(parameters=1, multi_adds=2, multi_adds_convolutions=3, activations=4)}
+HISTORY = [HistoryRow(10, 0.1, 1e-3, None), HistoryRow(20, 1 / 3, 1e-7, 30.123456789012345)]
+IMAGES = pd.DataFrame(
+    [["set5", "001", 8, 9, 1 / 3, 0.5], ["set5", "NA", 8, 9, 30.0, 0.7]], columns=list(COLUMNS)
+)
+
+
+def test_costs(tmp_path: Path) -> None:
+    write_costs(tmp_path / "complexity.json", COSTS)
+    assert read_costs(tmp_path / "complexity.json") == COSTS
+
+
+def test_a_history_keeps_all_digits_and_empty_cells(tmp_path: Path) -> None:
+    write_history(tmp_path / "history.csv", HISTORY)
+    assert read_history(tmp_path / "history.csv") == HISTORY
+
+
+def test_scores_keep_all_digits_and_their_means_follow(tmp_path: Path) -> None:
+    scores = Scores(images=IMAGES, missing={"set14": "not available"}, weights_sha256="0")
+    scores.write(tmp_path / "a")
+    read = Scores.read(tmp_path / "a")
+    assert (read.missing, read.weights_sha256) == (scores.missing, "0")
+    pd.testing.assert_frame_equal(read.images, IMAGES, check_dtype=False)
+    assert read.means()["set5"].psnr == (1 / 3 + 30) / 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "not JSON"),
+        ("[]", "expected keys and values"),
+        ('{"rows": {"a": 3}}', "expected keys and values"),
+        ('{"rows": {"a": {"parameters": 3, "multi_adds": 3}}}', "multi_adds_convolutions: missing"),
+        ("\x00", "not JSON"),
+    ],
+)
+def test_a_file_that_is_no_record_is_named(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "complexity.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=message) as error:
+        read_costs(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert str(error.value).endswith("; delete the file and run its stage again")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("set,image,height,width,psnr,ssim\nset5,a,1,1,x,1\n", "psnr: not numbers"),
+        ("set,image,height,width,psnr,ssim\nset5,a,1,1,1,1\nset5,b", "incomplete rows"),
+        ("set,image\nset5,a\n", "no column height, width, psnr, ssim"),
+        ("", "No columns"),
+    ],
+)
+def test_damaged_scores_are_named(tmp_path: Path, content: str, message: str) -> None:
+    Scores(images=IMAGES, missing={}).write(tmp_path / "a")
+    (tmp_path / "a" / "images.csv").write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=message) as error:
+        Scores.read(tmp_path / "a")
+    assert str(error.value).startswith(f"{tmp_path / 'a' / 'images.csv'}: ")

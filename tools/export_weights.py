@@ -1,6 +1,6 @@
 """Export the weights of a finished ALKDNet run to where `alkdnet upscale` finds them: weights/.
 
-PYTHONPATH=src python tools/export_weights.py --pipeline study --run alkdnet_x2
+PYTHONPATH=src python tools/export_weights.py study --run alkdnet_x2
 """
 
 import argparse
@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pipeline", required=True, help="its name: study, paper, ...")
+    parser.add_argument("pipeline", help="its name: study, paper, ...")
     parser.add_argument("--run", required=True, help="name of the run")
     parser.add_argument("--target", type=Path, default=Path("weights"), help="folder")
     arguments = parser.parse_args()

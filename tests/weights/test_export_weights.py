@@ -51,7 +51,7 @@ def folder(tmp_path: Path, recipe: Recipe) -> Path:
 
 
 def _export(folder: Path, run: str = RUN) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "tools" / "export_weights.py"), "--pipeline", "study"]
+    command = [sys.executable, str(ROOT / "tools" / "export_weights.py"), "study"]
     return subprocess.run(
         [*command, "--run", run],
         cwd=folder,

@@ -229,7 +229,8 @@ def _write_features(folder: Path, params: Params, name: str) -> None:
         field = Field(file="field.npy", images=1, radii={"0.5": 4, "0.9": 12, "0.99": 16})
     crops = []
     for crop in settings.crops if scale == 2 else ():
-        for file in ("crop.png", "original.png") if "bicubic" in name else ("crop.png",):
+        files = ("crop.png", "original.png", "whole.png") if "bicubic" in name else ("crop.png",)
+        for file in files:
             pixels = random.integers(0, 256, (crop.height, crop.width, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / file)
         crops.append(
@@ -242,6 +243,9 @@ def _write_features(folder: Path, params: Params, name: str) -> None:
                 width=crop.width,
                 file="crop.png",
                 original="original.png" if "bicubic" in name else None,
+                whole="whole.png" if "bicubic" in name else None,
+                image_height=2 * crop.height,
+                image_width=2 * crop.width,
                 psnr=33 + LEVELS[name],
                 ssim=0.9,
             )

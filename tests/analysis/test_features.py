@@ -124,8 +124,24 @@ def test_crops_are_those_of_the_scale_and_the_original_comes_with_bicubic(
     sr_HWC = upscale(downscale(hr_HWC, 2), 2)
     np.testing.assert_array_equal(read_rgb(tmp_path / "out" / crop.file), sr_HWC[inside])
     assert (crop.psnr, crop.ssim) == score(sr_HWC, hr_HWC, scale=2, protocol=Protocol())
+    assert crop.whole is not None
+    np.testing.assert_array_equal(read_rgb(tmp_path / "out" / crop.whole), hr_HWC)
+    assert (crop.image_height, crop.image_width) == hr_HWC.shape[:2]
     (shown,) = run(tmp_path / "small", sets).crops
-    assert shown.original is None
+    assert (shown.original, shown.whole) == (None, None)
+
+
+def test_a_large_whole_image_is_reduced(
+    tmp_path: Path, make_set: MakeSet, photograph: Photograph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alkdnet.analysis.features.WHOLE_SIDE", 30)
+    large = make_set("A", {"a": photograph(0, 71, 80), "b": photograph(1, 80, 80)})
+    (crop,) = run(tmp_path / "out", lambda name: large, row="bicubic_x2").crops
+    assert crop.whole is not None
+    whole_HWC = read_rgb(tmp_path / "out" / crop.whole)
+    assert whole_HWC.shape == (23, 26, 3)
+    corner = photograph(0, 71, 80)[:3, :3].mean((0, 1)).round()
+    np.testing.assert_array_equal(whole_HWC[0, 0], corner)
 
 
 def test_rows_that_are_not_named_have_nothing(tmp_path: Path, sets: Sets) -> None:

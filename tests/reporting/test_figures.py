@@ -84,6 +84,9 @@ def test_tiles_are_the_methods_of_table_4(study: Study) -> None:
     assert [tile.label for tile in row.tiles] == ["Original", "Bicubic", "IMDN", "BSRN", "ALKDNet"]
     assert row.tiles[-1].psnr == 35.3
     assert row.title == "img_001 (Set5), ×2"
+    crop = study.params.features.crops[0]
+    # The whole image of the made-up tree is reduced to half its size.
+    assert row.box == (crop.left / 2, crop.top / 2, crop.width / 2, crop.height / 2)
 
 
 def test_where_alkdnet_is_below_its_rivals_the_caption_says_so(study: Study) -> None:

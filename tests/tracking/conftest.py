@@ -102,6 +102,9 @@ def evaluate(paths: Paths) -> Callable[..., None]:
             width=9,
             file=f"crops/{TEST_SET}_cat.png",
             original=None,
+            whole=None,
+            image_height=9,
+            image_width=9,
             psnr=psnr,
             ssim=0.9,
         )

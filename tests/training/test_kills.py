@@ -68,10 +68,16 @@ class Killer(NullMonitor):
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_signal_finishes_the_iteration_and_leaves_a_checkpoint(
-    patches: Path, tmp_path: Path, uninterrupted: dict[str, bytes], number: signal.Signals, code: int
+    request: pytest.FixtureRequest,
+    patches: Path,
+    tmp_path: Path,
+    uninterrupted: dict[str, bytes],
+    number: signal.Signals,
+    code: int,
 ) -> None:
-    if signal.getsignal(number) == signal.SIG_IGN:
-        pytest.skip(f"{number.name} is ignored here, as under nohup or in a background job")
+    if signal.getsignal(number) == signal.SIG_IGN:  # as under nohup, or in a background job
+        request.addfinalizer(lambda: signal.signal(number, signal.SIG_IGN))
+        signal.signal(number, signal.SIG_DFL)
     handler = signal.getsignal(number)
     # Iteration 4 is one after a checkpoint, and has just begun a new mean of the loss.
     with pytest.raises(Stopped, match=number.name) as stopped:

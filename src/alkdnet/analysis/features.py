@@ -22,6 +22,8 @@ from alkdnet.files import atomic_directory, atomic_path
 from alkdnet.results.features import CropImage, FeaturesRecord, Field, Maps
 
 TestSet = Callable[[str], BenchmarkSet]
+# The longer side of a whole image as the figures show it.
+WHOLE_SIDE = 320
 
 
 def write_features(
@@ -137,6 +139,7 @@ def _write_crop(
     write_png(root / f"{name}.png", sr_HWC[rows, columns])
     if originals:
         write_png(root / f"{name}_original.png", hr_HWC[rows, columns])
+        write_png(root / f"{name}_whole.png", _reduced(hr_HWC))
     return CropImage(
         set=crop.set,
         image=crop.image,
@@ -146,9 +149,21 @@ def _write_crop(
         width=crop.width,
         file=f"{name}.png",
         original=f"{name}_original.png" if originals else None,
+        whole=f"{name}_whole.png" if originals else None,
+        image_height=height,
+        image_width=width,
         psnr=psnr if math.isfinite(psnr) else None,  # JSON has no infinity
         ssim=ssim,
     )
+
+
+def _reduced(image_HWC: ImageHWC) -> ImageHWC:
+    """Return the image with at most `WHOLE_SIDE` pixels a side, every pixel the mean of a square."""
+    factor = -(-max(image_HWC.shape[:2]) // WHOLE_SIDE)
+    height, width = (side // factor for side in image_HWC.shape[:2])
+    squares = image_HWC[: height * factor, : width * factor].reshape(height, factor, width, factor, 3)
+    reduced_HWC: ImageHWC = squares.mean((1, 3)).round().astype(np.uint8)
+    return reduced_HWC
 
 
 def _large_images(test_set: BenchmarkSet, *, size: int, count: int) -> Sequence[ImageHWC]:

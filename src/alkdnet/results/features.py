@@ -45,6 +45,8 @@ class CropImage:
         top: first row of the HR crop; likewise `left`, `height`, `width`.
         file: PNG of the crop.
         original: PNG of the original's crop, which the interpolation of each scale has.
+        whole: PNG of the whole original, reduced, likewise.
+        image_height: of the whole original; likewise `image_width`.
         psnr: of the whole image in dB; None if it equals the original.
         ssim: of the whole image.
     """
@@ -57,6 +59,9 @@ class CropImage:
     width: int
     file: str
     original: str | None
+    whole: str | None
+    image_height: int
+    image_width: int
     psnr: float | None
     ssim: float
 

@@ -45,7 +45,7 @@ class Published:
 
     source: str
     sha256: str
-    skip: tuple[str, ...]
+    skip: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

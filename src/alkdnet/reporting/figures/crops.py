@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from alkdnet import markdown
 from alkdnet.paper.published import OURS
@@ -30,10 +32,15 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class CropRow:
-    """The tiles of one crop, the original first."""
+    """The tiles of one crop, the original first, and where the crop lies.
+
+    `whole`: the whole original, reduced. `box`: left, top, width and height of the crop in its pixels.
+    """
 
     title: str
     tiles: tuple[Tile, ...]
+    whole: ImageHWC
+    box: tuple[float, float, float, float]
 
 
 def crops_plan(study: Study) -> FigurePlan | None:
@@ -44,9 +51,9 @@ def crops_plan(study: Study) -> FigurePlan | None:
     return FigurePlan(
         name="crops",
         title="Crops of test images (Figures 7 and 8)",
-        caption="Below each crop the PSNR and SSIM of its whole image; in colour where one method has the "
-        "best of both. Positions and images are parameters (`features.crops`)."
-        + "".join(f" {sentence}" for row in rows if (sentence := _behind(row))),
+        caption="On the left the whole image with the crop's box. Below each crop the PSNR and SSIM of its "
+        "whole image; in colour where one method has the best of both. Positions and images are parameters "
+        "(`features.crops`)." + "".join(f" {sentence}" for row in rows if (sentence := _behind(row))),
         draw=lambda: crops_figure(rows),
         lines=False,
     )
@@ -64,42 +71,74 @@ def crop_rows(study: Study) -> list[CropRow]:
         ]
         interpolation = study.rows[f"bicubic_x{crop.scale}"]
         image = _crop_of(interpolation, place)
-        if image is not None and image.original is not None and shown:
+        if image is not None and image.original is not None and image.whole is not None and shown:
             original = read_image(interpolation.features_folder / image.original)
-            title = f"{short_name(crop.image)} ({study.set_label(crop.set)}), ×{crop.scale}"
+            whole = read_image(interpolation.features_folder / image.whole)
+            ratio = whole.shape[1] / image.image_width
+            box = tuple(side * ratio for side in (image.left, image.top, image.width, image.height))
             tiles = [_tile(method, row, image) for method, row, image in shown]
-            found.append(CropRow(title=title, tiles=(Tile(label="Original", image=original), *tiles)))
+            found.append(
+                CropRow(
+                    title=f"{short_name(crop.image)} ({study.set_label(crop.set)}), ×{crop.scale}",
+                    tiles=(Tile(label="Original", image=original), *tiles),
+                    whole=whole,
+                    box=box,  # type: ignore[arg-type]
+                )
+            )
     return found
 
 
 def crops_figure(rows: Sequence[CropRow]) -> Figure:
-    """Draw a line of tiles for each crop; one that has the best PSNR and SSIM is in bold colour."""
-    columns = max(len(row.tiles) for row in rows)
-    shape = [row.tiles[0].image.shape for row in rows]
-    tile = 10.0 / max(columns, 4)
-    heights = [tile * height / width + 0.55 for height, width, _ in shape]
-    figure = new_figure(tile * columns + 0.3, sum(heights))
-    grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
-    for line, row in zip(grid, rows, strict=True):
-        best_psnr = ranks([None if each.psnr is None else round(each.psnr, 2) for each in row.tiles])
-        best_ssim = ranks([None if each.ssim is None else round(each.ssim, 4) for each in row.tiles])
-        for axes in line[len(row.tiles) :]:
-            axes.set_axis_off()
-        for axes, each, *best in zip(line, row.tiles, best_psnr, best_ssim, strict=False):
-            axes.imshow(each.image)
-            image_axes(axes)
-            axes.set_title(each.label, loc="center", fontsize=8.5, pad=3)
-            if each.ssim is None:
-                axes.set_xlabel(row.title, fontsize=7.5, color=MUTED)
-                continue
-            is_best = best == ["best", "best"]
-            axes.set_xlabel(
-                f"{'∞' if each.psnr is None else f'{each.psnr:.2f}'} dB / {each.ssim:.4f}",
-                fontsize=8,
-                color=ACCENT if is_best else INK,
-                fontweight="bold" if is_best else "normal",
-            )
+    """Draw for each crop the whole image with the crop's box, and beside it its tiles in one or two lines.
+
+    A tile that has the best PSNR and SSIM is in bold colour.
+    """
+    columns = max(_columns(row) for row in rows)
+    lines = [-(-len(row.tiles) // columns) for row in rows]
+    tile = 10.0 / (columns + 2)
+    heights = [count * (tile * _aspect(row) + 0.5) for count, row in zip(lines, rows, strict=True)]
+    figure = new_figure(tile * (columns + 2), sum(heights))
+    parts = figure.add_gridspec(len(rows), 1, height_ratios=heights)
+    for number, (row, count) in enumerate(zip(rows, lines, strict=True)):
+        grid = parts[number, 0].subgridspec(count, columns + 2)
+        whole = figure.add_subplot(grid[:, :2])
+        whole.imshow(row.whole)
+        left, top, width, height = row.box
+        whole.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor="red", linewidth=1.5))
+        image_axes(whole)
+        whole.set_xlabel(row.title, fontsize=8, color=MUTED)
+        _draw_tiles(
+            [figure.add_subplot(grid[i // columns, 2 + i % columns]) for i in range(len(row.tiles))], row
+        )
     return figure
+
+
+def _columns(row: CropRow) -> int:
+    """Return the tiles in a line: up to five in one line, more in two."""
+    return len(row.tiles) if len(row.tiles) <= 5 else -(-len(row.tiles) // 2)
+
+
+def _aspect(row: CropRow) -> float:
+    height, width, _ = row.tiles[0].image.shape
+    return float(height / width)
+
+
+def _draw_tiles(places: Sequence[Axes], row: CropRow) -> None:
+    best_psnr = ranks([None if each.psnr is None else round(each.psnr, 2) for each in row.tiles])
+    best_ssim = ranks([None if each.ssim is None else round(each.ssim, 4) for each in row.tiles])
+    for axes, each, *best in zip(places, row.tiles, best_psnr, best_ssim, strict=True):
+        axes.imshow(each.image)
+        image_axes(axes)
+        axes.set_title(each.label, loc="center", fontsize=8.5, pad=3)
+        if each.ssim is None:
+            continue
+        is_best = best == ["best", "best"]
+        axes.set_xlabel(
+            f"{'∞' if each.psnr is None else f'{each.psnr:.2f}'} dB / {each.ssim:.4f}",
+            fontsize=7.5,
+            color=ACCENT if is_best else INK,
+            fontweight="bold" if is_best else "normal",
+        )
 
 
 def _behind(row: CropRow) -> str:

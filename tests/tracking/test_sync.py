@@ -167,8 +167,11 @@ def test_a_deleted_experiment_stays_deleted(
         assert sync_or_warn(tracked.params, tracked.paths, tracked.root) == result
     assert "was deleted and stays so" in caplog.text
     monitor = open_tracker(tracked.params, tracked.paths, "small", tracked.root, delay_s=0, patience_s=30)
-    monitor.log(100, HISTORY[0].values())
-    monitor.close(finished=False)
+    with caplog.at_level(logging.INFO):
+        monitor.log(100, HISTORY[0].values())
+        monitor.close(finished=False)
+    assert "the training is not tracked: the MLflow experiment alkdnet-demo was deleted" in caplog.text
+    assert not [entry for entry in caplog.records if entry.levelno >= logging.WARNING]
     experiment = tracked.client.get_experiment(run.info.experiment_id)
     assert experiment.lifecycle_stage == "deleted"
     tracked.client.restore_experiment(run.info.experiment_id)

@@ -9,7 +9,7 @@ from pathlib import Path
 from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError
 from alkdnet.results.costs import Cost, read_costs
-from alkdnet.results.scores import SetScore, read_means
+from alkdnet.results.scores import SCORES, SetScore, read_means
 
 _REVISION = "HEAD"
 
@@ -125,7 +125,7 @@ def _compare_costs(found: Mapping[str, Cost], known: Mapping[str, Cost]) -> Iter
 
 def _read(paths: Paths) -> dict[str, Mapping[str, SetScore]]:
     """Return the means by row and test set, rows sorted by name."""
-    files = sorted(paths.evaluation("x").parent.glob("*/scores.json"))
+    files = sorted(paths.evaluation("x").parent.glob(f"*/{SCORES}"))
     return {file.parent.name: read_means(file.parent) for file in files}
 
 
@@ -137,7 +137,7 @@ def _check_out(root: Path, results: Path, target: Path) -> None:
     """Write the JSON files that the last commit has in `results` to `target`, at the same paths."""
     listed = _git(root, "ls-tree", "-r", "-z", "--name-only", _REVISION, "--", f"./{results.as_posix()}")
     for name in listed.split("\0"):
-        if name.endswith(("/scores.json", "/complexity.json")):
+        if name.endswith((f"/{SCORES}", "/complexity.json")):
             path = target / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(_git(root, "show", f"{_REVISION}:./{name}"), encoding="utf-8")

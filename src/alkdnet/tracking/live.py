@@ -15,7 +15,7 @@ from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
 from alkdnet.errors import in_one_line
 from alkdnet.results.run import RunRecord
-from alkdnet.tracking.location import WORKSPACE, find_group, find_origin, find_store
+from alkdnet.tracking.location import WORKSPACE, DeletedExperimentError, find_group, find_origin, find_store
 from alkdnet.tracking.settings import Point, recipe_settings, settings
 from alkdnet.tracking.timings import Timing, write_timing
 from alkdnet.training.runtime.monitor import Monitor, NullMonitor
@@ -163,6 +163,9 @@ class Tracker:
                 waiting = []
                 if closing:
                     writer.end(self._status, self._timing)
+            except DeletedExperimentError as deleted:
+                logger.info("the training is not tracked: %s", deleted)
+                return
             except Exception as error:  # whatever it is, the training goes on
                 self._warn(in_one_line(error))
                 writer = None

@@ -16,6 +16,10 @@ WORKSPACE = "workspace"
 _SERVERS = ("http://", "https://", "databricks")
 
 
+class DeletedExperimentError(UserError):
+    """The pipeline's experiment was deleted in MLflow; the message says how to restore it."""
+
+
 @dataclass(frozen=True)
 class StoreLocation:
     """The MLflow store that a process writes to.

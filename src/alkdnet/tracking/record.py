@@ -17,7 +17,8 @@ from alkdnet.results.features import RECORD as FEATURES
 from alkdnet.results.features import FeaturesRecord
 from alkdnet.results.history import read_history
 from alkdnet.results.run import HISTORY, RECORD, WEIGHTS, RunRecord
-from alkdnet.results.scores import Scores
+from alkdnet.results.scores import IMAGES, SCORES, Scores
+from alkdnet.results.scores import RECORD as SCORES_RECORD
 from alkdnet.tracking.settings import Point, recipe_settings, settings
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def read_records(params: Params, paths: Paths) -> Iterator[Record]:
 def _read(params: Params, paths: Paths, name: str, cost: Cost | None) -> Record | None:
     row, folder, evaluation = params.rows[name], paths.model(name), paths.evaluation(name)
     interpolates = row.kind == "interpolation"
-    written = evaluation / "scores.json" if interpolates else folder / RECORD
+    written = evaluation / SCORES if interpolates else folder / RECORD
     if not written.is_file():
         return None
     time_ms = int(written.stat().st_mtime * 1000)
@@ -101,7 +102,7 @@ def _read(params: Params, paths: Paths, name: str, cost: Cost | None) -> Record 
         ]
     if cost is not None and (made is None or cost.parameters == made.parameters):
         figures |= dataclasses.asdict(cost)
-    scores = Scores.read(evaluation) if (evaluation / "scores.json").is_file() else None
+    scores = Scores.read(evaluation) if (evaluation / SCORES).is_file() else None
     is_current = scores is not None and scores.weights_sha256 == tags.get("weights_sha256")
     if scores is not None and is_current:
         shown |= {f"evaluate.{key}": str(getattr(params.evaluate, key)) for key in _PROTOCOL}
@@ -138,7 +139,7 @@ def _artifacts(paths: Paths, name: str, *, evaluated: bool) -> Iterator[tuple[st
             yield file, path
     if not evaluated:
         return
-    for file in ("scores.json", "images.csv", "record.json"):
+    for file in (SCORES, IMAGES, SCORES_RECORD):
         yield f"evaluation/{file}", paths.evaluation(name) / file
     folder = paths.features(name)
     if (folder / FEATURES).is_file():

@@ -8,9 +8,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from alkdnet.errors import UserError
 from alkdnet.files import sha256_file
-from alkdnet.tracking.location import SQLITE, WORKSPACE, Origin, StoreLocation, is_alive
+from alkdnet.tracking.location import (
+    SQLITE,
+    WORKSPACE,
+    DeletedExperimentError,
+    Origin,
+    StoreLocation,
+    is_alive,
+)
 from alkdnet.tracking.settings import Point
 
 # Before the import, which reads them; what the user set wins. MLflow's own patience with a server that does
@@ -36,10 +42,6 @@ NOTE = "mlflow.note.content"  # the tag of a run's or an experiment's descriptio
 _BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # the most that MLflow takes at once
 _DIGEST = 36  # the longest digest of a data set that it takes
 _PREFIX = "alkdnet-"
-
-
-class DeletedExperimentError(UserError):
-    """The pipeline's experiment was deleted in MLflow; the message says how to restore it."""
 
 
 def create_database(location: StoreLocation) -> None:

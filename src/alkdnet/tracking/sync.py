@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
 from alkdnet.errors import in_one_line
-from alkdnet.tracking.location import find_origin, find_store
+from alkdnet.tracking.location import DeletedExperimentError, find_origin, find_store
 from alkdnet.tracking.timings import Timing, read_timings
 from alkdnet.tracking.views import describe
 
@@ -67,7 +67,7 @@ def sync(params: Params, paths: Paths, root: Path) -> SyncResult:
             caller it means: not synced, try again later.
     """
     from alkdnet.tracking.record import read_records
-    from alkdnet.tracking.store import DeletedExperimentError, Store
+    from alkdnet.tracking.store import Store
 
     location, origin = find_store(root), find_origin()
     try:

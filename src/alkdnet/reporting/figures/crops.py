@@ -82,7 +82,7 @@ def crop_rows(study: Study) -> list[CropRow]:
                     title=f"{short_name(crop.image)} ({study.set_label(crop.set)}), ×{crop.scale}",
                     tiles=(Tile(label="Original", image=original), *tiles),
                     whole=whole,
-                    box=box,  # type: ignore[arg-type]
+                    box=box,
                 )
             )
     return found

@@ -1,4 +1,7 @@
-"""Write docs/parameters.md: every key of a parameter file, from the dataclasses that read it."""
+"""Write docs/parameters.md and docs/parameters.schema.json from the dataclasses that read a parameter file.
+
+Editors complete and check params.yaml by the schema.
+"""
 
 import dataclasses
 import inspect
@@ -7,14 +10,17 @@ import sys
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from alkdnet.config.params import Params, Run
+from alkdnet.config.params import Params, Row, Run
 from alkdnet.config.schema import Setting, type_name
 from alkdnet.networks import network_class, network_names
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "parameters.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGE, SCHEMA = DOCS / "parameters.md", DOCS / "parameters.schema.json"
+TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
 
 
 def page() -> str:
@@ -33,6 +39,51 @@ def page() -> str:
         if kind is Run:
             lines += ["", *_network_options()]
     return "\n".join(lines) + "\n"
+
+
+def schema() -> str:
+    """Return the JSON schema of a parameter file."""
+    content = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_object(Params)}
+    return json.dumps(content, indent=1) + "\n"
+
+
+def _object(kind: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind)
+    # What stands in dvc.yaml, and what is written beside the other keys of a row.
+    fields = [field for field in dataclasses.fields(kind) if field.name not in ("pipeline", "options")]
+    return {
+        "type": "object",
+        "properties": {field.name: _property(hints[field.name], field) for field in fields},
+        "required": [field.name for field in fields if field.default is dataclasses.MISSING],
+        "additionalProperties": issubclass(kind, Row),
+    }
+
+
+def _property(hint: Any, field: dataclasses.Field) -> dict[str, Any]:
+    known: Setting = field.metadata["setting"]
+    limits = {
+        "minimum": known.minimum,
+        "exclusiveMinimum": known.above,
+        "exclusiveMaximum": known.below,
+        "maximum": known.maximum,
+    }
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    return {"description": known.doc, **_type(hint, given)}
+
+
+def _type(hint: Any, limits: dict[str, float]) -> dict[str, Any]:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _object(hint)
+    if origin is typing.Literal:
+        return {"enum": list(arguments)}
+    if origin is tuple:
+        return {"type": "array", "items": _type(arguments[0], limits)}
+    if origin is Mapping:
+        return {"type": "object", "additionalProperties": _type(arguments[1], {})}
+    if arguments:
+        return {"anyOf": [_type(member, limits) for member in arguments]}
+    return {"type": TYPES[hint], **(limits if hint in (int, float) else {})}
 
 
 def _sections(kind: type) -> Iterator[tuple[str, type]]:
@@ -92,3 +143,4 @@ def _shown(value: object) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    SCHEMA.write_text(schema(), encoding="utf-8")

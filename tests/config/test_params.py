@@ -1,13 +1,14 @@
 """The parameter file: what is rejected, with which words, and that the shipped files are right."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from alkdnet.config.loading import load_params, load_pipeline
+from alkdnet.config.loading import load_params, load_pipeline, params_path
 from alkdnet.errors import UserError
 from alkdnet.networks import build
 
@@ -192,6 +193,21 @@ def test_the_page_of_parameters_is_that_of_the_code(repository: Path) -> None:
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     assert (repository / "docs/parameters.md").read_text() == tool.page(), "run `make docs`"
+    assert (repository / "docs/parameters.schema.json").read_text() == tool.schema(), "run `make docs`"
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_editors_check_the_shipped_files_by_the_schema(repository: Path, pipeline: str) -> None:
+    schema = json.loads((repository / "docs/parameters.schema.json").read_text())
+    path = repository / params_path(pipeline)
+    (line,) = re.findall(r"^# yaml-language-server: \$schema=(.*)$", path.read_text(), re.MULTILINE)
+    assert (path.parent / line).resolve() == repository / "docs/parameters.schema.json"
+    content = yaml.safe_load(path.read_text())
+    assert set(schema["required"]) == set(content)
+    for section, value in content.items():
+        known = schema["properties"][section]
+        if "required" in known:
+            assert set(known["required"]) <= set(value) <= set(known["properties"])
 
 
 def _changed(file: Path, folder: Path, change: dict[str, object]) -> Path:

@@ -2,7 +2,7 @@
 
 from stage import Stage, run
 
-from alkdnet.analysis.features import write_features
+from alkdnet.analysis.figure_data import write_features
 from alkdnet.device import arithmetic, choose_device
 from alkdnet.inference.upscaler import Upscaler
 

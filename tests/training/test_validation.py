@@ -12,8 +12,8 @@ import torch
 from alkdnet.data.sampler import PatchSampler
 from alkdnet.results.history import HistoryRow
 from alkdnet.training import validation
-from alkdnet.training.runtime.history import History
 from alkdnet.training.runtime.monitor import NullMonitor
+from alkdnet.training.runtime.recorder import Recorder
 from tests.training.trainer import RECORDED, train_small, validation_pair
 
 
@@ -30,21 +30,21 @@ class Listener(NullMonitor):
 
 def test_a_row_is_reported_when_it_is_complete_and_rows_stay_in_order() -> None:
     listener = Listener()
-    history = History([HistoryRow(1, 0.5, 0.1, 20.0)], listener)
+    recorder = Recorder([HistoryRow(1, 0.5, 0.1, 20.0)], listener)
     coming: Future[float] = Future()
-    history.add(2, 0.4, 0.1, coming)
-    assert history.iteration == 2
-    assert history.note() == "loss 0.4000, 20.00 dB, lr 1.0e-01"
+    recorder.add(2, 0.4, 0.1, coming)
+    assert recorder.iteration == 2
+    assert recorder.note() == "loss 0.4000, 20.00 dB, lr 1.0e-01"
     assert listener.rows == []
     coming.set_result(30.0)
-    history.add(3, 0.3, 0.1, None)
+    recorder.add(3, 0.3, 0.1, None)
     assert listener.rows == [(2, 30.0), (3, None)]
-    assert history.complete() == [
+    assert recorder.complete() == [
         HistoryRow(1, 0.5, 0.1, 20.0),
         HistoryRow(2, 0.4, 0.1, 30.0),
         HistoryRow(3, 0.3, 0.1, None),
     ]
-    assert history.note() == "loss 0.3000, 30.00 dB, lr 1.0e-01"
+    assert recorder.note() == "loss 0.3000, 30.00 dB, lr 1.0e-01"
 
 
 def test_the_training_goes_on_while_images_are_compared(

@@ -1,4 +1,4 @@
-"""PSNR and SSIM by the protocol. Training imports this module: NumPy alone must do for PSNR."""
+"""PSNR and SSIM by the protocol. Training imports this module: PSNR needs no image library."""
 
 import math
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from alkdnet.arrays import ImageHWC
 from alkdnet.errors import UserError
 from alkdnet.evaluation.protocol import Protocol
+from alkdnet.layers.luma import BT601
 
 PEAK = 255.0
 SSIM_WINDOW = 11
@@ -19,7 +20,7 @@ def luma(image_HWC: ImageHWC) -> NDArray[np.float64]:
 
     Y = (65.481 R + 128.553 G + 24.966 B) / 255 + 16 for R, G, B in 0 to 255 (protocol, point 4).
     """
-    weights = np.array([65.481, 128.553, 24.966]) / 255.0
+    weights = np.array(BT601) / 255.0
     return np.asarray(image_HWC, dtype=np.float64) @ weights + 16.0
 
 

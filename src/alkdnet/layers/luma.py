@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # Y = (65.481 R + 128.553 G + 24.966 B + 16) / 255 for R, G, B in 0..1: studio range, 16/255 to 235/255.
-WEIGHTS = (65.481 / 255, 128.553 / 255, 24.966 / 255)
+BT601 = (65.481, 128.553, 24.966)
+WEIGHTS = tuple(weight / 255 for weight in BT601)
 OFFSET = 16 / 255
 # The cubic kernel reaches two pixels to each side.
 REACH = 2

@@ -82,7 +82,7 @@ class Origin:
         group: DVC experiment, or `workspace` outside of one.
         baseline: commit that the DVC experiment started from; empty outside of one.
         revision: commit of the code, with `-dirty` when the code differs from it; empty without git.
-        process: host, number and start of the process, see `is_alive`.
+        process: host, number and start of the process, see `runs_here`.
     """
 
     group: str
@@ -106,7 +106,7 @@ def find_origin() -> Origin:
     )
 
 
-def is_alive(process: str) -> bool:
+def runs_here(process: str) -> bool:
     """Return whether the process of an `Origin` may still run; one on another host may."""
     host, _, rest = process.partition(" ")
     number, _, started = rest.partition(" ")

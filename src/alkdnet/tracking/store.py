@@ -15,7 +15,6 @@ from alkdnet.tracking.location import (
     DeletedExperimentError,
     Origin,
     StoreLocation,
-    is_alive,
 )
 from alkdnet.tracking.settings import Point
 
@@ -157,7 +156,7 @@ class Store:
             for run in runs
             if run.info.status == "RUNNING"
             and run.info.lifecycle_stage == "active"
-            and not is_alive(run.data.tags.get("process", ""))
+            and not runs_here(run.data.tags.get("process", ""))
         ]
         for run in dead:
             self.end(run.info.run_id, "KILLED", None)

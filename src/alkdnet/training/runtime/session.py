@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from alkdnet.config.params import History as HistorySettings
-from alkdnet.config.params import Recipe, Run
+from alkdnet.config.params import History, Recipe, Run
 from alkdnet.data.packs import PackedImages
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_directory, sha256_file
@@ -22,8 +21,8 @@ from alkdnet.results.history import write_history
 from alkdnet.results.run import HISTORY, WEIGHTS, RunRecord, Training
 from alkdnet.training.distributed import Ranks
 from alkdnet.training.runtime.checkpoint import CheckpointFile, State
-from alkdnet.training.runtime.history import History
 from alkdnet.training.runtime.monitor import Monitor, NullMonitor
+from alkdnet.training.runtime.recorder import Recorder
 from alkdnet.training.runtime.signals import Stopped, stop_requests
 from alkdnet.weights.files import save_weights
 
@@ -75,7 +74,7 @@ class Session:
         self._monitor = monitor if ranks.is_rank_zero else NullMonitor()
         self._parent = parent
         self._file = CheckpointFile(checkpoints, name, identity)
-        self._history = History((), self._monitor)
+        self._recorder = Recorder((), self._monitor)
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=next(model.parameters()).device)
         self._finished = False
         self._saved_at: int | None = None
@@ -106,7 +105,7 @@ class Session:
         self._loss_sum += loss.detach()
         self.iteration += 1
         if self._progress is not None:
-            self._progress.advance(note=self._history.note())
+            self._progress.advance(note=self._recorder.note())
 
     def log(self, learning_rate: float, psnr: Future[float] | None) -> None:
         """Add a row to the history; its PSNR may follow.
@@ -114,10 +113,10 @@ class Session:
         Raises:
             UserError: the loss has diverged.
         """
-        steps = self.iteration - self._history.iteration
+        steps = self.iteration - self._recorder.iteration
         mean_loss = self._ranks.mean(self._loss_sum).item() / steps
         self._require_finite(mean_loss)
-        self._history.add(self.iteration, mean_loss, learning_rate, psnr)
+        self._recorder.add(self.iteration, mean_loss, learning_rate, psnr)
         self._loss_sum.zero_()
 
     def save(self) -> None:
@@ -127,14 +126,14 @@ class Session:
             UserError: the loss has diverged.
         """
         loss_sum = self._ranks.mean(self._loss_sum).item()
-        self._require_finite(loss_sum / max(self.iteration - self._history.iteration, 1))
+        self._require_finite(loss_sum / max(self.iteration - self._recorder.iteration, 1))
         if not self.is_rank_zero:
             return
         state = State(
             iteration=self.iteration,
             model=self._model.state_dict(),
             optimizer=self._optimizer.state_dict(),
-            rows=self._history.complete(),
+            rows=self._recorder.complete(),
             loss_sum=loss_sum,
             monitor=self._monitor.state(),
         )
@@ -163,7 +162,7 @@ class Session:
         *,
         run: Run,
         recipe: Recipe,
-        history: HistorySettings,
+        history: History,
         packed: PackedImages,
     ) -> None:
         """Write the folder `output` whole: weights.safetensors, history.csv and run.json."""
@@ -171,7 +170,7 @@ class Session:
             return
         with atomic_directory(output) as folder:
             save_weights(folder / WEIGHTS, self._model)
-            write_history(folder / HISTORY, self._history.complete())
+            write_history(folder / HISTORY, self._recorder.complete())
             record = RunRecord(
                 network=run.network,
                 scale=run.scale,
@@ -192,7 +191,7 @@ class Session:
             record.write(folder)
         self._file.finish()
         self._finished = True
-        logger.info("%s: %d iterations, %s", output, self.iteration, self._history.note())
+        logger.info("%s: %d iterations, %s", output, self.iteration, self._recorder.note())
 
     def _lock(self, stack: contextlib.ExitStack) -> None:
         """Lock the checkpoint on rank 0; when another process holds it, raise on all ranks."""
@@ -215,7 +214,7 @@ class Session:
         self._optimizer.load_state_dict(state.optimizer)
         self._loss_sum.fill_(state.loss_sum)
         self._monitor.resume(state.monitor)
-        self._history = History(state.rows, self._monitor)
+        self._recorder = Recorder(state.rows, self._monitor)
 
     def _require_finite(self, loss: float) -> None:
         """Stop before a state that cannot recover gets into a checkpoint."""

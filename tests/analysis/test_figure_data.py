@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from alkdnet.analysis.features import is_shown, write_features
+from alkdnet.analysis.figure_data import is_shown, write_features
 from alkdnet.analysis.intermediates import intermediates
 from alkdnet.arrays import ImageHWC
 from alkdnet.config.params import Crop, Features
@@ -134,7 +134,7 @@ def test_crops_are_those_of_the_scale_and_the_original_comes_with_bicubic(
 def test_a_large_whole_image_is_reduced(
     tmp_path: Path, make_set: MakeSet, photograph: Photograph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alkdnet.analysis.features.WHOLE_SIDE", 30)
+    monkeypatch.setattr("alkdnet.analysis.figure_data.WHOLE_SIDE", 30)
     large = make_set("A", {"a": photograph(0, 71, 80), "b": photograph(1, 80, 80)})
     (crop,) = run(tmp_path / "out", lambda name: large, row="bicubic_x2").crops
     assert crop.whole is not None

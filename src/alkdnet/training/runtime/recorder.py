@@ -7,7 +7,7 @@ from alkdnet.results.history import HistoryRow
 from alkdnet.training.runtime.monitor import Monitor
 
 
-class History:
+class Recorder:
     """The rows so far; the validation of the last one may still be going on.
 
     Args:

@@ -15,6 +15,7 @@ from alkdnet.tracking.location import (
     DeletedExperimentError,
     Origin,
     StoreLocation,
+    runs_here,
 )
 from alkdnet.tracking.settings import Point
 

@@ -240,12 +240,7 @@ def evaluate_one(visit: Visit, name: str) -> dict[str, str]:
                 for test in visit.test_sets()
             ],
             scale=run.scale,
-            protocol=Protocol(
-                channel=settings.channel,
-                round_luma=settings.round_luma,
-                crop=settings.crop,
-                self_ensemble=settings.self_ensemble,
-            ),
+            protocol=Protocol.of(settings),
             workers=visit.params.execution.threads if visit.device.type == "cpu" else 1,
             description=name,
             weights_sha256=record.weights_sha256,
@@ -255,8 +250,10 @@ def evaluate_one(visit: Visit, name: str) -> dict[str, str]:
 
 
 def _means(visit: Visit, name: str) -> dict[str, str]:
-    sets = read_json(visit.results(name) / "sets.json")["sets"]
-    return {test: f"{means['psnr']:.4f} dB / {means['ssim']:.5f}" for test, means in sets.items()}
+    from alkdnet.results.scores import read_means
+
+    means = read_means(visit.results(name))
+    return {test: f"{mean.psnr:.4f} dB / {mean.ssim:.5f}" for test, mean in means.items()}
 
 
 def pack_up(runs: Sequence[str], work: Path, out: Path) -> list[str]:

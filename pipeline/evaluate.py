@@ -4,6 +4,7 @@ from stage import Stage, run
 
 from alkdnet.device import arithmetic, choose_device
 from alkdnet.evaluation.benchmark import evaluate as measure
+from alkdnet.evaluation.protocol import Protocol
 from alkdnet.inference.upscaler import Upscaler
 
 
@@ -20,7 +21,7 @@ def evaluate(stage: Stage) -> None:
             Upscaler(model, device=device, self_ensemble=settings.self_ensemble, tile=settings.tile),
             [stage.test_set(name, row.scale) for name in params.names("test") if name not in skip],
             scale=row.scale,
-            protocol=stage.protocol,
+            protocol=Protocol.of(settings),
             description=stage.key,
             workers=execution.threads if device.type == "cpu" else 1,
             weights_sha256=record.weights_sha256 if record else None,

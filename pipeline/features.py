@@ -4,6 +4,7 @@ from stage import Stage, run
 
 from alkdnet.analysis.figure_data import write_features
 from alkdnet.device import arithmetic, choose_device
+from alkdnet.evaluation.protocol import Protocol
 from alkdnet.inference.upscaler import Upscaler
 
 
@@ -23,7 +24,7 @@ def features(stage: Stage) -> None:
             # As in the stage `evaluate`: the scores below the crops are those of the tables.
             upscale=Upscaler(model, device=device, self_ensemble=settings.self_ensemble, tile=settings.tile),
             test_set=lambda name: stage.test_set(name, row.scale),
-            protocol=stage.protocol,
+            protocol=Protocol.of(settings),
             originals=row.kind == "interpolation",
         )
 

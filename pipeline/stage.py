@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from alkdnet.evaluation.benchmark import BenchmarkSet
-    from alkdnet.evaluation.protocol import Protocol
     from alkdnet.results.run import RunRecord
 
 
@@ -69,19 +68,6 @@ class Stage:
         """The folder or URL in ALKDNET_MIRROR that replaces the internet; empty counts as not set."""
         mirror = os.environ.get("ALKDNET_MIRROR") or None
         return mirror if mirror is None or "://" in mirror else str(self.under_root(mirror))
-
-    @property
-    def protocol(self) -> "Protocol":
-        """The evaluation protocol of the parameters."""
-        from alkdnet.evaluation.protocol import Protocol
-
-        settings = self.params.evaluate
-        return Protocol(
-            channel=settings.channel,
-            round_luma=settings.round_luma,
-            crop=settings.crop,
-            self_ensemble=settings.self_ensemble,
-        )
 
     def under_root(self, path: str) -> Path:
         """Return a path of the user's: relative ones start at the main repository."""

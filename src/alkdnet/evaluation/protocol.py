@@ -1,7 +1,9 @@
 """The choices on which a published PSNR or SSIM depends, as one object."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
+
+from alkdnet.config.params import Evaluate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,16 @@ class Protocol:
     round_luma: bool = False
     crop: int | None = None
     self_ensemble: bool = False
+
+    @classmethod
+    def of(cls, settings: Evaluate) -> Self:
+        """Return the protocol of a parameter file."""
+        return cls(
+            channel=settings.channel,
+            round_luma=settings.round_luma,
+            crop=settings.crop,
+            self_ensemble=settings.self_ensemble,
+        )
 
     def border(self, scale: int) -> int:
         """Return how many pixels are cut from every side at this scale."""

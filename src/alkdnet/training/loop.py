@@ -15,6 +15,7 @@ from alkdnet.device import arithmetic, choose_device, keep_freed_memory
 from alkdnet.networks import build
 from alkdnet.training.distributed import join_ranks
 from alkdnet.training.recipe import learning_rate, make_loss, make_optimizer
+from alkdnet.training.running_loss import RunningLoss
 from alkdnet.training.runtime.identity import run_identity
 from alkdnet.training.runtime.monitor import Monitor
 from alkdnet.training.runtime.session import Session
@@ -78,6 +79,7 @@ def train(
             keep_freed_memory()
         elif execution.compile:
             batch_loss = torch.compile(batch_loss)
+        running_loss = RunningLoss(device, ranks)
         validator = None
         if validation and ranks.is_rank_zero:
             validator = Validator(validation, scale=run.scale, device=device)
@@ -85,6 +87,7 @@ def train(
             name=output.name,
             model=model,
             optimizer=optimizer,
+            running_loss=running_loss,
             identity=identity,
             checkpoints=checkpoints,
             iterations=recipe.iterations,
@@ -99,9 +102,10 @@ def train(
                 optimizer.param_groups[0]["lr"] = rate
                 optimizer.zero_grad()
                 loss = batch_loss(lr_BCHW, hr_BCHW)
-                torch.autograd.backward(loss)
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-                session.count(loss)
+                running_loss.add(loss)
+                session.advance()
 
                 done = iteration + 1
                 last = done == recipe.iterations

@@ -20,7 +20,7 @@ def keep_tail_in_float32(model: nn.Module, device_type: str) -> None:
     tail = getattr(model, "tail", None)
     if not isinstance(tail, nn.Module):
         raise UserError(
-            f"train.precision: bfloat16 wants a network whose last convolution is its attribute `tail`; "
+            f"recipe.precision: bfloat16 needs a network whose last convolution is its attribute `tail`; "
             f"{type(model).__name__} has none: train it in float32 or tf32"
         )
     tail.forward = partial(_in_float32, type(tail).forward, tail, device_type)

@@ -28,6 +28,7 @@ DECIDING = (
     "training/loop.py",
     "training/precision.py",
     "training/recipe.py",
+    "training/running_loss.py",
     "training/validation.py",
 )
 

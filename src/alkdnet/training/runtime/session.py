@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import get_total_norm
 
 from alkdnet.config.params import History, Recipe, Run
@@ -20,6 +20,7 @@ from alkdnet.progress import Progress
 from alkdnet.results.history import write_history
 from alkdnet.results.run import HISTORY, WEIGHTS, RunRecord, Training
 from alkdnet.training.distributed import Ranks
+from alkdnet.training.running_loss import RunningLoss
 from alkdnet.training.runtime.checkpoint import CheckpointFile, State
 from alkdnet.training.runtime.monitor import Monitor, NullMonitor
 from alkdnet.training.runtime.recorder import Recorder
@@ -39,6 +40,7 @@ class Session:
         name: of the run.
         model: the network; a checkpoint fills it.
         optimizer: its optimizer; likewise.
+        running_loss: of the steps since the last row; likewise.
         identity: digest of all that decides the run: the key of its checkpoint.
         checkpoints: folder of checkpoints.
         iterations: of the whole training.
@@ -56,6 +58,7 @@ class Session:
         name: str,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
+        running_loss: RunningLoss,
         identity: str,
         checkpoints: Path,
         iterations: int,
@@ -64,7 +67,6 @@ class Session:
         parent: int | None,
     ) -> None:
         self.iteration = 0
-        self.is_rank_zero = ranks.is_rank_zero
         self._name = name
         self._model = model
         self._optimizer = optimizer
@@ -75,7 +77,7 @@ class Session:
         self._parent = parent
         self._file = CheckpointFile(checkpoints, name, identity)
         self._recorder = Recorder((), self._monitor)
-        self._loss_sum = torch.zeros((), dtype=torch.float64, device=next(model.parameters()).device)
+        self._loss = running_loss
         self._finished = False
         self._saved_at: int | None = None
         self._progress: Progress | None = None
@@ -87,7 +89,7 @@ class Session:
             self._lock(stack)
             stack.callback(lambda: self._monitor.close(finished=self._finished))
             self._restore()
-            if self.is_rank_zero:
+            if self._ranks.is_rank_zero:
                 shown = Progress(
                     self._iterations, description=self._name, unit="iterations", initial=self.iteration
                 )
@@ -100,9 +102,8 @@ class Session:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def count(self, loss: Tensor) -> None:
+    def advance(self) -> None:
         """Count a finished optimiser step."""
-        self._loss_sum += loss.detach()
         self.iteration += 1
         if self._progress is not None:
             self._progress.advance(note=self._recorder.note())
@@ -113,11 +114,10 @@ class Session:
         Raises:
             UserError: the loss has diverged.
         """
-        steps = self.iteration - self._recorder.iteration
-        mean_loss = self._ranks.mean(self._loss_sum).item() / steps
-        self._require_finite(mean_loss)
-        self._recorder.add(self.iteration, mean_loss, learning_rate, psnr)
-        self._loss_sum.zero_()
+        loss = self._loss.mean()
+        self._require_finite(loss)
+        self._recorder.add(self.iteration, loss, learning_rate, psnr)
+        self._loss.reset()
 
     def save(self) -> None:
         """Write a checkpoint; when the disk is full, warn: there may be space when the next one is due.
@@ -125,9 +125,9 @@ class Session:
         Raises:
             UserError: the loss has diverged.
         """
-        loss_sum = self._ranks.mean(self._loss_sum).item()
-        self._require_finite(loss_sum / max(self.iteration - self._recorder.iteration, 1))
-        if not self.is_rank_zero:
+        self._require_finite(self._loss.mean())
+        loss_sum = self._loss.total()
+        if not self._ranks.is_rank_zero:
             return
         state = State(
             iteration=self.iteration,
@@ -166,7 +166,7 @@ class Session:
         packed: PackedImages,
     ) -> None:
         """Write the folder `output` whole: weights.safetensors, history.csv and run.json."""
-        if not self.is_rank_zero:
+        if not self._ranks.is_rank_zero:
             return
         with atomic_directory(output) as folder:
             save_weights(folder / WEIGHTS, self._model)
@@ -196,7 +196,7 @@ class Session:
     def _lock(self, stack: contextlib.ExitStack) -> None:
         """Lock the checkpoint on rank 0; when another process holds it, raise on all ranks."""
         problem = None
-        if self.is_rank_zero:
+        if self._ranks.is_rank_zero:
             try:
                 stack.enter_context(self._file.locked())
             except UserError as error:
@@ -206,15 +206,15 @@ class Session:
 
     def _restore(self) -> None:
         """Continue from the checkpoint, if there is one."""
-        state = self._ranks.broadcast(self._file.read() if self.is_rank_zero else None)
+        state = self._ranks.broadcast(self._file.read() if self._ranks.is_rank_zero else None)
         if state is None:
             return
         self.iteration = state.iteration
         self._model.load_state_dict(state.model)
         self._optimizer.load_state_dict(state.optimizer)
-        self._loss_sum.fill_(state.loss_sum)
         self._monitor.resume(state.monitor)
         self._recorder = Recorder(state.rows, self._monitor)
+        self._loss.reset(state.loss_sum, steps=state.iteration - self._recorder.iteration)
 
     def _require_finite(self, loss: float) -> None:
         """Stop before a state that cannot recover gets into a checkpoint."""

@@ -4,7 +4,6 @@ The output is constant, but for the descriptor of each source: changing a parame
 sources, runs the check again, and after it only what depends on that parameter or that descriptor.
 """
 
-from dataclasses import asdict
 from typing import get_args
 
 from stage import Stage, run
@@ -12,9 +11,10 @@ from stage import Stage, run
 from alkdnet.config.loading import params_path
 from alkdnet.config.params import Params
 from alkdnet.errors import UserError
-from alkdnet.files import atomic_path, write_json
+from alkdnet.files import atomic_path
 from alkdnet.networks import check_options
-from alkdnet.sources.catalogue import Use, source, use_problems
+from alkdnet.results.descriptor import Descriptor
+from alkdnet.sources.catalogue import Use, use_problems
 
 
 def check(stage: Stage) -> None:
@@ -30,9 +30,7 @@ def check(stage: Stage) -> None:
     rows = [(row.use, name, row.source) for name, row in stage.params.datasets.items()]
     rows += [("weights", name, row.source) for name, row in stage.params.released.items()]
     for use, name, known in rows:
-        descriptor = asdict(source(known))
-        fields = ("name", "kind", "images", "files")
-        write_json(stage.paths.descriptor(use, name), {field: descriptor[field] for field in fields})
+        Descriptor.of(known).write(stage.paths.descriptor(use, name))
     for use in get_args(Use):
         stage.paths.descriptor(use, "").parent.mkdir(parents=True, exist_ok=True)
 

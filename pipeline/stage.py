@@ -26,7 +26,6 @@ from alkdnet.config.loading import load_pipeline, params_path
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError, in_words
-from alkdnet.files import read_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -86,18 +85,19 @@ class Stage:
     def test_set(self, name: str, scale: int) -> "BenchmarkSet":
         """Return a test set with its LR images of one scale; one that is not in the parameters is empty."""
         from alkdnet.evaluation.benchmark import BenchmarkSet
+        from alkdnet.results.descriptor import Descriptor
 
         hr, lr = self.paths.raw("test", name), self.paths.lr("test", name, scale)
         if name not in self.params.datasets:
             return BenchmarkSet(name=name, hr_folder=hr, lr_folder=lr)
-        descriptor = read_json(self.paths.descriptor("test", name))
+        descriptor = Descriptor.read(self.paths.descriptor("test", name))
         return BenchmarkSet(
             name=name,
             hr_folder=hr,
             lr_folder=lr,
-            expected=descriptor["images"],
+            expected=descriptor.images,
             alpha=self.params.datasets[name].alpha,
-            publishable=descriptor["kind"] != "gated",
+            publishable=descriptor.kind != "gated",
         )
 
     @contextmanager

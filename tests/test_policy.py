@@ -310,11 +310,15 @@ def test_every_command_in_the_readme_exists() -> None:
         assert (ROOT / script).is_file(), script
     for pipeline in re.findall(r"\b([\w/]*dvc\.yaml)", text):
         assert (ROOT / pipeline).is_file(), pipeline
-    for file, key in re.findall(r"-S '?(?:([\w/]+\.yaml):)?([\w.]+)=", text):
+    changes = re.findall(r"-S '?(?:([\w/]+\.yaml):)?(\+?)([\w.]+)=", text)
+    assert len(changes) == len(re.findall(r"-S ", text))
+    for file, added, key in changes:
         value = yaml.safe_load((ROOT / (file or "params.yaml")).read_text())
-        for part in key.removeprefix("+").split(".")[:-1]:
+        *parents, last = key.split(".")
+        for part in parents:
             value = value[part]
-    for command in re.findall(r"bin/alkdnet (\w+)", text):
+        assert (last in value) == (not added), key
+    for command in re.findall(r"(?:bin/|`)alkdnet (\w+)", text):
         assert re.search(rf"^def {command}\(", (ROOT / "src/alkdnet/cli.py").read_text(), re.MULTILINE)
     for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
         assert (ROOT / link).exists(), link

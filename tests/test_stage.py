@@ -12,7 +12,7 @@ from alkdnet.config.loading import load_pipeline
 from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError
 from alkdnet.evaluation.benchmark import read_pair
-from alkdnet.files import write_json
+from alkdnet.results.descriptor import Descriptor
 from pipeline.stage import Stage
 
 
@@ -101,8 +101,7 @@ def test_a_test_set_is_as_its_descriptor_says(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = a_stage(repository, tmp_path, monkeypatch)
-    descriptor = {"name": "embedded_test", "kind": "embedded", "images": 5, "files": []}
-    write_json(stage.paths.descriptor("test", "embedded_test"), descriptor)
+    Descriptor.of("embedded_test").write(stage.paths.descriptor("test", "embedded_test"))
     found = stage.test_set("embedded_test", 3)
     assert (found.expected, found.lr_folder) == (5, Path("demo/lr/test/embedded_test/x3"))
     assert found.publishable

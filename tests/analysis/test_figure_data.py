@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from alkdnet.analysis.figure_data import is_shown, write_features
+from alkdnet.analysis.figure_data import write_features
 from alkdnet.analysis.intermediates import intermediates
 from alkdnet.arrays import ImageHWC
 from alkdnet.config.params import Crop, Features
@@ -148,10 +148,6 @@ def test_rows_that_are_not_named_have_nothing(tmp_path: Path, sets: Sets) -> Non
     settings = dataclasses.replace(SETTINGS, field_runs=())
     record = run(tmp_path / "out", sets, settings, row="plain_x2")
     assert record == FeaturesRecord(maps=None, field=None, crops=(), missing=())
-    assert not is_shown("plain_x2", 2, settings, originals=False)
-    assert is_shown("small_x2", 2, settings, originals=False)
-    everybody = dataclasses.replace(settings, crop_runs=None)
-    assert is_shown("plain_x2", 2, everybody, originals=False)
 
 
 def test_what_cannot_be_shown_is_named(tmp_path: Path, sets: Sets) -> None:

@@ -1,5 +1,6 @@
 """What a change marks as out of date, asked of DVC: what decides a number apart from what surrounds it."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterable
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from alkdnet.config.params import Recipe, Report
 from alkdnet.training.runtime.identity import DECIDING
 from tests.experiments.repositories import Repository
 
@@ -128,19 +130,27 @@ def test_execution_marks_nothing(edited: Callable) -> None:
     assert edited(execution=changed) == set()
 
 
-def test_labels_and_the_report_mark_no_training(edited: Callable) -> None:
-    assert edited(report={"labels": {"bsrn_x2": "B"}, "title": "T"}) == {"check", "report"}
+@pytest.mark.parametrize("key", [field.name for field in dataclasses.fields(Report)])
+def test_the_report_marks_no_training(edited: Callable, key: str) -> None:
+    assert edited(report={key: "edited"}) == {"check", "report"}
 
 
 @pytest.mark.parametrize(
-    ("section", "key", "value"), [("recipe", "beta1", 0.8), ("history", "log_interval", 7)]
+    ("section", "key"),
+    [
+        *(("recipe", field.name) for field in dataclasses.fields(Recipe)),
+        ("history", "log_interval"),
+        ("history", "validation_interval"),
+    ],
 )
 def test_the_recipe_marks_all_trainings(
-    recorded: Repository, edited: Callable, section: str, key: str, value: float
+    recorded: Repository, edited: Callable, section: str, key: str
 ) -> None:
-    marked = edited(**{section: {key: value}})
+    marked = edited(**{section: {key: "tf32" if key == "precision" else 7}})
     assert _trainings(marked) == {f"train@{run}" for run in _runs(recorded)}
-    assert not {name for name in marked if name.startswith(("patches", "downscale", "evaluate"))}
+    # Packing rejects images that are smaller than a patch.
+    assert ("patches" in marked) == (key == "patch_size")
+    assert not {name for name in marked if name.startswith(("downscale", "evaluate"))}
 
 
 def test_a_row_marks_itself(edited: Callable) -> None:
@@ -164,6 +174,16 @@ def test_a_new_network_marks_what_looks_at_all_networks(recorded: Repository, ed
     assert edited() == {"check", "complexity"}
 
 
-def test_a_new_test_set_marks_itself(edited: Callable) -> None:
+def test_a_new_test_set_marks_itself_and_then_the_evaluations(recorded: Repository, edited: Callable) -> None:
     marked = edited(datasets={"set5": {"use": "test", "source": "set5"}})
     assert marked == {"check", "report", "download@set5", "downscale@set5"}
+    for folder in ("raw/test/set5", "lr/test/set5/x2"):
+        (recorded.root / "demo" / folder).mkdir(parents=True)
+        (recorded.root / "demo" / folder / "a.png").write_text("")
+    try:
+        marked = edited()
+    finally:
+        shutil.rmtree(recorded.root / "demo/raw/test/set5")
+        shutil.rmtree(recorded.root / "demo/lr/test/set5")
+    assert {"leakage", "evaluate@bsrn_x2", "evaluate_bicubic@2", "features@bsrn_x2"} <= marked
+    assert not {name for name in marked if name.startswith(("train@", "patches", "validation"))}

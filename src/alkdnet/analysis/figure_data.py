@@ -81,12 +81,6 @@ def crops_of(row: str, scale: int, settings: Features, *, originals: bool) -> li
     return [crop for crop in settings.crops if crop.scale == scale and shown]
 
 
-def is_shown(row: str, scale: int, settings: Features, *, originals: bool) -> bool:
-    """Return whether `settings` asks anything of a row."""
-    inside = row == settings.maps_run or row in settings.field_runs
-    return inside or bool(crops_of(row, scale, settings, originals=originals))
-
-
 def _publishable(test_set: BenchmarkSet) -> BenchmarkSet:
     if not test_set.publishable:
         raise UserError(f"the licence of {test_set.name} forbids showing its images")

@@ -55,7 +55,7 @@ class Paths:
 
     @property
     def leakage(self) -> Path:
-        """The test images that were found among the training images."""
+        """How many training images were compared with the test images, all of them different."""
         return self.directory / "results" / "leakage.json"
 
     def validation(self, scale: int) -> Path:

@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from alkdnet import markdown
+from alkdnet.arrays import ImageHWC
 from alkdnet.paper.published import OURS
 from alkdnet.reporting.cells import ranks
-from alkdnet.reporting.figures.files import ImageHWC, read_image, short_name
+from alkdnet.reporting.figures.files import read_image, short_name
 from alkdnet.reporting.figures.style import ACCENT, INK, MUTED, FigurePlan, image_axes, new_figure
 from alkdnet.reporting.study import Study, StudyRow
 from alkdnet.results.features import CropImage

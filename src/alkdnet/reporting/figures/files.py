@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.errors import UserError
 
 MapHW = NDArray[np.floating]
-ImageHWC = NDArray[np.uint8]
 
 
 def read_map(path: Path) -> MapHW:

@@ -17,6 +17,8 @@ from PIL import Image
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
 from alkdnet.paper.published import RECIPE
+from alkdnet.reporting.ablations import ablations
+from alkdnet.reporting.comparisons import against_ours
 from alkdnet.reporting.deviations import evaluation_deviations, outdated, training_deviations
 from alkdnet.reporting.pages import pages
 from alkdnet.reporting.report import write_report
@@ -195,14 +197,14 @@ def test_the_paper_s_own_recipe_has_no_deviation(params: Params, tree: Paths) ->
         study = _recorded(study, name, seed=runs[name].seed, **dataclasses.asdict(RECIPE))
     assert training_deviations(study) == []
     assert outdated(study) == []
-    front = pages(study, [], [])["README.md"]
+    front = _pages(study)["README.md"]
     assert "Recipe, training images and number of iterations are the paper's." in front
     assert "as the parameter file states now" not in front
 
 
 def test_what_was_trained_is_stated_and_not_what_the_parameters_say_now(params: Params, tree: Paths) -> None:
     study = Study.read(dataclasses.replace(params, recipe=RECIPE), tree)
-    front = pages(study, [], [])["README.md"]
+    front = _pages(study)["README.md"]
     assert "Iterations: 300 instead of 1,000,000." in front
     assert "Recipe: 300 iterations of 8 patches, 24 LR pixels a side" in front
     assert "6 of 6 rows were not trained as the parameter file states now" in front
@@ -231,7 +233,7 @@ def test_a_report_without_some_weights_and_sets_keeps_their_rows(params: Params,
     shutil.rmtree(tree.directory / "models")
     shutil.rmtree(tree.evaluation("imdn_x2"))
     study = Study.read(params, tree)
-    text = pages(study, [], [])
+    text = _pages(study)
     assert "Rows: 10; trained here: 6 of 6; evaluated: 9" in text["README.md"]
     assert "Not evaluated, released weights not available: imdn\\_x2." in text["README.md"]
     (row,) = (line for line in text["README.md"].splitlines() if line.startswith("| ×2 | IMDN"))
@@ -261,7 +263,7 @@ def test_deviations_are_found_by_comparison(params: Params, tree: Paths) -> None
 def test_a_pipeline_of_released_weights_says_that_it_trained_nothing(params: Params, tree: Paths) -> None:
     study = Study.read(dataclasses.replace(params, runs={}), tree)
     assert training_deviations(study) == []
-    front = pages(study, [], [])["README.md"]
+    front = _pages(study)["README.md"]
     assert "were not trained here" in front
     assert "reproduction" not in front
 
@@ -270,3 +272,7 @@ def test_a_pipeline_of_released_weights_says_that_it_trained_nothing(params: Par
 def test_reporting_starts_without_torch() -> None:
     code = "import sys, alkdnet.reporting.report; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def _pages(study: Study) -> dict[str, str]:
+    return pages(study, ablations(study), against_ours(study), [], [])

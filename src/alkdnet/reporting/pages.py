@@ -1,7 +1,8 @@
 """The pages of a report: what their templates are given."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from alkdnet.analysis.statistics import Comparison
 from alkdnet.markdown import render
 from alkdnet.paper.published import RECIPE
 from alkdnet.reporting import cells, comparisons, tables
@@ -9,7 +10,6 @@ from alkdnet.reporting.ablations import (
     AblationResult,
     ablation_table,
     ablation_verdicts,
-    ablations,
     verdicts_overview,
 )
 from alkdnet.reporting.deviations import (
@@ -34,10 +34,15 @@ LEGENDS = {
 }
 
 
-def pages(study: Study, figures: Sequence[FigurePlan], undrawn: Sequence[str]) -> dict[str, str]:
+def pages(
+    study: Study,
+    found: Sequence[AblationResult],
+    against: Mapping[int, Sequence[Comparison]],
+    figures: Sequence[FigurePlan],
+    undrawn: Sequence[str],
+) -> dict[str, str]:
     """Return all pages by file name."""
     values = {"study": study, "params": study.params, "legends": LEGENDS}
-    found = ablations(study)
     own: dict[str, dict[str, object]] = {
         "README.md": {
             "lead": figures[0] if figures else None,
@@ -54,7 +59,7 @@ def pages(study: Study, figures: Sequence[FigurePlan], undrawn: Sequence[str]) -
             "tables": {scale: tables.table4_table(study, scale) for scale in (2, 3, 4)},
             "against": {
                 scale: comparisons.verdicts_table(study, family, caption="")
-                for scale, family in comparisons.against_ours(study).items()
+                for scale, family in against.items()
             },
         },
         "runs.md": {

@@ -399,7 +399,7 @@ def main() -> None:
             broken = _in_a_line(error)
             summary.add(f"Broken off: {broken}")
         finally:
-            # First what cannot be had again: weights and checkpoints.
+            # First what cannot be computed again: weights and checkpoints.
             if left_out := pack_up(runs, visit.work, arguments.out):
                 summary.add(f"Did not fit: {', '.join(left_out)}")
         summary.add(*evaluate_all(visit, end))

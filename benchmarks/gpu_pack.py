@@ -1,4 +1,4 @@
-r"""Assemble the folder that travels to a borrowed GPU for benchmarks/gpu.py, and refuse what would not fit.
+r"""Assemble the folder that travels to a borrowed GPU for benchmarks/gpu.py, and reject what would not fit.
 
     PYTHONPATH=src python -m benchmarks.gpu_pack --photos photos --tests data --out .gpu \
         [--resume earlier]
@@ -7,7 +7,7 @@ r"""Assemble the folder that travels to a borrowed GPU for benchmarks/gpu.py, an
     tests/<set>/    the HR images of the test sets as lossless WebP: two thirds of their size, the same pixels
     earlier/        from the --out of an earlier visit: checkpoints, results, and the records of finished runs
 
-All visits, and the pipeline study/ at home, must train on the same photographs: the digest of their pixels is
+All visits, and the pipeline study/ here, must train on the same photographs: the digest of their pixels is
 part of a checkpoint's identity. So their number is a constant; it leaves room for the test sets, the
 repository and one checkpoint. `--out` must be ignored by git (`echo /.gpu/ >>.git/info/exclude`) and is to be
 named among what is carried; `--photos` of study/ is then its folder `photos`.

@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def clean_locks(root: Path) -> Iterator[str]:
-    """Remove lists of who reads and writes which path that a kill has torn: DVC rejects them.
+    """Remove DVC's list of read and write locks if a kill has left it incomplete: DVC rejects it.
 
     Of a list that is whole, DVC itself removes the entries of dead processes.
     """

@@ -22,7 +22,7 @@ app = typer.Typer(
 
 
 def _mirror(value: str | None) -> str | None:
-    """Return the mirror that is meant: empty counts as none, `~` is the home folder."""
+    """Return the mirror: an empty value counts as none, `~` is the home directory."""
     if not value:
         return None
     return value if "://" in value else str(Path(value).expanduser())

@@ -105,6 +105,6 @@ def test_images_without_a_centre_are_rejected(shape):
         effective_receptive_field(Box(3), torch.rand(shape))
 
 
-def test_no_gradient_is_told():
+def test_no_gradient_is_reported():
     with pytest.raises(UserError, match="Bicubic has no gradient"):
         effective_receptive_field(build("bicubic", 2, {}), torch.rand(1, 3, 5, 5))

@@ -126,7 +126,7 @@ def test_compare_pairs_by_image_and_judges() -> None:
     assert [c.verdict for c in swapped if c.set == "Urban100"] == ["loss", "loss"]
 
 
-def test_compare_does_not_hang_on_the_order_of_rows_or_columns() -> None:
+def test_compare_does_not_depend_on_the_order_of_rows_or_columns() -> None:
     random = np.random.default_rng(5)
     table = images({run: {"A": list(random.normal(30, 1, 12))} for run in ("x", "y")})
     first = compare(table, variants=["y"], baseline="x")

@@ -114,7 +114,7 @@ def test_tensors_are_channels_last_and_in_the_unit_range(packed: PackedImages) -
     np.testing.assert_array_equal(lr.permute(0, 2, 3, 1).numpy(), expected)
 
 
-def test_the_law_is_uniform_over_images_then_positions_then_augmentations(packed: PackedImages) -> None:
+def test_samples_are_uniform_over_images_then_positions_then_augmentations(packed: PackedImages) -> None:
     count = 24_000
     drawn = draw(packed, seed=0, iteration=0, patch_size=PATCH, count=count)
 
@@ -142,7 +142,7 @@ def test_the_stream_is_pinned(packed: PackedImages) -> None:
     assert [values.tolist() for values in actual] == [[1, 2, 0], [0, 2, 0], [1, 13, 2], [2, 5, 2]]
 
 
-def test_samples_do_not_hang_on_the_size_of_the_batch(packed: PackedImages) -> None:
+def test_samples_do_not_depend_on_the_size_of_the_batch(packed: PackedImages) -> None:
     large = draw(packed, seed=9, iteration=4, patch_size=PATCH, count=32)
     part = draw(packed, seed=9, iteration=4, patch_size=PATCH, first=10, count=6)
     np.testing.assert_array_equal(large.image[10:16], part.image)

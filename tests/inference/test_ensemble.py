@@ -28,7 +28,7 @@ def test_every_symmetry_is_asked_once() -> None:
     torch.testing.assert_close(y_BCHW, x_BCHW)
 
 
-def test_the_result_turns_with_the_image() -> None:
+def test_the_result_rotates_with_the_image() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.PixelShuffle(2))
     x_BCHW = torch.rand(1, 3, 6, 9)

@@ -68,7 +68,7 @@ def test_channel_attentions_see_the_statistics_of_the_image() -> None:
 
 
 @pytest.mark.parametrize("padding", [0, 1])
-def test_the_grid_of_a_spatial_attention_lies_as_over_the_image(padding: int) -> None:
+def test_the_grid_of_a_spatial_attention_is_aligned_as_over_the_image(padding: int) -> None:
     torch.manual_seed(0)
     attention = ESA(8, 4, padding=padding)
     with torch.no_grad():

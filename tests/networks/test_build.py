@@ -48,7 +48,7 @@ def test_problems_in_words(network, options, problem):
     assert found in str(error.value)
 
 
-def test_every_problem_is_told():
+def test_every_problem_is_reported():
     assert len(check_options("alkdnet", {"blocks": "8", "kernel": 3})) == 2
 
 

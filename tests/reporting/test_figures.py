@@ -222,7 +222,7 @@ def _crowd(count: int) -> list[CostPoint]:
     ] + [CostPoint(label="far", multi_adds_g=20, psnr=31.5, parameters_k=300, measured=False, ours=True)]
 
 
-def test_names_do_not_cover_each_other_and_a_line_leads_from_those_that_stand_away() -> None:
+def test_labels_do_not_overlap_and_a_line_connects_those_that_stand_away() -> None:
     axes = _drawn(_crowd(6))
     inch = axes.figure.dpi / 72
     names = [text for text in axes.texts if isinstance(text, Annotation)]

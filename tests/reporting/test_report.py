@@ -47,7 +47,7 @@ def test_a_report_is_whole(report: Path) -> None:
 
 
 def test_a_report_is_the_same_on_a_second_run(report: Path, params: Params, tree: Paths) -> None:
-    # Another look for the figures of the process around must not change a file.
+    # Another matplotlib style of the surrounding process must not change a file.
     with mpl.rc_context({"font.size": 30, "figure.facecolor": "black", "svg.hashsalt": None}):
         write_report(params=params, paths=tree)
     assert _digests(tree.report) == _digests(report)

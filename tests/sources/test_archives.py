@@ -154,7 +154,7 @@ def test_a_truncated_archive_is_an_error_or_lacks_images(
             found = extract_all(archive, tmp_path / f"out{size}")
         except ArchiveError:
             continue
-        # A tar cut between two members cannot be told from a complete one: the number of images tells.
+        # A tar truncated between two members looks like a complete one; only the number of images differs.
         assert make is make_tar
         assert len(found) < 2 or size >= end - 512
 

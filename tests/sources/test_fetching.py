@@ -222,7 +222,7 @@ def test_a_server_without_ranges_is_asked_for_the_whole_again(bench: Bench, know
     assert page.sent == 150_000
 
 
-def test_an_endlessly_cutting_server_without_ranges_is_given_up(bench: Bench) -> None:
+def test_an_endlessly_disconnecting_server_without_ranges_is_given_up(bench: Bench) -> None:
     page = Page(data(100_000), ranges=False, cuts=[1000] * 100)
     with pytest.raises(UserError, match=r"a\.png: 127\.0\.0\.1:\d+: peer closed connection"):
         bench.fetch(bench.source(bench.file("a.png", page)))

@@ -24,7 +24,7 @@ from alkdnet.training.runtime.signals import Stopped
 
 
 class Store:
-    """Stands in for the connected side: keeps what is written, or fails as it is told to."""
+    """Stands in for the connected side: keeps what is written, or fails on demand."""
 
     def __init__(self) -> None:
         self.points: list[Point] = []

@@ -14,7 +14,7 @@ from alkdnet.tracking import location
 from alkdnet.tracking.location import find_origin, find_store, runs_here
 
 
-def test_the_store_lies_in_the_main_repository(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_store_is_in_the_main_repository(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = project / "copy"
     assert find_store(copy).uri == f"sqlite:///{copy}/mlflow.db"
     monkeypatch.setenv("DVC_ROOT", str(project))
@@ -50,7 +50,7 @@ def test_what_holds_no_runs_is_rejected(project: Path, monkeypatch: pytest.Monke
         find_store(project)
 
 
-def test_a_password_is_not_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_is_not_printed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@host/runs")
     with pytest.raises(UserError, match=r"is postgresql://\*\*\*@host/runs: give a server"):
         find_store(project)

@@ -98,7 +98,7 @@ def test_divergence_is_looked_for_once(bad: float | None) -> None:
         assert has_diverged(0.1, model)
 
 
-def test_what_to_cut_travels_from_pinned_memory_without_waiting(
+def test_what_to_crop_travels_from_pinned_memory_without_waiting(
     patches: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tensors' methods are replaced: there need be no GPU."""

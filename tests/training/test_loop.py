@@ -25,7 +25,7 @@ OUTPUTS = ("weights.safetensors", "history.csv", "run.json")
 
 
 class Recorder:
-    """A monitor that keeps what it is told."""
+    """A monitor that keeps what it receives."""
 
     def __init__(self) -> None:
         self.logged: list[tuple[int, dict[str, float]]] = []
@@ -47,7 +47,7 @@ class Recorder:
 
 @pytest.fixture(scope="module")
 def finished(patches: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Recorder]:
-    """The outputs of the small run, and what its monitor was told."""
+    """The outputs of the small run, and what its monitor received."""
     recorder = Recorder()
     return train_small(patches, tmp_path_factory.mktemp("finished"), monitor=recorder), recorder
 

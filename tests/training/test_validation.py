@@ -18,7 +18,7 @@ from tests.training.trainer import RECORDED, train_small, validation_pair
 
 
 class Listener(NullMonitor):
-    """Keeps the rows it is told of."""
+    """Keeps the rows it receives."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[int, float | None]] = []

@@ -87,7 +87,7 @@ def compare_pairs(images: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> lis
     by_run = {run: rows.set_index(["set", "image"])[list(METRICS)] for run, rows in images.groupby("run")}
     found: list[Comparison] = []
     for variant, baseline in pairs:
-        # Aligned by set and image; sorted, so that the resamples do not hang on the order of the rows.
+        # Aligned by set and image; sorted, so that the resamples do not depend on the order of the rows.
         differences = (by_run[variant] - by_run[baseline]).dropna().sort_index()
         present = set(differences.index.get_level_values("set"))
         for name in (name for name in dict.fromkeys(images["set"]) if name in present):

@@ -133,7 +133,7 @@ class Evaluate:
 
     channel: Literal["y", "rgb"] = setting("luma of BT.601, or the three colours together")
     round_luma: bool = setting("round Y to integers first, which costs 0.01 to 0.10 dB; the paper does not")
-    crop: int | None = setting("pixels cut from every side; null: as many as the scale", minimum=0)
+    crop: int | None = setting("pixels cropped from every side; null: as many as the scale", minimum=0)
     self_ensemble: bool = setting("average over the eight flips and rotations")
     tile: int | None = setting(
         "side of the LR tiles for images that do not fit into memory; null: whole images. Changes numbers",

@@ -30,7 +30,10 @@ def network_class(name: str) -> type[nn.Module]:
         UserError: there is no such network.
     """
     if name not in network_names():
-        raise UserError(f"there is no network {name!r}; there are: {', '.join(network_names())}")
+        raise UserError(
+            f"there is no network {name!r}; there are: {', '.join(network_names())}. "
+            "A file that git does not know does not reach an experiment with --temp or --queue: `git add` it"
+        )
     network: type[nn.Module] = importlib.import_module(f"alkdnet.networks.{name}").NETWORK
     return network
 

@@ -61,7 +61,7 @@ class RecordedChecksums:
     def contents(self, source: Source) -> dict[str, str | None]:
         """Return the names of the files of a set, each with its SHA-256 where that is known.
 
-        For an archive that was not unpacked with this record there are none.
+        None are known for an archive that was not unpacked with this record.
 
         Raises:
             UserError: as `expected`.

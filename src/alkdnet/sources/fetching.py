@@ -222,7 +222,7 @@ def _all_files(
     """Return what `bring` returns for every file, several at once; `stop` ends those that are running.
 
     Raises:
-        UserError: some files could not be had; the message names up to `PROBLEMS_SHOWN` and ends with `hint`.
+        UserError: some files could not be fetched; the message has `PROBLEMS_SHOWN` at most, and `hint`.
     """
     arrived, problems = [], []
     with ThreadPoolExecutor(CONNECTIONS) as threads:

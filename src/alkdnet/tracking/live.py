@@ -112,7 +112,7 @@ class Tracker:
 
     def close(self, *, finished: bool) -> None:
         """Write the rest, waiting `patience_s` at most."""
-        # The loop closes its monitor while the exception that ended it, if one did, is on its way out.
+        # The loop closes its monitor while the exception that ended it, if one did, propagates.
         self._status = "FINISHED" if finished else _status_after(sys.exception())
         if finished:
             self._keep_timing()
@@ -132,7 +132,7 @@ class Tracker:
         return self._seconds_before + time.monotonic() - self._opened
 
     def _keep_timing(self) -> None:
-        """Write down how long the training took."""
+        """Record how long the training took."""
         try:
             rate = None
             if len(self._rows) > 1:
@@ -219,7 +219,7 @@ class _Writer:
             self._store.log_points(self._id, self._system.points(points[-1].iteration))
 
     def end(self, status: str, timing: Timing | None) -> None:
-        """End the run; one that finished tells its weights, by which `sync` knows it.
+        """End the run; one that finished records its weights, by which `sync` knows it.
 
         It is deleted if the store has a run that came to the same weights: a forced repetition.
         """
@@ -241,7 +241,7 @@ class _Writer:
 
 
 def _status_after(error: BaseException | None) -> str:
-    """Return MLflow's status of a run that did not finish: FAILED by an error, KILLED by someone's wish."""
+    """Return MLflow's status of a run that did not finish: FAILED after an error, KILLED after a signal."""
     return "FAILED" if isinstance(error, Exception) and not isinstance(error, Stopped) else "KILLED"
 
 

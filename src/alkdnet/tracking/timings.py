@@ -1,6 +1,6 @@
 """How long trainings took: a line for each in a file beside MLflow's store, since outputs hold no times.
 
-A training tells its time there whether it is followed live or not, so that the mirror knows it.
+A training records its time there whether it is followed live or not, so that the mirror knows it.
 """
 
 import dataclasses
@@ -48,7 +48,7 @@ def write_timing(location: StoreLocation, timing: Timing) -> None:
 
 
 def read_timings(location: StoreLocation) -> Mapping[str, Timing]:
-    """Return the times by `weights_sha256`, the first of each; a torn line is no line."""
+    """Return the times by `weights_sha256`, the first of each; an incomplete line is skipped."""
     timings: dict[str, Timing] = {}
     lines = location.timings.read_text(encoding="utf-8").splitlines() if location.timings.is_file() else []
     for line in lines:

@@ -42,7 +42,7 @@ class CheckpointFile:
     """The checkpoint of one run: `folder/<run>-<start of its identity>.ckpt`, or .finished after its end.
 
     The first line holds the format, the identity and the SHA-256 of the rest, so that a torn or foreign file
-    is told from a good one.
+    is distinguished from a good one.
 
     A finished run's checkpoint stays until the run is trained again: whoever kills DVC before it has recorded
     the outputs makes it delete them, and the next start must not train again.

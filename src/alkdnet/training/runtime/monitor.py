@@ -1,4 +1,4 @@
-"""What the training loop tells whoever watches it; alkdnet.tracking implements it for MLflow."""
+"""What the training loop reports to a monitor; alkdnet.tracking implements one for MLflow."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -7,7 +7,7 @@ from typing import Protocol
 class Monitor(Protocol):
     """Receives the numbers of one training run while it goes on.
 
-    No method raises or waits for a network or a disk: a watcher that fails must not cost training time.
+    No method raises or waits for a network or a disk: a monitor that fails must not cost training time.
     The calls come in this order: `resume` at most once, then `log` with rising iterations and `state` between
     them, then `close`.
     """
@@ -29,11 +29,11 @@ class Monitor(Protocol):
         """Return what the next checkpoint keeps for `resume`; empty when there is nothing to continue."""
 
     def close(self, *, finished: bool) -> None:
-        """End the watching: `finished` tells whether the outputs are complete or the run was stopped."""
+        """Close the monitor; `finished`: the outputs are complete, otherwise the run was stopped."""
 
 
 class NullMonitor:
-    """A monitor for nobody."""
+    """A monitor that ignores everything."""
 
     def resume(self, state: str) -> None:
         """Ignore the state."""
@@ -42,7 +42,7 @@ class NullMonitor:
         """Ignore the values."""
 
     def state(self) -> str:
-        """Return nothing to continue."""
+        """Return the empty state."""
         return ""
 
     def close(self, *, finished: bool) -> None:

@@ -12,7 +12,7 @@ class Recorder:
 
     Args:
         rows: those of the training that is continued.
-        monitor: told of every further row when it is complete.
+        monitor: receives every further row when it is complete.
     """
 
     def __init__(self, rows: Sequence[HistoryRow], monitor: Monitor) -> None:

@@ -53,7 +53,7 @@ def _read(path: Path) -> Any:
         return read_json(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise damaged(path, f"not JSON ({error})") from None
 
 

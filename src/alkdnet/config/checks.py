@@ -84,7 +84,7 @@ def _path_problems(where: str, path: str | None) -> list[str]:
 
 
 def _resolved(path: str | None) -> Path | None:
-    """Return the absolute path; None: there is none, for example of `~nobody`, or of a name that is too long."""
+    """Return the absolute path; None: there is none, as for the folder of an unknown user."""
     try:
         return Path(path).expanduser().resolve() if path else None
     except (OSError, RuntimeError, ValueError):
@@ -153,7 +153,9 @@ def _reference_problems(params: Params) -> list[str]:
         if not NAME.fullmatch(crop.set):
             problems.append(f"features.crops[{index}].set: {shown(crop.set)} is no name: {NAME_RULE}")
     problems += [
-        f"{where}: {shown(image)} is no name of a file" for where, image in images if "/" in image or not image
+        f"{where}: {shown(image)} is no name of a file"
+        for where, image in images
+        if "/" in image or not image
     ]
     report = params.report
     for where, ablation in (

@@ -8,7 +8,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-slow test-data test-gpu lint bench ui mlflow-sync train-parallel clean-stale clean docs lock
+.PHONY: help clone repro test test-slow test-data test-gpu lint bench ui mlflow-sync train-parallel clean-stale clean docs lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -20,7 +20,11 @@ $(BIN)/.installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-repro: $(BIN)/.installed ## environment + the whole pipeline + MLflow; PIPELINE=paper for another
+# DVC works in git clones only; said before the installation, which takes minutes.
+clone:
+	@git rev-parse --git-dir > /dev/null 2>&1 || { echo "error: this folder is no git clone, without which DVC runs nothing: clone the repository instead of unpacking its archive, or make one here: git init && git add --all && git commit --message 'Start from the archive'"; exit 1; }
+
+repro: clone $(BIN)/.installed ## environment + the whole pipeline + MLflow; PIPELINE=paper for another
 	dvc repro $(DVC_FILE)
 	@printf '\nreport: reports/$(PIPELINE)/README.md\nruns:   `make ui` shows them\nverify: '
 	@PYTHONPATH=src python -m alkdnet.cli verify $(PIPELINE) || true

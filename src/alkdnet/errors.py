@@ -8,6 +8,9 @@ from collections.abc import Sequence
 # which makes the URL invalid, is redacted too: what follows a colon and is no port number.
 _USER_INFORMATION = re.compile(r"(?<=:)(/+)(?:[^\s/]*|[^\s/:]+:(?!\d*(?:[/?#\s]|$))\S*)@")
 
+# Of a value, and of a line, in a message.
+LONGEST_VALUE, LONGEST_LINE = 80, 1000
+
 
 class UserError(Exception):
     """A mistake in the input: the message says what is wrong, where, and what would be right.
@@ -22,6 +25,18 @@ def raise_problems(problems: Sequence[str], heading: str | None = None) -> None:
     """Raise one UserError with all problems, one a line below the heading; return if there are none."""
     if problems:
         raise UserError("\n".join([*([heading] if heading else []), *problems]))
+
+
+def shown(value: object) -> str:
+    """Return a value as Python writes it, for a message: no more than its start if it is long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+
+
+def one_line(text: str) -> str:
+    """Return a text without line feeds and what else no terminal shows, cut where it is very long."""
+    visible = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text[: LONGEST_LINE + 1])
+    return visible if len(visible) <= LONGEST_LINE else f"{visible[:LONGEST_LINE]}..."
 
 
 def redact(text: str) -> str:

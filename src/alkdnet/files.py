@@ -95,8 +95,11 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Return the value in a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Return the value in a JSON file; raise ValueError if there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def sha256_file(path: Path) -> str:

@@ -132,6 +132,21 @@ def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
             {"features.maps_run": "alkdnet_x9"},
             "features.maps_run: alkdnet_x9 is no row; there are: ",
         ),
+        (
+            {"datasets.embedded_train.source": "folder", "datasets.embedded_train.path": "~no_such_user/x"},
+            "datasets.embedded_train.path: '~no_such_user/x' is no path of a file or folder on this computer",
+        ),
+        (
+            {"datasets.embedded_train.source": "folder", "datasets.embedded_train.path": "a\0b"},
+            "datasets.embedded_train.path: 'a\\x00b' holds a character that no file can hold",
+        ),
+        ({"report.title": "\ud800"}, "report.title: '\\ud800' holds a character that no file can hold"),
+        ({"datasets.embedded_train.source": "a\nb"}, "datasets.embedded_train.source: 'a\\nb' is no name"),
+        ({"runs.a\nb": 7}, "runs.a\\nb: expected keys and values, got 7 (int)"),
+        ({"runs.alkdnet_x2.scale": int("7" * 300)}, f"runs.alkdnet_x2.scale: {'7' * 80}... is above"),
+        ({"execution.processes": 10**9}, "execution.processes: 1000000000 is above the greatest value 1024"),
+        ({"complexity.width": 10**18}, "complexity.width: 1000000000000000000 is above the greatest value"),
+        ({"features.maps_image": "../a"}, "features.maps_image: '../a' is no name of a file"),
         ({"report.table1.baseline": "imdn_x2"}, "report.table1.baseline: imdn_x2 is not among its rows"),
     ],
 )

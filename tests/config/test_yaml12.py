@@ -33,7 +33,7 @@ def test_the_shipped_files_are_read_as_dvc_reads_them(repository: Path, name: st
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("2020: 1", 'the key 2020 is not text: put it in quotes: "2020"'),
+        ("2020: 1", 'line 1, column 1: the key 2020 is not text: put it in quotes: "2020"'),
         ("null: 1", "the key null is not text"),
         ("0x10: 1", "the key 0x10 is not text"),
         ("? [1]\n: 2", "the key a list or mapping is not text"),
@@ -43,6 +43,8 @@ def test_the_shipped_files_are_read_as_dvc_reads_them(repository: Path, name: st
         ("x: " + "1" * 5000, "a number of more than 300 digits"),
         ("x: !!python/object:os.system 1", "could not determine a constructor"),
         ("x: &a [*a]", "x"),
+        ("a: b\n  c: d: e", "line 2, column 4: mapping values are not allowed here"),
+        ("a: \x07", "unacceptable character #x0007"),
     ],
 )
 def test_what_two_parsers_would_read_differently_is_rejected(tmp_path: Path, text: str, message: str) -> None:
@@ -53,6 +55,7 @@ def test_what_two_parsers_would_read_differently_is_rejected(tmp_path: Path, tex
     with pytest.raises(UserError, match=r"a\.yaml: not valid YAML") as error:
         read_yaml(tmp_path / "a.yaml")
     assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])

@@ -38,6 +38,13 @@ def test_unknown_network_names_the_known():
         ("bsrn", {"kernel_size": 5}, "kernel_size 5 has no effect with convolution bsconv"),
         ("alkdnet", {"kernel_size": 4}, "kernel_size must be odd"),
         ("alkdnet", {"channels": 63}, "channels must be a multiple of 4"),
+        # Each of these took minutes or all memory.
+        ("alkdnet", {"channels": 10**18}, "channels must be at most 4096, not 1000000000000000000"),
+        ("alkdnet", {"blocks": 10**18}, "blocks must be at most 4096, not 1000000000000000000"),
+        ("alkdnet", {"blocks": -(10**400)}, "blocks must be at most 4096, not -1000000000"),
+        ("alkdnet", {"blocks": 4096}, "more than 5,000 modules"),
+        ("cfsr", {"layers": 4096, "blocks": 4096}, "more than 5,000 modules"),
+        ("alkdnet", {"channels": 4096}, "1,221,195,788 parameters are too many; at most 500,000,000"),
     ],
 )
 def test_problems_in_words(network, options, problem):
@@ -57,8 +64,10 @@ def test_no_problem():
 
 
 def test_scale_is_checked():
-    with pytest.raises(UserError, match="scale must be at least 1, not 0"):
+    with pytest.raises(UserError, match="scale must be at least 1 and at most 16, not 0"):
         build("alkdnet", 0, {})
+    with pytest.raises(UserError, match="not 1000000000000000000"):
+        build("alkdnet", 10**18, {})
 
 
 def test_checking_draws_no_random_numbers():

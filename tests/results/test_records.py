@@ -1,5 +1,6 @@
 """Every record is read as it was written, and a file that is none is named."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +9,9 @@ import pytest
 from alkdnet.errors import UserError
 from alkdnet.results.costs import Cost, read_costs, write_costs
 from alkdnet.results.history import HistoryRow, read_history, write_history
+from alkdnet.results.run import RunRecord
 from alkdnet.results.scores import COLUMNS, Scores
+from tests.records import write_run_record
 
 COSTS = {"a": Cost(parameters=1, multi_adds=2, multi_adds_convolutions=3, activations=4)}
 HISTORY = [HistoryRow(10, 0.1, 1e-3, None), HistoryRow(20, 1 / 3, 1e-7, 30.123456789012345)]
@@ -53,6 +56,32 @@ def test_a_file_that_is_no_record_is_named(tmp_path: Path, content: str, message
         read_costs(path)
     assert str(error.value).startswith(f"{path}: ")
     assert str(error.value).endswith("; delete the file and run its stage again")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"options": None}, "options: expected mapping to"),
+        ({"options": []}, "options: expected mapping to"),
+        ({"options": {"channels": 10**18}}, "channels must be at most 4096, not 1000000000000000000"),
+        ({"options": {str(number): 1 for number in range(3000)}}, "alkdnet has no option '0'"),
+        ({"network": "alkdnett"}, "there is no network 'alkdnett'"),
+        ({"scale": 10**9}, "scale must be at least 1 and at most 16, not 1000000000"),
+        ({"scale": int("1" * 350)}, "scale must be at least 1 and at most 16, not 11111"),
+    ],
+)
+def test_a_run_whose_network_cannot_be_built_is_named(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    (tmp_path / "weights.safetensors").touch()
+    write_run_record(tmp_path, network="alkdnet", scale=2, options={})
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(UserError) as error:
+        RunRecord.read(tmp_path)
+    assert str(error.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 1500
 
 
 @pytest.mark.parametrize(

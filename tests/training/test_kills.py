@@ -16,10 +16,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+import torch
 from filelock import FileLock, Timeout
 
 from alkdnet.config.params import Recipe
-from alkdnet.training.runtime.checkpoint import CheckpointFile
+from alkdnet.errors import UserError
+from alkdnet.training.runtime.checkpoint import CheckpointFile, State
 from alkdnet.training.runtime.monitor import NullMonitor
 from alkdnet.training.runtime.session import Session
 from alkdnet.training.runtime.signals import Stopped, is_alive
@@ -90,6 +92,33 @@ def test_signal_finishes_the_iteration_and_leaves_a_checkpoint(
     with pytest.raises(Stopped, match="continues after iteration 7"):
         train_small(patches, tmp_path, monitor=KillerAtCheckpoint(number))
     assert _outputs(train_small(patches, tmp_path)) == uninterrupted
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda state: dataclasses.replace(state, iteration=21), "iteration 21 of 20"),
+        (lambda state: dataclasses.replace(state, model={}), "Missing key"),
+        (lambda state: dataclasses.replace(state, optimizer={}), "'param_groups'"),
+        (lambda state: state.optimizer["param_groups"][0].update(betas=(0.1, 0.2)), "other betas"),
+        (lambda state: state.optimizer["state"][0].update(exp_avg=torch.ones(1)), "exp_avg of the optimizer"),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_named(
+    patches: Path, tmp_path: Path, change: Callable[[State], State | None], problem: str
+) -> None:
+    with pytest.raises(Stopped):
+        train_small(patches, tmp_path, monitor=Killer(4, signal.SIGTERM))
+    (path,) = _checkpoints(tmp_path)
+    file = CheckpointFile(path.parent, "run", path.read_bytes().split()[2].decode())
+    state = file.read()
+    assert state is not None
+    file.write(change(state) or state)
+    with pytest.raises(UserError, match="not the state of this training") as error:
+        train_small(patches, tmp_path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert problem in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_orphan_stops(patches: Path, tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:

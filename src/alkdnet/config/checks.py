@@ -5,6 +5,7 @@ from pathlib import Path
 
 from alkdnet.config.params import Params, Row
 from alkdnet.config.paths import MARK
+from alkdnet.errors import shown
 
 # Names become folders, DVC stages and arguments of a command.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
@@ -52,7 +53,9 @@ def _dataset_problems(params: Params) -> list[str]:
     problems = []
     outputs = Path(params.pipeline).resolve()
     for name, dataset in params.datasets.items():
-        if dataset.path and Path(dataset.path).expanduser().resolve().is_relative_to(outputs):
+        problems += _path_problems(f"datasets.{name}.path", dataset.path)
+        problems += _source_problems(f"datasets.{name}.source", dataset.source)
+        if (path := _resolved(dataset.path)) and path.is_relative_to(outputs):
             problems.append(
                 f"datasets.{name}.path: {dataset.path} lies in {params.pipeline}/, where the pipeline "
                 "deletes and writes folders: keep your images elsewhere"
@@ -62,10 +65,30 @@ def _dataset_problems(params: Params) -> list[str]:
         if dataset.source not in ("folder", "manga109") and dataset.path is not None:
             problems.append(f"datasets.{name}.path: source {dataset.source} takes none")
     for name, row in params.released.items():
+        problems += _path_problems(f"released.{name}.path", row.path)
+        problems += _source_problems(f"released.{name}.source", row.source)
         if (row.source == "file") != (row.path is not None):
             rule = "needs the file's path" if row.source == "file" else "takes none"
             problems.append(f"released.{name}.path: source {row.source} {rule}")
     return problems
+
+
+def _source_problems(where: str, source: str) -> list[str]:
+    return [] if NAME.fullmatch(source) else [f"{where}: {shown(source)} is no name: {NAME_RULE}"]
+
+
+def _path_problems(where: str, path: str | None) -> list[str]:
+    if path is None or _resolved(path) is not None:
+        return []
+    return [f"{where}: {shown(path)} is no path of a file or folder on this computer"]
+
+
+def _resolved(path: str | None) -> Path | None:
+    """Return the absolute path; None: there is none, as for the folder of an unknown user."""
+    try:
+        return Path(path).expanduser().resolve() if path else None
+    except (OSError, RuntimeError, ValueError):
+        return None
 
 
 def _scale_problems(scales: tuple[int, ...]) -> list[str]:
@@ -124,6 +147,16 @@ def _reference_problems(params: Params) -> list[str]:
         problems.append(
             f"features.maps_run: {params.features.maps_run} is no row; there are: {', '.join(params.rows)}"
         )
+    images = [("features.maps_image", params.features.maps_image)]
+    for index, crop in enumerate(params.features.crops):
+        images.append((f"features.crops[{index}].image", crop.image))
+        if not NAME.fullmatch(crop.set):
+            problems.append(f"features.crops[{index}].set: {shown(crop.set)} is no name: {NAME_RULE}")
+    problems += [
+        f"{where}: {shown(image)} is no name of a file"
+        for where, image in images
+        if "/" in image or not image
+    ]
     report = params.report
     for where, ablation in (
         ("report.table1", report.table1),

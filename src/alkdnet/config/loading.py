@@ -8,7 +8,7 @@ from alkdnet.config.checks import contradictions
 from alkdnet.config.params import Params, Released, Row, Run
 from alkdnet.config.schema import parse
 from alkdnet.config.yaml12 import read_yaml
-from alkdnet.errors import UserError
+from alkdnet.errors import UserError, one_line
 
 # The pipeline whose dvc.yaml and params.yaml lie at the root of the repository.
 DEMO = "demo"
@@ -50,7 +50,7 @@ def load_params(path: Path, pipeline: str) -> Params:
     if params is not None:
         problems += contradictions(params)
     if params is None or problems:
-        raise UserError("\n".join(f"{path}: {problem}" for problem in problems))
+        raise UserError("\n".join(f"{path}: {one_line(problem)}" for problem in problems))
     return params
 
 

@@ -80,7 +80,7 @@ class Execution:
         "CPU threads of a training; images evaluated at the same time", minimum=1, maximum=1024
     )
     processes: int = setting(
-        "processes of a training on this host, one per GPU, sharing the batch", minimum=1
+        "processes of a training on this host, one per GPU, sharing the batch", minimum=1, maximum=1024
     )
     checkpoint_interval: int = setting("iterations from one checkpoint to the next", minimum=1)
 
@@ -145,8 +145,8 @@ class Evaluate:
 class Complexity:
     """The size of the output image for which Multi-Adds are counted."""
 
-    width: int = setting("pixels of the HR image", minimum=1)
-    height: int = setting("pixels of the HR image", minimum=1)
+    width: int = setting("pixels of the HR image", minimum=1, maximum=2**20)
+    height: int = setting("pixels of the HR image", minimum=1, maximum=2**20)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar
 
+from alkdnet.errors import shown
+
 T = TypeVar("T")
 
 
@@ -93,7 +95,7 @@ def _parse_value(hint: Any, value: object, where: str, problems: list[str], limi
         return parse(typing.cast(type, hint), value, where, problems)
     if origin in (typing.Union, types.UnionType):
         if type(value) in arguments:
-            return value
+            return value if value is None else _parse_value(type(value), value, where, problems, limits)
         if len(members := [member for member in arguments if member is not type(None)]) == 1:
             return _parse_value(members[0], value, where, problems, limits)
     if origin is Literal:
@@ -107,36 +109,47 @@ def _parse_value(hint: Any, value: object, where: str, problems: list[str], limi
         )
     if origin is Mapping and isinstance(value, Mapping):
         return {
-            str(key): _parse_value(arguments[1], item, _join(where, str(key)), problems, limits)
+            _parse_text(str(key), where, problems): _parse_value(
+                arguments[1], item, _join(where, str(key)), problems, limits
+            )
             for key, item in value.items()
         }
     # YAML reads 1e-3 as text and 1 as an integer; bool is an int in Python, and neither is meant.
     if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         try:
             value = float(value)
-        except ValueError:
+        except (OverflowError, ValueError):
             pass
         else:
             return _within(value, where, problems, limits)
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return _within(value, where, problems, limits)
-    if hint in (bool, str) and isinstance(value, hint):
+    if hint is bool and isinstance(value, bool):
         return value
+    if hint is str and isinstance(value, str):
+        return _parse_text(value, where, problems)
     problems.append(f"{where}: expected {type_name(hint)}, got {_shown(value)}")
     return None
 
 
+def _parse_text(value: str, where: str, problems: list[str]) -> str:
+    """Return a text, which no path and no file can hold with one of these characters in it."""
+    if any(each == "\0" or 0xD800 <= ord(each) <= 0xDFFF for each in value):
+        problems.append(f"{where}: {shown(value)} holds a character that no file can hold")
+    return value
+
+
 def _within(value: float, where: str, problems: list[str], limits: Setting) -> float:
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         problems.append(f"{where}: {value} is not a finite number")
     if limits.minimum is not None and value < limits.minimum:
-        problems.append(f"{where}: {value} is below the least value {limits.minimum:g}")
+        problems.append(f"{where}: {shown(value)} is below the least value {limits.minimum:g}")
     if limits.above is not None and value <= limits.above:
-        problems.append(f"{where}: {value} must be above {limits.above:g}")
+        problems.append(f"{where}: {shown(value)} must be above {limits.above:g}")
     if limits.below is not None and value >= limits.below:
-        problems.append(f"{where}: {value} must be below {limits.below:g}")
+        problems.append(f"{where}: {shown(value)} must be below {limits.below:g}")
     if limits.maximum is not None and value > limits.maximum:
-        problems.append(f"{where}: {value} is above the greatest value {limits.maximum:g}")
+        problems.append(f"{where}: {shown(value)} is above the greatest value {limits.maximum:g}")
     return value
 
 
@@ -150,4 +163,4 @@ def _suggestion(key: str, choices: Mapping[str, object]) -> str:
 
 
 def _shown(value: object) -> str:
-    return f"{value!r} ({type(value).__name__})"
+    return f"{shown(value)} ({type(value).__name__})"

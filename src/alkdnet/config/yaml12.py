@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from alkdnet.errors import UserError
+from alkdnet.errors import UserError, one_line
 
 # Deeper or longer than any parameter file, and far from where Python stops.
 MAX_DEPTH, MAX_DIGITS = 50, 300
@@ -78,4 +78,13 @@ def read_yaml(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from None
+        raise UserError(f"{path}: not valid YAML: {_in_words(error)}") from None
+
+
+def _in_words(error: Exception) -> str:
+    """Return what is wrong, and in which line, in one line."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return one_line(" ".join(str(error).split()))
+    mark = error.problem_mark or error.context_mark
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return where + one_line(", ".join(part for part in (error.problem, error.context) if part))

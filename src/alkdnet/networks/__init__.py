@@ -4,18 +4,23 @@ import importlib
 import inspect
 import pkgutil
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import UnionType
 from typing import Literal
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from alkdnet.config.params import Option
-from alkdnet.errors import UserError
+from alkdnet.errors import UserError, shown
 
-# More blocks or channels than any network can be built with here.
+# Far beyond any network for this task (some have 40 million parameters), and built within seconds.
 LARGEST_OPTION = 4096
+LARGEST_SCALE = 16
+MOST_MODULES = 5_000
+MOST_PARAMETERS = 500_000_000
 
 
 def network_names() -> list[str]:
@@ -31,7 +36,7 @@ def network_class(name: str) -> type[nn.Module]:
     """
     if name not in network_names():
         raise UserError(
-            f"there is no network {name!r}; there are: {', '.join(network_names())}. "
+            f"there is no network {shown(name)}; there are: {', '.join(network_names())}. "
             "A file that git does not know does not reach an experiment with --temp or --queue: `git add` it"
         )
     network: type[nn.Module] = importlib.import_module(f"alkdnet.networks.{name}").NETWORK
@@ -42,7 +47,7 @@ def check_options(network: str, options: Mapping[str, Option]) -> list[str]:
     """Return in words what is wrong with a network's name and options; an empty list if nothing is.
 
     The names and types are those of the constructor; its own ValueErrors are asked for by building on the
-    meta device, which allocates nothing.
+    meta device, which allocates nothing. A network that is too large to be built counts as wrong.
     """
     try:
         cls = network_class(network)
@@ -54,16 +59,19 @@ def check_options(network: str, options: Mapping[str, Option]) -> list[str]:
     for name, value in options.items():
         if name not in valid:
             problems.append(
-                f"{network} has no option {name!r}; it has: {', '.join(valid) if valid else 'none'}"
+                f"{network} has no option {shown(name)}; it has: {', '.join(valid) if valid else 'none'}"
             )
         elif not _fits(value, hints[name]):
-            problems.append(f"{name} must be {_describe(hints[name])}, not {value!r}")
-        elif isinstance(value, int) and value > LARGEST_OPTION:
-            problems.append(f"{name} must be at most {LARGEST_OPTION}, not {value}")
+            problems.append(f"{name} must be {_describe(hints[name])}, not {shown(value)}")
+        elif isinstance(value, int) and abs(value) > LARGEST_OPTION:
+            problems.append(f"{name} must be at most {LARGEST_OPTION}, not {shown(value)}")
     if not problems:
         try:
-            with torch.device("meta"):
-                cls(scale=2, **options)
+            with torch.device("meta"), _at_most(MOST_MODULES):
+                model = cls(scale=2, **options)
+            parameters = sum(parameter.numel() for parameter in model.parameters())
+            if parameters > MOST_PARAMETERS:
+                raise ValueError(f"{parameters:,} parameters are too many; at most {MOST_PARAMETERS:,}")
         except ValueError as error:
             problems.append(str(error))
     return problems
@@ -75,12 +83,35 @@ def build(network: str, scale: int, options: Mapping[str, Option]) -> nn.Module:
     Raises:
         UserError: there is no such network, or an option does not fit.
     """
-    problems = check_options(network, options)
-    if scale < 1:
-        problems.append(f"scale must be at least 1, not {scale}")
-    if problems:
+    if problems := problems_of(network, scale, options):
         raise UserError(f"network {network}: " + "; ".join(problems))
     return network_class(network)(scale=scale, **options)
+
+
+def problems_of(network: str, scale: int, options: Mapping[str, Option]) -> list[str]:
+    """Return in words why a network cannot be built; an empty list if it can."""
+    problems = check_options(network, options)
+    if not 1 <= scale <= LARGEST_SCALE:
+        problems.append(f"scale must be at least 1 and at most {LARGEST_SCALE}, not {shown(scale)}")
+    return problems
+
+
+@contextmanager
+def _at_most(modules: int) -> Iterator[None]:
+    """Raise ValueError when more modules than this are put together while the block runs."""
+    count = 0
+
+    def hook(*_: object) -> None:
+        nonlocal count
+        count += 1
+        if count > modules:
+            raise ValueError(f"the network has more than {modules:,} modules")
+
+    handle = register_module_module_registration_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _fits(value: object, hint: object) -> bool:

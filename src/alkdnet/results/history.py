@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from alkdnet.errors import UserError
 from alkdnet.files import atomic_path
+from alkdnet.results.records import damaged
 
 
 class HistoryRow(NamedTuple):
@@ -50,5 +50,5 @@ def read_history(path: Path) -> list[HistoryRow]:
             HistoryRow(int(iteration), float(loss), float(rate), float(psnr) if psnr else None)
             for iteration, loss, rate, psnr in lines
         ]
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: {error}; delete the file and run its stage again") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise damaged(path, str(error)) from None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from alkdnet.config.schema import parse
-from alkdnet.errors import UserError
+from alkdnet.errors import UserError, one_line
 from alkdnet.files import read_json, write_json
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ def read_record(path: Path, kind: type[T]) -> T:
     problems: list[str] = []
     record = parse(kind, _read(path), "", problems)
     if record is None:
-        raise _damaged(path, "; ".join(problem.removeprefix(": ") for problem in problems))
+        raise damaged(path, "; ".join(problem.removeprefix(": ") for problem in problems))
     return record
 
 
@@ -39,12 +39,12 @@ def read_table(path: Path, kind: type[T]) -> dict[str, T]:
     """Return the dataclasses by name that `write_table` wrote; see `read_record` for what it raises."""
     content = _read(path)
     if not isinstance(content, Mapping):
-        raise _damaged(path, "expected keys and values")
+        raise damaged(path, "expected keys and values")
     problems: list[str] = []
     table = {name: parse(kind, value, name, problems) for name, value in content.items()}
     found = {name: record for name, record in table.items() if record is not None}
     if problems:
-        raise _damaged(path, "; ".join(problems))
+        raise damaged(path, "; ".join(problems))
     return found
 
 
@@ -53,9 +53,10 @@ def _read(path: Path) -> Any:
         return read_json(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, f"not JSON ({error})") from None
+    except ValueError as error:
+        raise damaged(path, f"not JSON ({error})") from None
 
 
-def _damaged(path: Path, problem: str) -> UserError:
-    return UserError(f"{path}: {problem}; delete the file and run its stage again")
+def damaged(path: Path, problem: str) -> UserError:
+    """Return the error of a file that is not what a stage has written, in one line."""
+    return UserError(f"{path}: {one_line(problem)}; delete the file and run its stage again")

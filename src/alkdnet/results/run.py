@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alkdnet.config.params import Option, Recipe
-from alkdnet.results.records import read_record, write_record
+from alkdnet.networks import problems_of
+from alkdnet.results.records import damaged, read_record, write_record
 
 WEIGHTS = "weights.safetensors"
 HISTORY = "history.csv"
@@ -78,5 +79,12 @@ class RunRecord:
 
     @classmethod
     def read(cls, folder: Path) -> "RunRecord":
-        """Return the record in `folder`; see `read_record` for what it raises."""
-        return read_record(folder / RECORD, cls)
+        """Return the record in `folder`.
+
+        Raises:
+            UserError: as `read_record`; also if its network cannot be built.
+        """
+        record = read_record(folder / RECORD, cls)
+        if problems := problems_of(record.network, record.scale, record.options):
+            raise damaged(folder / RECORD, "; ".join(problems))
+        return record

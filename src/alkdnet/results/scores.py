@@ -14,7 +14,7 @@ from pandas.api.types import is_numeric_dtype
 
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_directory
-from alkdnet.results.records import read_record, read_table, write_record, write_table
+from alkdnet.results.records import damaged, read_record, read_table, write_record, write_table
 
 SCORES = "scores.json"
 IMAGES = "images.csv"
@@ -109,5 +109,5 @@ def _read_images(path: Path) -> pd.DataFrame:
         if wrong := [name for name in COLUMNS if name not in _TEXTS and not is_numeric_dtype(frame[name])]:
             raise ValueError(f"{', '.join(wrong)}: not numbers")
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: {error}; delete the file and run its stage again") from None
+        raise damaged(path, str(error).strip()) from None
     return frame[list(COLUMNS)]

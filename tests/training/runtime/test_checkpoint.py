@@ -1,6 +1,8 @@
 """The checkpoint file: whole or absent, checked, locked."""
 
 import dataclasses
+import hashlib
+import io
 import logging
 import resource
 from pathlib import Path
@@ -10,7 +12,7 @@ import torch
 
 from alkdnet.errors import UserError
 from alkdnet.results.history import HistoryRow
-from alkdnet.training.runtime.checkpoint import CheckpointFile, State
+from alkdnet.training.runtime.checkpoint import FORMAT, CheckpointFile, State
 
 STATE = State(
     iteration=7,
@@ -59,6 +61,43 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
     content[len(content) // 2] ^= 1
     file.path.write_bytes(content)
     assert file.read() is None
+
+
+FIELDS = {**dataclasses.asdict(STATE), "rows": [tuple(row) for row in STATE.rows]}
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"no archive", "UnpicklingError"),
+        (Path("/"), "UnpicklingError"),  # an object whose unpickling would run code
+        ([], "it does not hold iteration, loss_sum, model, monitor, optimizer, rows"),
+        ({**FIELDS, "more": 1}, "it does not hold iteration"),
+        ({**FIELDS, "iteration": True}, "wrong iteration"),
+        ({**FIELDS, "iteration": -1}, "wrong iteration"),
+        ({**FIELDS, "model": {"weight": 3}}, "wrong model"),
+        ({**FIELDS, "model": {3: torch.ones(1)}}, "wrong model"),
+        ({**FIELDS, "optimizer": None}, "wrong optimizer"),
+        ({**FIELDS, "rows": [(1, 2.0)]}, "wrong rows"),
+        ({**FIELDS, "rows": [("1", 2.0, 3.0, None)]}, "wrong rows"),
+        ({**FIELDS, "loss_sum": float("nan"), "monitor": 3}, "wrong loss_sum, monitor"),
+    ],
+)
+def test_another_content_with_its_digest_is_moved_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: object, problem: str
+) -> None:
+    file = _file(tmp_path)
+    buffer = io.BytesIO()
+    if isinstance(content, bytes):
+        buffer.write(content)
+    else:
+        torch.save(content, buffer)
+    payload = buffer.getvalue()
+    header = f"{FORMAT} {file.identity} {hashlib.sha256(payload).hexdigest()}\n"
+    file.path.write_bytes(header.encode() + payload)
+    assert file.read() is None
+    assert f"{file.path}: damaged or of another format ({problem}" in caplog.text
+    assert file.path.with_suffix(".damaged").exists()
 
 
 def test_another_format_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

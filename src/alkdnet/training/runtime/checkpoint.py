@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import io
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from alkdnet.errors import UserError
+from alkdnet.errors import UserError, in_one_line
 from alkdnet.files import atomic_path
 from alkdnet.results.history import HistoryRow
 
@@ -60,6 +61,11 @@ class CheckpointFile:
         self.path = folder / f"{run}-{identity[:16]}.ckpt"
         self.finished = self.path.with_suffix(".finished")
 
+    @property
+    def existing(self) -> Path:
+        """The file to continue from: the checkpoint, or without one that of a finished run."""
+        return self.path if self.path.exists() else self.finished
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run's lock while the block runs; the operating system frees it if the process dies.
@@ -96,7 +102,7 @@ class CheckpointFile:
         A damaged file is moved aside under the suffix .damaged, checkpoints of the run under another identity
         are left alone; both are said in the log.
         """
-        path = self.path if self.path.exists() else self.finished
+        path = self.existing
         try:
             content = path.read_bytes()
         except FileNotFoundError:
@@ -107,17 +113,20 @@ class CheckpointFile:
             return None
         header, _, payload = content.partition(b"\n")
         expected = f"{FORMAT} {self.identity} {hashlib.sha256(payload).hexdigest()}"
-        if header != expected.encode():
+        try:
+            if header != expected.encode():
+                raise ValueError("its first line or digest is wrong")
+            state = _state(payload)
+        except ValueError as error:
             aside = path.replace(self.path.with_suffix(".damaged"))
             logger.warning(
-                "%s: damaged or of another format (its first line or digest is wrong); moved aside as %s; "
-                "the training starts at the beginning",
+                "%s: damaged or of another format (%s); moved aside as %s; the training starts at the "
+                "beginning",
                 path,
+                error,
                 aside.name,
             )
             return None
-        fields = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-        state = State(**{**fields, "rows": [HistoryRow(*row) for row in fields["rows"]]})
         logger.info("%s: continued after iteration %d", self.run, state.iteration)
         return state
 
@@ -125,3 +134,42 @@ class CheckpointFile:
         """Mark the checkpoint as that of a finished run."""
         if self.path.exists():
             self.path.replace(self.finished)
+
+
+def _state(payload: bytes) -> State:
+    """Return the state that `CheckpointFile.write` packed; raise ValueError if it is something else."""
+    try:
+        content: Any = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except Exception as error:  # foreign bytes may raise almost any exception in torch
+        raise ValueError(in_one_line(error)) from None
+    names = {field.name for field in dataclasses.fields(State)}
+    if not isinstance(content, dict) or content.keys() != names:
+        raise ValueError(f"it does not hold {', '.join(sorted(names))}")
+    right = {
+        "iteration": _is_count(content["iteration"]),
+        "model": _is_dict(content["model"], str) and all(map(torch.is_tensor, content["model"].values())),
+        "optimizer": _is_dict(content["optimizer"], str),
+        "rows": isinstance(content["rows"], list) and all(map(_is_row, content["rows"])),
+        "loss_sum": isinstance(content["loss_sum"], float) and math.isfinite(content["loss_sum"]),
+        "monitor": isinstance(content["monitor"], str),
+    }
+    if wrong := [name for name in right if not right[name]]:
+        raise ValueError(f"wrong {', '.join(wrong)}")
+    return State(**{**content, "rows": [HistoryRow(*row) for row in content["rows"]]})
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_dict(value: object, keys: type) -> bool:
+    return isinstance(value, dict) and all(isinstance(key, keys) for key in value)
+
+
+def _is_row(value: object) -> bool:
+    if not isinstance(value, tuple) or len(value) != len(HistoryRow._fields):
+        return False
+    iteration, *numbers, psnr = value
+    return _is_count(iteration) and all(
+        isinstance(number, float) for number in (*numbers, *([] if psnr is None else [psnr]))
+    )

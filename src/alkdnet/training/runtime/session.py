@@ -6,7 +6,7 @@ import math
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from torch.nn.utils import get_total_norm
 
 from alkdnet.config.params import History, Recipe, Run
 from alkdnet.data.packs import PackedImages
-from alkdnet.errors import UserError
+from alkdnet.errors import UserError, one_line
 from alkdnet.files import atomic_directory, sha256_file
 from alkdnet.progress import Progress
 from alkdnet.results.history import write_history
@@ -209,9 +209,18 @@ class Session:
         state = self._ranks.broadcast(self._file.read() if self._ranks.is_rank_zero else None)
         if state is None:
             return
+        try:
+            if state.iteration > self._iterations:
+                raise ValueError(f"iteration {state.iteration} of {self._iterations}")
+            self._model.load_state_dict(state.model)
+            _load_optimizer(self._optimizer, state.optimizer)
+        except Exception as error:  # the names, shapes and types of a file that was not written here
+            problem = one_line(" ".join(str(error).split()))
+            raise UserError(
+                f"{self._file.existing}: not the state of this training ({problem}); remove the file, and "
+                "the training starts at the beginning"
+            ) from None
         self.iteration = state.iteration
-        self._model.load_state_dict(state.model)
-        self._optimizer.load_state_dict(state.optimizer)
         self._monitor.resume(state.monitor)
         self._recorder = Recorder(state.rows, self._monitor)
         self._loss.reset(state.loss_sum, steps=state.iteration - self._recorder.iteration)
@@ -227,6 +236,23 @@ class Session:
             f"{good}. The same settings would diverge again: lower recipe.learning_rate, or use another seed "
             "or precision"
         )
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load a state after comparing it: PyTorch adopts the settings in it, and tensors of any shape.
+
+    Raises:
+        Exception: of any kind, if the state is not that of the optimizer at another time.
+    """
+    # Versions of PyTorch differ in the settings that they have; the learning rate is set in every step.
+    for own, stored in zip(optimizer.state_dict()["param_groups"], state["param_groups"], strict=True):
+        if wrong := [key for key in own.keys() & stored.keys() - {"lr"} if own[key] != stored[key]]:
+            raise ValueError(f"other {', '.join(sorted(wrong))} of the optimizer")
+    optimizer.load_state_dict(state)
+    for parameter, tensors in optimizer.state.items():
+        for name, tensor in tensors.items():
+            if not torch.is_tensor(tensor) or (tensor.ndim and tensor.shape != parameter.shape):
+                raise ValueError(f"{name} of the optimizer does not fit its parameter")
 
 
 def has_diverged(loss: float, model: nn.Module) -> bool:

@@ -132,6 +132,8 @@ PROOFS = [
     rounded("safmn_x2", "safmn", 2, (38.002, 0.9604), (33.544, 0.9177)),
     rounded("erfdn_x4", "rfdn", 4, (32.161, 0.8946), (28.650, 0.7825), **ERFDN),
     rounded("fmen_s_x4", "fmen", 4, (32.120, 0.8949), (28.570, 0.7814), **FMEN_S),
+    of_colour("lkdn_x2", "lkdn", 2, Set5=(38.11503, 0.960979)),
+    of_colour("lkdn_x4", "lkdn", 4, Set5=(32.39487, 0.897954)),
     of_luma("srcnn_x2", "srcnn", 2, (36.654, 0.9540), (32.525, 0.9070)),
     of_luma("srcnn_x3", "srcnn", 3, (32.755, 0.9092), (29.365, 0.8223)),
     of_luma("srcnn_x4", "srcnn", 4, (30.492, 0.8631), (27.578, 0.7528)),

@@ -172,6 +172,7 @@ def _weights_per_scale(
     name: str,
     url: str,
     *,
+    scales: tuple[int, ...] = (2, 3, 4),
     licence: str,
     citation: str,
     provenance: Provenance = "authors",
@@ -188,7 +189,7 @@ def _weights_per_scale(
             provenance=provenance,
             remark=remark,
         )
-        for scale in (2, 3, 4)
+        for scale in scales
     ]
 
 
@@ -420,6 +421,14 @@ def _released_weights() -> list[Source]:
             f"{_RAW}/Aitical/CFSR/ec9b237c5e8616bd2ce1102a866a7bba59203963/model_zoo/CFSR_x{{scale}}.pth",
             licence=none_found,
             citation="Wu et al. 2024, Transforming image super-resolution, IEEE TIP 33",
+        ),
+        *_weights_per_scale(
+            "lkdn",
+            f"{_RAW}/stella-von/LKDN/54df78a491142c2503d9738192b767ceced4d1a1/experiments/"
+            "pretrained_models/LKDN/LKDN_x{scale}.pth",
+            scales=(2, 4),
+            licence="MIT",
+            citation="Xie et al. 2023, Large kernel distillation network, CVPRW",
         ),
     ]
 

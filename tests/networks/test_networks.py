@@ -39,6 +39,7 @@ VARIANTS = {
     "safmn": ("safmn", SMALL),
     "cfsr": ("cfsr", SMALL | {"layers": 1}),
     "lkdn": ("lkdn", SMALL),
+    "smfanet": ("smfanet", SMALL),
 }
 SCALES = (2, 3, 4)
 # The variant of each network for what takes a second: compilation, export.
@@ -209,6 +210,7 @@ COUNTS = [
     ("safmn", {}, (227_820, 232_695, 239_520)),
     ("cfsr", {}, (291_324, 297_819, 306_912)),
     ("lkdn", {}, (303_812, 311_387, 321_992)),
+    ("smfanet", {}, (185_628, 190_503, 197_328)),
 ]
 
 

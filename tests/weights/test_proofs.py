@@ -134,6 +134,8 @@ PROOFS = [
     rounded("fmen_s_x4", "fmen", 4, (32.120, 0.8949), (28.570, 0.7814), **FMEN_S),
     of_colour("lkdn_x2", "lkdn", 2, Set5=(38.11503, 0.960979)),
     of_colour("lkdn_x4", "lkdn", 4, Set5=(32.39487, 0.897954)),
+    of_colour("smfanet_x2", "smfanet", 2, Set5=(38.07855, 0.960720)),
+    of_colour("smfanet_x4", "smfanet", 4, Set5=(32.25469, 0.895651)),
     of_luma("srcnn_x2", "srcnn", 2, (36.654, 0.9540), (32.525, 0.9070)),
     of_luma("srcnn_x3", "srcnn", 3, (32.755, 0.9092), (29.365, 0.8223)),
     of_luma("srcnn_x4", "srcnn", 4, (30.492, 0.8631), (27.578, 0.7528)),

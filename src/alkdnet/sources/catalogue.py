@@ -430,6 +430,14 @@ def _released_weights() -> list[Source]:
             licence="MIT",
             citation="Xie et al. 2023, Large kernel distillation network, CVPRW",
         ),
+        *_weights_per_scale(
+            "smfanet",
+            f"{_RAW}/Zheng-MJ/SMFANet/a05e0bb554bbbb80cd27d8fd2b78d4228c657170/pretrain/"
+            "SMFANet_DF2K_100w_x{scale}SR.pth",
+            scales=(2, 4),
+            licence="Apache-2.0",
+            citation="Zheng et al. 2024, A lightweight self-modulation feature aggregation network, ECCV",
+        ),
     ]
 
 

@@ -40,6 +40,7 @@ VARIANTS = {
     "cfsr": ("cfsr", SMALL | {"layers": 1}),
     "lkdn": ("lkdn", SMALL),
     "smfanet": ("smfanet", SMALL),
+    "lkfmixer": ("lkfmixer", SMALL),
 }
 SCALES = (2, 3, 4)
 # The variant of each network for what takes a second: compilation, export.
@@ -211,6 +212,7 @@ COUNTS = [
     ("cfsr", {}, (291_324, 297_819, 306_912)),
     ("lkdn", {}, (303_812, 311_387, 321_992)),
     ("smfanet", {}, (185_628, 190_503, 197_328)),
+    ("lkfmixer", {}, (357_228, 363_723, 372_816)),
 ]
 
 

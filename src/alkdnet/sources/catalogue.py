@@ -438,6 +438,14 @@ def _released_weights() -> list[Source]:
             licence="Apache-2.0",
             citation="Zheng et al. 2024, A lightweight self-modulation feature aggregation network, ECCV",
         ),
+        *_weights_per_scale(
+            "lkfmixer",
+            f"{_RAW}/Supereeeee/LKFMixer/b7e5669cf1370532b75278072c78d41ef339e3e8/experiments/"
+            "pretrained_models/LKFMixer_B_x{scale}.pth",
+            scales=(2, 4),
+            licence="Apache-2.0",
+            citation="Tang & Hu 2025, Exploring large kernel feature, arXiv 2508.11391",
+        ),
     ]
 
 

@@ -41,6 +41,7 @@ VARIANTS = {
     "lkdn": ("lkdn", SMALL),
     "smfanet": ("smfanet", SMALL),
     "lkfmixer": ("lkfmixer", SMALL),
+    "lkmn": ("lkmn", SMALL),
 }
 SCALES = (2, 3, 4)
 # The variant of each network for what takes a second: compilation, export.
@@ -213,6 +214,7 @@ COUNTS = [
     ("lkdn", {}, (303_812, 311_387, 321_992)),
     ("smfanet", {}, (185_628, 190_503, 197_328)),
     ("lkfmixer", {}, (357_228, 363_723, 372_816)),
+    ("lkmn", {}, (206_004, 210_879, 217_704)),
 ]
 
 

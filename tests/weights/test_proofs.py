@@ -138,6 +138,8 @@ PROOFS = [
     of_colour("smfanet_x4", "smfanet", 4, Set5=(32.25469, 0.895651)),
     of_colour("lkfmixer_x2", "lkfmixer", 2, Set5=(38.18705, 0.961171)),
     of_colour("lkfmixer_x4", "lkfmixer", 4, Set5=(32.46306, 0.898223)),
+    of_colour("lkmn_x2", "lkmn", 2, Set5=(38.13089, 0.960942)),
+    of_colour("lkmn_x4", "lkmn", 4, Set5=(32.40290, 0.897622)),
     of_luma("srcnn_x2", "srcnn", 2, (36.654, 0.9540), (32.525, 0.9070)),
     of_luma("srcnn_x3", "srcnn", 3, (32.755, 0.9092), (29.365, 0.8223)),
     of_luma("srcnn_x4", "srcnn", 4, (30.492, 0.8631), (27.578, 0.7528)),

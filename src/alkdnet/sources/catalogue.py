@@ -446,6 +446,14 @@ def _released_weights() -> list[Source]:
             licence="Apache-2.0",
             citation="Tang & Hu 2025, Exploring large kernel feature, arXiv 2508.11391",
         ),
+        *_weights_per_scale(
+            "lkmn",
+            f"{_RAW}/Supereeeee/LKMN/55a84ca8042eed34eec84fe4d1888c4cb18a1942/experiments/"
+            "pretrained_models/LKMN_T_x{scale}.pth",
+            scales=(2, 4),
+            licence="Apache-2.0",
+            citation="Hu et al. 2025, Large kernel modulation network, arXiv 2508.11893",
+        ),
     ]
 
 

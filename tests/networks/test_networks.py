@@ -38,6 +38,10 @@ VARIANTS = {
     "fmen": ("fmen", SMALL | {"attention_channels": 8, "attention_blocks": 1}),
     "safmn": ("safmn", SMALL),
     "cfsr": ("cfsr", SMALL | {"layers": 1}),
+    "lkdn": ("lkdn", SMALL),
+    "smfanet": ("smfanet", SMALL),
+    "lkfmixer": ("lkfmixer", SMALL),
+    "lkmn": ("lkmn", SMALL),
 }
 SCALES = (2, 3, 4)
 # The variant of each network for what takes a second: compilation, export.
@@ -207,6 +211,10 @@ COUNTS = [
     ("fmen", FMEN_S, (324_830, 331_595, 341_066)),
     ("safmn", {}, (227_820, 232_695, 239_520)),
     ("cfsr", {}, (291_324, 297_819, 306_912)),
+    ("lkdn", {}, (303_812, 311_387, 321_992)),
+    ("smfanet", {}, (185_628, 190_503, 197_328)),
+    ("lkfmixer", {}, (357_228, 363_723, 372_816)),
+    ("lkmn", {}, (206_004, 210_879, 217_704)),
 ]
 
 

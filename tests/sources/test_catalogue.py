@@ -30,6 +30,7 @@ def test_the_sets_of_the_paper_and_the_demo_are_there_with_their_uses() -> None:
             "fmen_s_x4",
             "safmn_x2",
             *(f"cfsr_x{scale}" for scale in (2, 3, 4)),
+            *(f"{name}_x{scale}" for name in ("lkdn", "smfanet", "lkfmixer", "lkmn") for scale in (2, 4)),
         ],
     }
 

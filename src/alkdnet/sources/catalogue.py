@@ -172,6 +172,7 @@ def _weights_per_scale(
     name: str,
     url: str,
     *,
+    scales: tuple[int, ...] = (2, 3, 4),
     licence: str,
     citation: str,
     provenance: Provenance = "authors",
@@ -188,7 +189,7 @@ def _weights_per_scale(
             provenance=provenance,
             remark=remark,
         )
-        for scale in (2, 3, 4)
+        for scale in scales
     ]
 
 
@@ -420,6 +421,38 @@ def _released_weights() -> list[Source]:
             f"{_RAW}/Aitical/CFSR/ec9b237c5e8616bd2ce1102a866a7bba59203963/model_zoo/CFSR_x{{scale}}.pth",
             licence=none_found,
             citation="Wu et al. 2024, Transforming image super-resolution, IEEE TIP 33",
+        ),
+        *_weights_per_scale(
+            "lkdn",
+            f"{_RAW}/stella-von/LKDN/54df78a491142c2503d9738192b767ceced4d1a1/experiments/"
+            "pretrained_models/LKDN/LKDN_x{scale}.pth",
+            scales=(2, 4),
+            licence="MIT",
+            citation="Xie et al. 2023, Large kernel distillation network, CVPRW",
+        ),
+        *_weights_per_scale(
+            "smfanet",
+            f"{_RAW}/Zheng-MJ/SMFANet/a05e0bb554bbbb80cd27d8fd2b78d4228c657170/pretrain/"
+            "SMFANet_DF2K_100w_x{scale}SR.pth",
+            scales=(2, 4),
+            licence="Apache-2.0",
+            citation="Zheng et al. 2024, A lightweight self-modulation feature aggregation network, ECCV",
+        ),
+        *_weights_per_scale(
+            "lkfmixer",
+            f"{_RAW}/Supereeeee/LKFMixer/b7e5669cf1370532b75278072c78d41ef339e3e8/experiments/"
+            "pretrained_models/LKFMixer_B_x{scale}.pth",
+            scales=(2, 4),
+            licence="Apache-2.0",
+            citation="Tang & Hu 2025, Exploring large kernel feature, arXiv 2508.11391",
+        ),
+        *_weights_per_scale(
+            "lkmn",
+            f"{_RAW}/Supereeeee/LKMN/55a84ca8042eed34eec84fe4d1888c4cb18a1942/experiments/"
+            "pretrained_models/LKMN_T_x{scale}.pth",
+            scales=(2, 4),
+            licence="Apache-2.0",
+            citation="Hu et al. 2025, Large kernel modulation network, arXiv 2508.11893",
         ),
     ]
 

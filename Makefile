@@ -62,9 +62,10 @@ train-parallel: $(BIN)/.installed ## the runs of PIPELINE side by side: one per 
 clean-stale: $(BIN)/.installed ## remove what a stopped machine left behind; results and checkpoints stay
 	PYTHONPATH=src python tools/clean_stale.py
 
-docs: $(BIN)/.installed ## docs/parameters.md and reports/audit.md from the code
+docs: $(BIN)/.installed ## docs/parameters.md, reports/audit.md and the figures of docs/networks.md from the code
 	PYTHONPATH=src python tools/parameter_docs.py
 	PYTHONPATH=src python tools/audit.py
+	PYTHONPATH=src python tools/architecture.py
 
 clean: ## remove the environment and the caches of the tools; data, results and MLflow's store stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

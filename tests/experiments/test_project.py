@@ -122,7 +122,7 @@ def test_after_repro_mlflow_shows_every_run(project: Repository) -> None:
     assert all("embedded_test/psnr" in run.data.metrics for run in runs.values())
     assert runs["alkdnet_x2"].data.params["kernel_size"] == "9"
     before = (project.root / "mlflow.db").read_bytes()
-    output = project.run(sys.executable, "tools/mlflow_sync.py", env={"PYTHONPATH": "src"})
+    output = project.run(sys.executable, "tools/mlflow_sync.py", "demo", env={"PYTHONPATH": "src"})
     assert "demo: 3 up to date" in output
     assert (project.root / "mlflow.db").read_bytes() == before
 
@@ -177,7 +177,7 @@ def test_the_paper_pipeline_is_shortened_from_the_command_line(project: Reposito
         *("~runs", f"+runs={{alkdnet_x2: {row}, other_x2: {row}}}"),
         "downscale.scales=[2]",
         "history.validation_sets=[embedded_test]",
-        *("recipe.iterations=20", "recipe.batch_size=2", "recipe.patch_size=12"),
+        *("recipe.iterations=20", "recipe.batch_size=2", "recipe.patch_size=12", "execution.threads=1"),
         *("features.maps_set=embedded_test", "features.maps_image=chelsea"),
     ]
 
@@ -221,7 +221,9 @@ def test_a_temporary_experiment_leaves_the_workspace_and_keeps_its_run(project: 
     assert (project.root / "demo/models/other_x2/weights.safetensors").read_bytes() != before
     assert not ran(project.dvc("repro", "evaluate@other_x2"))
     # What the experiment trained is known already: its own run, now in the workspace.
-    assert "up to date" in project.run(sys.executable, "tools/mlflow_sync.py", env={"PYTHONPATH": "src"})
+    assert "up to date" in project.run(
+        sys.executable, "tools/mlflow_sync.py", "demo", env={"PYTHONPATH": "src"}
+    )
 
 
 def test_a_sweep_in_the_queue_ends_in_a_table(project: Repository) -> None:
@@ -371,6 +373,6 @@ def test_a_clone_pulls_from_a_remote_and_computes_nothing(project: Repository, t
     fresh.dvc("pull", "--quiet", "dvc.yaml")
     assert not ran(fresh.dvc("repro"))
     assert fresh.git("status", "--porcelain") == ""
-    output = fresh.run(sys.executable, "tools/mlflow_sync.py", env={"PYTHONPATH": "src"})
+    output = fresh.run(sys.executable, "tools/mlflow_sync.py", "demo", env={"PYTHONPATH": "src"})
     assert "demo: 3 created" in output
     assert all("embedded_test/psnr" in run.data.metrics for run in tracked(fresh))

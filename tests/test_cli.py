@@ -1,4 +1,5 @@
 import errno
+import os
 import re
 import shutil
 import subprocess
@@ -7,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from alkdnet import cli
+from alkdnet import cli, upscaling
 from alkdnet.networks import build
 from alkdnet.sources import fetching as download
 from alkdnet.sources.catalogue import SOURCES, Source
@@ -101,6 +103,7 @@ def test_files_of_ones_own_are_not_deleted(shell: Shell) -> None:
 
 def test_what_the_system_rejects_is_one_line(shell: Shell) -> None:
     Path("file").touch()
+    picture(Path("a.png"), 8, 9, 3)
     for arguments in (("download", "set5"), ("upscale", "a.png", "b.png", "--released")):
         status, _ = shell.run(*arguments, "--root", "file")
         assert re.fullmatch(r"error: (set5: )?file/\S+: Not a directory", str(status))
@@ -206,13 +209,75 @@ def picture(path: Path, *shape: int) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def test_upscale_without_weights_says_how_to_get_some(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("network", ["alkdnet", "bsrn"])
+def test_upscale_without_weights_takes_those_of_the_authors(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, network: str
+) -> None:
+    def fetched(chosen: Source, root: Path, mirror: str | None) -> str:
+        (root / chosen.name).mkdir(parents=True)
+        torch.save(build(network, 2, {}).state_dict(), root / chosen.name / chosen.files[0].name)
+        return ""
+
     monkeypatch.setattr(cli, "__file__", str(Path.cwd() / "a" / "b" / "c" / "cli.py"))
+    monkeypatch.setattr(cli, "_fetched", fetched)
     picture(Path("in.png"), 8, 9, 3)
-    status, _ = shell.run("upscale", "in.png", "out.png", "--scale", 2)
-    assert "--released" in str(status)
-    assert "weights/alkdnet_x2.safetensors" in str(status)
-    assert not Path("out.png").exists()
+    choice = [] if network == "alkdnet" else ["--network", network]
+    status, out = shell.run("upscale", "in.png", "out.png", "--scale", 2, *choice)
+    assert status == 0
+    assert out.startswith(f"out.png: 18x16, with data/{network}_x2/")
+
+
+def test_upscale_judges_before_it_downloads(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> str:
+        raise AssertionError
+
+    monkeypatch.setattr(cli, "_fetched", never)
+    os.mkfifo("pipe")
+    Path("file").touch()
+    picture(Path("in.png"), 8, 9, 3)
+    for arguments, message in (
+        (("in.png",), "give the image, or several, and then the file or folder to write"),
+        (("pipe", "out.png"), "pipe: is a pipe or a device, not a file: save the picture first"),
+        (("/dev/null", "out.png"), "/dev/null: is a pipe or a device, not a file: save the picture first"),
+        (("absent.png", "out.png"), "absent.png: no such file"),
+        (("in.png", "out.xyz"), "out.xyz: unknown ending; there are: .png"),
+        (("in.png", "file/out.png"), "file/out.png: "),
+        (("in.png", "in.png", "large"), "in.png and in.png would both become large/in.png"),
+        (("in.png", "pipe", "file"), "file: is no folder, which several pictures need\npipe: is a pipe"),
+        ((".", "."), ".: is the folder of the sources; give another one"),
+    ):
+        status, _ = shell.run("upscale", *arguments, "--released")
+        assert str(status).startswith(f"error: {message}")
+    assert {path.name for path in Path().iterdir()} == {"in.png", "pipe", "file"}
+
+
+def test_upscale_of_folders_keeps_their_structure_and_what_is_finished(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"blocks": 1, "channels": 8}
+    save_weights(Path("run/weights.safetensors"), build("alkdnet", 2, options))
+    write_run_record(Path("run"), network="alkdnet", scale=2, options=options)
+    for name in ("a.png", "trip/b.jpg", "trip/day/c.gif", ".hidden.png", ".thumbs/d.png"):
+        Path("in", name).parent.mkdir(parents=True, exist_ok=True)
+        picture(Path("in", name), 8, 9, 3)
+    Path("in/bad.png").write_text("no image")
+    picture(Path("single.ppm"), 5, 6, 3)
+    opened = []
+    open_model = upscaling.open_model
+    monkeypatch.setattr(upscaling, "open_model", lambda *given: opened.append(given) or open_model(*given))
+    command = ("upscale", "in", "single.ppm", "in/large", "--scale", 2, "--weights", "run")
+    status, out = shell.run(*command)
+    assert str(status).startswith("error: in/bad.png: not an image of a supported format")
+    assert out == "in/large: 4 of 5 images written, with run\n"
+    large = {str(path.relative_to("in/large")) for path in Path("in/large").rglob("*") if path.is_file()}
+    assert large == {"a.png", "trip/b.jpg", "trip/day/c.png", "single.png"}
+    Path("in/bad.png").unlink()
+    assert len(opened) == 1
+    assert shell.run(*command) == (0, "in/large: all 4 images are finished\n")
+    picture(Path("in/a.png"), 7, 7, 3)  # of another size
+    assert shell.run(*command) == (0, "in/large: 1 of 4 images written, 3 were finished, with run\n")
+    with Image.open("in/large/a.png") as image:
+        assert image.size == (14, 14)
 
 
 def test_upscale_with_the_weights_of_the_project(shell: Shell) -> None:

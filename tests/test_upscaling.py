@@ -8,8 +8,9 @@ from PIL import Image, ImageCms
 
 from alkdnet.data.resize import upscale
 from alkdnet.errors import UserError
+from alkdnet.inference.upscaler import Upscaler
 from alkdnet.networks import build
-from alkdnet.upscaling import Pixels, open_model, upscale_file
+from alkdnet.upscaling import FiniteUpscaler, Pixels, check_memory, open_model, upscale_file
 from alkdnet.weights.files import save_weights
 from tests.records import write_run_record
 
@@ -90,6 +91,96 @@ def test_a_target_that_cannot_hold_the_image_is_rejected_before_the_work(tmp_pat
     Image.fromarray(noise(4, 4).astype(np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(UserError, match="8 bits"):
         upscale_file(tmp_path / "deep.png", tmp_path / "out.png", never, scale=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "message"),
+    [
+        ("out.webp", 8192, "16384x8 pixels, but WEBP holds no more than 16383 a side; write a .png"),
+        ("out.jpg", 32751, "65502x8 pixels, but JPEG holds no more than 65500 a side; write a .png"),
+        ("x" * 250 + ".png", 4, "a name of more than "),
+        ("in.png/a/out.png", 4, "in.png is no folder"),
+        ("folder.png", 4, "is no file that could be replaced"),
+    ],
+)
+def test_a_target_is_judged_by_the_header(tmp_path: Path, name: str, width: int, message: str) -> None:
+    def never(_: Pixels) -> Pixels:
+        raise AssertionError
+
+    Image.fromarray(noise(4, width, 3)).save(tmp_path / "in.png")
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(UserError) as error:
+        upscale_file(tmp_path / "in.png", tmp_path / name, never, scale=2)
+    assert str(error.value).startswith(f"{tmp_path / name}: ")
+    assert message in str(error.value)
+
+
+def test_a_target_that_is_a_link_is_followed(tmp_path: Path) -> None:
+    Image.fromarray(noise(4, 4, 3)).save(tmp_path / "in.png")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "out.png").symlink_to(tmp_path / "there" / "real.png")
+    upscale_file(tmp_path / "in.png", tmp_path / "out.png", DOUBLE, scale=2)
+    assert (tmp_path / "out.png").is_symlink()
+    with Image.open(tmp_path / "there" / "real.png") as image:
+        assert image.size == (8, 8)
+
+
+def test_an_image_that_is_not_finite_is_an_error_and_not_black(tmp_path: Path) -> None:
+    model = build("alkdnet", 2, {"blocks": 1, "channels": 8})
+    for parameter in model.parameters():
+        parameter.data.fill_(1e30)  # finite, as weights must be
+    image_HWC = noise(16, 16, 3)
+    Image.fromarray(image_HWC).save(tmp_path / "in.png")
+    assert not Upscaler(model)(image_HWC).any()
+    for tile in (None, 96):
+        with pytest.raises(UserError, match=r"in\.png: the network gives NaN or infinity"):
+            upscale_file(tmp_path / "in.png", tmp_path / "out.png", FiniteUpscaler(model, tile=tile), scale=2)
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_memory_is_judged_by_the_header(tmp_path: Path) -> None:
+    Image.fromarray(noise(1000, 1000, 3)).save(tmp_path / "in.png")
+    source, model = tmp_path / "in.png", build("alkdnet", 2, {"blocks": 1, "channels": 8})
+    check_memory(source, model, scale=4, tile=None, available=None)
+    check_memory(source, model, scale=4, tile=None, available=2 * 10**9)
+    check_memory(source, model, scale=4, tile=192, available=10**9)
+    with pytest.raises(UserError, match=r"in\.png: 1000x1000 pixels need about .*in tiles, --tile 192"):
+        check_memory(source, model, scale=4, tile=None, available=10**9)
+    with pytest.raises(UserError, match=r"are free$"):
+        check_memory(source, model, scale=4, tile=192, available=10**8)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".PTH", ".pt", ".ckpt", ".safetensors"])
+def test_weights_tell_their_network_in_every_format(tmp_path: Path, suffix: str) -> None:
+    model = build("bsrn", 2, {})
+    file = tmp_path / f"net{suffix}"
+    if suffix == ".safetensors":
+        save_weights(file, model)
+    else:
+        torch.save({"params": model.state_dict()}, file)
+    opened = open_model(file, 2)
+    assert type(opened) is type(model)
+    torch.testing.assert_close(opened.state_dict(), model.state_dict(), rtol=0, atol=0)
+    assert type(open_model(file, 2, "bsrn")) is type(model)
+    with pytest.raises(UserError, match="do not fit ALKDNet"):
+        open_model(file, 2, "alkdnet")
+    if suffix == ".pth":
+        with pytest.raises(UserError, match="these weights of bsrn upscale by 2, not by 3"):
+            open_model(file, 3)
+
+
+def test_weights_that_fit_two_networks_ask_for_a_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alkdnet.upscaling._fits", lambda _, __, network, ___: network in ("bsrn", "imdn"))
+    save_weights(tmp_path / "net.safetensors", build("bsrn", 2, {}))
+    with pytest.raises(UserError, match="fits bsrn and imdn; choose one by --network"):
+        open_model(tmp_path / "net.safetensors", 2)
+
+
+def test_a_folder_that_is_no_run_is_no_file_of_weights(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a directory, not a file of weights"):
+        open_model(tmp_path, 2)
 
 
 def test_the_source_is_not_overwritten(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alkdnet.errors import UserError, in_words
+from alkdnet.errors import UserError, in_words, raise_problems
 
 if TYPE_CHECKING:
     from alkdnet.sources.catalogue import Source
@@ -116,14 +116,24 @@ def data(root: Root = _ROOT) -> None:
 
 @app.command()
 def upscale(
-    source: Annotated[Path, typer.Argument(help="Any 8-bit image.")],
-    target: Annotated[Path, typer.Argument(help="The larger image: .png, .tif, .webp, .bmp or .jpg.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE... TARGET",
+            help="8-bit images, or folders of them; then the larger image (.png, .tif, .webp, .bmp or .jpg), "
+            "or a folder for all, in which finished ones are kept.",
+        ),
+    ],
     scale: Annotated[int, typer.Option(min=2, max=4, help="How many times as wide and as high.")] = 4,
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="File of weights of a run, or a .pth of ALKDNet's authors; else weights/alkdnet_x<scale>."
+            help="Weights of a run (its folder or file), or published ones (.pth, .pt, .ckpt, .safetensors, "
+            "...); else weights/alkdnet_x<scale>, else the authors'."
         ),
+    ] = None,
+    network: Annotated[
+        str | None, typer.Option(help="The network of the weights; by default they tell it themselves.")
     ] = None,
     released: Annotated[
         bool, typer.Option("--released", help="Take the authors' weights, downloaded to ROOT at need.")
@@ -140,22 +150,65 @@ def upscale(
     root: Root = _ROOT,
     mirror: Mirror = None,
 ) -> None:
-    """Write an image SCALE times as large as SOURCE; transparency is kept."""
+    """Write images SCALE times as large as the sources; transparency is kept."""
     if released and weights is not None:
         raise UserError("give --weights or --released, not both")
-    path = _released_weights(scale, root, mirror) if released else weights or _own_weights(scale)
+    if len(paths) < 2:
+        raise UserError("give the image, or several, and then the file or folder to write")
+    *sources, target = paths
+
+    from alkdnet.progress import Progress
+    from alkdnet.upscaling import check_memory, check_target, free_memory, is_finished, plan, upscale_file
+
+    problems: list[str] = []
+    jobs = plan(sources, target)
+    left = []
+    for job in jobs:
+        try:
+            if not is_finished(job, scale):
+                check_target(job.source, job.target, scale)
+                left.append(job)
+        except UserError as error:
+            problems.append(str(error))
+    finished = len(jobs) - len(left) - len(problems)
+    if not left:
+        raise_problems(problems)
+        typer.echo(f"{target}: all {finished} images are finished")
+        return
+    path = _weights(scale, weights, network, root, mirror, released=released)
 
     import torch
 
     from alkdnet.device import arithmetic, choose_device
-    from alkdnet.inference.upscaler import Upscaler
-    from alkdnet.upscaling import open_model, upscale_file
+    from alkdnet.upscaling import FiniteUpscaler, open_model
 
     chosen = choose_device(device.value)
-    network = Upscaler(open_model(path, scale), device=chosen, tile=tile)
-    with arithmetic(chosen, "float32", threads=torch.get_num_threads()):
-        height, width = upscale_file(source, target, network, scale=scale)
-    typer.echo(f"{target}: {width}x{height}, with {path}")
+    model = open_model(path, scale, network)
+    upscaler = FiniteUpscaler(model, device=chosen, tile=tile)
+    available = free_memory() if chosen.type == "cpu" else None
+    written = 0
+    with (
+        arithmetic(chosen, "float32", threads=torch.get_num_threads()),
+        Progress(len(left), description="upscale", unit="images") as shown,
+    ):
+        for job in left:
+            try:
+                check_memory(job.source, model, scale=scale, tile=tile, available=available)
+                height, width = upscale_file(job.source, job.target, upscaler, scale=scale)
+                written += 1
+            except torch.OutOfMemoryError:
+                problems.append(f"{job.source}: does not fit into the memory of the device; give --tile 192")
+            except UserError as error:
+                problems.append(str(error))
+            except OSError as error:
+                problems.append(f"{job.target}: {in_words(error)}")
+            shown.advance(note=job.source.name)
+    if not jobs[0].kept and written:
+        typer.echo(f"{target}: {width}x{height}, with {path}")
+    elif written:
+        kept = f", {finished} were finished" if finished else ""
+        typer.echo(f"{target}: {written} of {len(jobs)} images written{kept}, with {path}")
+    raise_problems(problems)
 
 
 @app.command()
@@ -193,25 +246,35 @@ def _fetched(chosen: "Source", root: Path, mirror: str | None) -> str:
     return f"{chosen.name}: {chosen.images} file{'' if chosen.images == 1 else 's'} in {destination}"
 
 
-def _released_weights(scale: int, root: Path, mirror: str | None) -> Path:
-    """Return the authors' file of ALKDNet's weights, after downloading it if it is not there."""
+def _weights(
+    scale: int, weights: Path | None, network: str | None, root: Path, mirror: str | None, *, released: bool
+) -> Path:
+    """Return the weights that are given, or else this project's, or else the authors'."""
+    if weights is not None:
+        return weights
+    if network in (None, "alkdnet") and not released:
+        if own := _own_weights(scale):
+            return own
+        typer.echo(f"there are no weights/alkdnet_x{scale}.safetensors: the authors' are taken", err=True)
+    return _released_weights(f"{network or 'alkdnet'}_x{scale}", root, mirror)
+
+
+def _released_weights(name: str, root: Path, mirror: str | None) -> Path:
+    """Return the file of weights by its name in the catalogue, after downloading it if it is not there."""
     from alkdnet.sources.catalogue import source
 
-    chosen = source(f"alkdnet_x{scale}")
+    chosen = source(name)
     _fetched(chosen, root, mirror)
-    return root / chosen.name / chosen.files[0].name
+    # Of a pair for ncnn the .param is the one that is opened.
+    file = next(file.name for file in chosen.files if not file.name.endswith(".bin"))
+    return root / chosen.name / file
 
 
-def _own_weights(scale: int) -> Path:
+def _own_weights(scale: int) -> Path | None:
     """Return the weights that this project trained, in the current folder or in its checkout."""
     name = Path("weights") / f"alkdnet_x{scale}.safetensors"
-    for folder in (Path(), Path(__file__).resolve().parents[2]):
-        if (folder / name).is_file():
-            return folder / name
-    raise UserError(
-        f"there is no {name}; take the authors' weights with --released, or those of a run of yours with "
-        "--weights <pipeline>/models/<run>/weights.safetensors"
-    )
+    found = (folder / name for folder in (Path(), Path(__file__).resolve().parents[2]))
+    return next((path for path in found if path.is_file()), None)
 
 
 def main() -> None:

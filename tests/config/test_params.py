@@ -142,6 +142,7 @@ def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
         ),
         ({"report.title": "\ud800"}, "report.title: '\\ud800' holds a character that no file can hold"),
         ({"datasets.embedded_train.source": "a\nb"}, "datasets.embedded_train.source: 'a\\nb' is no name"),
+        ({"runs.alkdnet_x2.network": "a\nb"}, "runs.alkdnet_x2.network: 'a\\nb' is no name"),
         ({"runs.a\nb": 7}, "runs.a\\nb: expected keys and values, got 7 (int)"),
         ({"runs.alkdnet_x2.scale": int("7" * 300)}, f"runs.alkdnet_x2.scale: {'7' * 80}... is above"),
         ({"execution.processes": 10**9}, "execution.processes: 1000000000 is above the greatest value 1024"),

@@ -54,7 +54,7 @@ def _dataset_problems(params: Params) -> list[str]:
     outputs = Path(params.pipeline).resolve()
     for name, dataset in params.datasets.items():
         problems += _path_problems(f"datasets.{name}.path", dataset.path)
-        problems += _source_problems(f"datasets.{name}.source", dataset.source)
+        problems += _name_problem(f"datasets.{name}.source", dataset.source)
         if (path := _resolved(dataset.path)) and path.is_relative_to(outputs):
             problems.append(
                 f"datasets.{name}.path: {dataset.path} lies in {params.pipeline}/, where the pipeline "
@@ -66,15 +66,15 @@ def _dataset_problems(params: Params) -> list[str]:
             problems.append(f"datasets.{name}.path: source {dataset.source} takes none")
     for name, row in params.released.items():
         problems += _path_problems(f"released.{name}.path", row.path)
-        problems += _source_problems(f"released.{name}.source", row.source)
+        problems += _name_problem(f"released.{name}.source", row.source)
         if (row.source == "file") != (row.path is not None):
             rule = "needs the file's path" if row.source == "file" else "takes none"
             problems.append(f"released.{name}.path: source {row.source} {rule}")
     return problems
 
 
-def _source_problems(where: str, source: str) -> list[str]:
-    return [] if NAME.fullmatch(source) else [f"{where}: {shown(source)} is no name: {NAME_RULE}"]
+def _name_problem(where: str, name: str) -> list[str]:
+    return [] if NAME.fullmatch(name) else [f"{where}: {shown(name)} is no name: {NAME_RULE}"]
 
 
 def _path_problems(where: str, path: str | None) -> list[str]:
@@ -119,6 +119,7 @@ def _row_problems(params: Params, name: str) -> list[str]:
             f"{where}.scale: {row.scale} is not among downscale.scales; there are: "
             f"{', '.join(map(str, params.downscale.scales))}"
         )
+    problems += _name_problem(f"{where}.network", row.network)
     if row.kind == "trained" and not params.names("train"):
         problems.append(f"{where}: nothing to train on; add a data set with `use: train` to datasets")
     if row.kind != "interpolation" and row.network == "bicubic":
@@ -150,8 +151,7 @@ def _reference_problems(params: Params) -> list[str]:
     images = [("features.maps_image", params.features.maps_image)]
     for index, crop in enumerate(params.features.crops):
         images.append((f"features.crops[{index}].image", crop.image))
-        if not NAME.fullmatch(crop.set):
-            problems.append(f"features.crops[{index}].set: {shown(crop.set)} is no name: {NAME_RULE}")
+        problems += _name_problem(f"features.crops[{index}].set", crop.set)
     problems += [
         f"{where}: {shown(image)} is no name of a file"
         for where, image in images

@@ -26,6 +26,10 @@ PUBLISHED_COUNTS = {
     "fmen_s": {4: 341_066},
     "safmn": {2: 227_820},
     "cfsr": {2: 291_324, 3: 297_819, 4: 306_912},
+    "lkdn": {2: 303_812, 4: 321_992},
+    "smfanet": {2: 185_628, 4: 197_328},
+    "lkfmixer": {2: 357_228, 4: 372_816},
+    "lkmn": {2: 206_004, 4: 217_704},
     "alkdnet": {2: 372_716, 3: 381_371, 4: 393_488},
     "kernel3": {2: 349_548},
     "kernel5": {2: 356_716},
@@ -40,7 +44,7 @@ PUBLISHED_COUNTS = {
     "kernel9_abrl_norm": {2: 372_076},
 }
 RELEASED = {"network": "bsrn", "scale": 2, "source": "bsrn_x2"}
-PIPELINES = ("demo", "paper", "released", "study")
+PIPELINES = ("demo", "field", "paper", "released", "study")
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES[1:])

@@ -120,4 +120,4 @@ def _parts(rows: Sequence[StudyRow], name: str, measure: str, digits: int) -> li
 
 
 def _absence(row: StudyRow, name: str) -> str:
-    return "not available" if name in row.missing else "not evaluated"
+    return row.missing.get(name, "not evaluated")

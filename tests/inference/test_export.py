@@ -57,7 +57,17 @@ def test_gathered_pool_is_the_adaptive_pool(size: tuple[int, int], reduction: in
     assert torch.equal(export._adaptive_max_pool(x_BCHW, cells), F.adaptive_max_pool2d(x_BCHW, cells))
 
 
-class _NoiseAtLargeSizes(nn.Conv2d):
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_convolution_is_the_bicubic_interpolation(scale: int) -> None:
+    x_BCHW = torch.rand(2, 3, 17, 12)
+    expected_BCHW = F.interpolate(x_BCHW, scale_factor=scale, mode="bicubic", antialias=True)
+    inner = (..., slice(2 * scale, -2 * scale), slice(2 * scale, -2 * scale))
+    torch.testing.assert_close(
+        export._bicubic(x_BCHW, scale=scale)[inner], expected_BCHW[inner], atol=1e-6, rtol=0
+    )
+
+
+class _NotAsTraced(nn.Conv2d):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         y_BCHW = super().forward(x_BCHW)
         return y_BCHW if torch.compiler.is_compiling() else y_BCHW + 2e-5
@@ -65,7 +75,7 @@ class _NoiseAtLargeSizes(nn.Conv2d):
 
 def test_file_that_disagrees_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"differs from PyTorch by 2\..*e-05"):
-        export_onnx(_NoiseAtLargeSizes(3, 3, 1), tmp_path / "wrong.onnx", metadata={})
+        export_onnx(_NotAsTraced(3, 3, 1), tmp_path / "wrong.onnx", metadata={})
     assert not list(tmp_path.iterdir())
 
 

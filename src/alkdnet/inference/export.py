@@ -103,7 +103,7 @@ def _difference(content: bytes, model: nn.Module, sizes: Sequence[tuple[int, int
 
 
 class _Expressible(TorchFunctionMode):
-    """Exchanges, while a network is traced, what neither torch.export nor ONNX can express for any size."""
+    """Exchanges, while a network is traced, what torch.export or ONNX cannot express, or not exactly."""
 
     def __torch_function__(
         self,
@@ -115,6 +115,8 @@ class _Expressible(TorchFunctionMode):
         """Call `func`, or its replacement."""
         if func is F.adaptive_max_pool2d:
             return _adaptive_max_pool(*args)
+        if func is F.interpolate and kwargs and kwargs.get("antialias"):
+            return _bicubic(*args, scale=kwargs["scale_factor"])
         return func(*args, **(kwargs or {}))
 
 
@@ -133,6 +135,23 @@ def _adaptive_max_pool(x_BCHW: Tensor, output_size: tuple[int, int]) -> Tensor:
         gathered = x_BCHW.index_select(axis, pixel_NK.flatten())
         x_BCHW = torch.unflatten(gathered, axis, (cells, most)).amax(axis + 1)
     return x_BCHW
+
+
+def _bicubic(x_BCHW: Tensor, *, scale: int) -> Tensor:
+    """Return the image enlarged by `F.interpolate` with mode "bicubic" and antialias, by a convolution.
+
+    The convolution's weights are exact where onnxruntime's Resize has the positions of x3 in float32. The
+    outermost two pixels times s differ, for which the border counts; layers/luma.py cuts them off.
+    """
+    phase_S = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
+    distance_SK = (phase_S[:, None] - torch.arange(-2, 3)).abs()
+    near_SK = (1.5 * distance_SK - 2.5) * distance_SK**2 + 1
+    far_SK = ((-0.5 * distance_SK + 2.5) * distance_SK - 4) * distance_SK + 2
+    weight_SK = torch.where(distance_SK < 1, near_SK, far_SK) * (distance_SK < 2)
+    kernel = torch.einsum("sk,tl->stkl", weight_SK, weight_SK).reshape(scale**2, 1, 5, 5)
+    channels = x_BCHW.shape[1]
+    kernel = kernel.repeat(channels, 1, 1, 1).to(x_BCHW)
+    return F.pixel_shuffle(F.conv2d(x_BCHW, kernel, padding=2, groups=channels), scale)
 
 
 @contextmanager

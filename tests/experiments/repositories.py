@@ -1,6 +1,7 @@
 """Commands in a git + DVC repository, as a user's shell runs them."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,12 @@ PARAMS: dict[str, dict[str, Any]] = {
 }
 TINY = {"network": "alkdnet", "scale": 2, "blocks": 1, "channels": 8}
 RUNS = {"alkdnet_x2": TINY, "other_x2": {**TINY, "kernel_size": 3}}
+# The same with trainings that a test can stop in the middle.
+LONGER: dict[str, dict[str, Any]] = {
+    **PARAMS,
+    "recipe": {**PARAMS["recipe"], "iterations": 300},
+    "execution": {"checkpoint_interval": 20},
+}
 
 
 class Repository:
@@ -122,3 +129,15 @@ def clone_project(
     content["runs"] = dict(runs)
     (clone.root / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     return clone
+
+
+def outputs(project: Repository) -> dict[str, bytes]:
+    """Return the files of the trainings."""
+    folder = project.root / "demo" / "models"
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def models(project: Repository) -> list[str]:
+    """Return the digests of the outputs of the trainings in dvc.lock."""
+    lock = (project.root / "dvc.lock").read_text()
+    return re.findall(r"- path: demo/models/\w+\n +hash: md5\n +md5: (\w+)", lock)

@@ -6,19 +6,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.experiments.repositories import PARAMS, RUNS, Repository, clone_project
+from tests.experiments.repositories import LONGER, RUNS, Repository, clone_project, models, outputs
 
 pytestmark = pytest.mark.slow
 
-LONGER: dict[str, dict[str, Any]] = {
-    **PARAMS,
-    "recipe": {**PARAMS["recipe"], "iterations": 300},
-    "execution": {"checkpoint_interval": 20},
-}
 TARGETS = [f"train@{run}" for run in RUNS]
 # What the host of a bundle need not have: importing None is an ImportError.
 NOT_THERE = ("dvc", "mlflow", "httpx", "tqdm", "typer", "psutil", "beartype", "jaxtyping")
@@ -58,17 +52,6 @@ def start_visit(project: Repository, hidden: Path) -> "subprocess.Popen[str]":
     return project.start(
         sys.executable, "bundle/tools/bundle.py", "train", "out", env={"PYTHONPATH": str(hidden)}
     )
-
-
-def outputs(project: Repository) -> dict[str, bytes]:
-    folder = project.root / "demo" / "models"
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def models(project: Repository) -> list[str]:
-    """Return the digests of the outputs of the trainings in dvc.lock."""
-    lock = (project.root / "dvc.lock").read_text()
-    return re.findall(r"- path: demo/models/\w+\n +hash: md5\n +md5: (\w+)", lock)
 
 
 @pytest.mark.parametrize("options", [[], ["--images"]], ids=["packs", "images"])

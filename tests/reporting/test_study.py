@@ -7,8 +7,8 @@ from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError
 from alkdnet.reporting.cells import origin
+from alkdnet.reporting.row_tables import rows_frame
 from alkdnet.reporting.study import Study
-from alkdnet.reporting.tables import rows_frame
 from alkdnet.results.scores import Scores
 
 

@@ -4,16 +4,10 @@ import pytest
 
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
+from alkdnet.reporting.row_tables import costs_table, rows_frame
 from alkdnet.reporting.study import Study
 from alkdnet.reporting.table import Cell, Table
-from alkdnet.reporting.tables import (
-    costs_table,
-    main_table,
-    reproduced_table,
-    rows_frame,
-    table4_frame,
-    table4_table,
-)
+from alkdnet.reporting.table4 import main_table, reproduced_table, table4_frame, table4_table
 from alkdnet.results.scores import Scores
 
 

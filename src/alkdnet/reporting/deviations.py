@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 from alkdnet.config.params import Params, Recipe
 from alkdnet.paper.published import RECIPE, SETS, TRAINING_IMAGES, TRAINING_SOURCES
-from alkdnet.reporting.study import Study, StudyRow
+from alkdnet.reporting.study import Study
 from alkdnet.sources.catalogue import source
 
 # Size of ALKDNet and BSRN in section 4.2, where a row says nothing else.
@@ -18,6 +18,16 @@ class Deviation:
     what: str
     paper: str
     here: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outdated:
+    """A setting with which a row was not trained as the parameter file states now."""
+
+    run: str
+    what: str
+    trained: str
+    now: str
 
 
 def training_deviations(study: Study) -> list[Deviation]:
@@ -54,8 +64,8 @@ def evaluation_deviations(study: Study) -> list[Deviation]:
     return _different(candidates)
 
 
-def outdated(study: Study) -> list[tuple[StudyRow, str]]:
-    """Return the rows that were not trained as the parameter file states now, and in what they differ."""
+def outdated(study: Study) -> list[Outdated]:
+    """Return in what the trained rows differ from the parameter file as it is now."""
     found = []
     for row in study.trained:
         if row.recipe is None or row.record is None or row.record.training is None:
@@ -68,9 +78,11 @@ def outdated(study: Study) -> list[tuple[StudyRow, str]]:
         pairs.append(("seed", row.record.training.seed, study.params.runs[row.name].seed))
         keys = dict.fromkeys([*record.options, *row.row.options])
         pairs += [(key, record.options.get(key), row.row.options.get(key)) for key in keys]
-        changes = [f"{what} {_text(was)} instead of {_text(now)}" for what, was, now in pairs if was != now]
-        if changes:
-            found.append((row, ", ".join(changes)))
+        found += [
+            Outdated(run=row.name, what=what, trained=_text(was), now=_text(now))
+            for what, was, now in pairs
+            if was != now
+        ]
     return found
 
 

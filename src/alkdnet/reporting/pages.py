@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from alkdnet.analysis.statistics import Comparison
 from alkdnet.markdown import render
 from alkdnet.paper.published import RECIPE
-from alkdnet.reporting import cells, comparisons, tables
-from alkdnet.reporting.ablations import (
+from alkdnet.reporting import cells, comparisons, row_tables, table4
+from alkdnet.reporting.ablation_tables import (
     AblationResult,
     ablation_table,
     ablation_verdicts,
+    statements_table,
     verdicts_overview,
 )
 from alkdnet.reporting.deviations import (
@@ -51,20 +52,26 @@ def pages(
         },
         "ablations.md": {
             "ablations": [
-                (each, ablation_table(study, each), ablation_verdicts(study, each)) for each in found
+                (
+                    each,
+                    ablation_table(study, each),
+                    ablation_verdicts(study, each),
+                    statements_table(study, each),
+                )
+                for each in found
             ],
             "seeds": seeds_table(study),
         },
         "comparison.md": {
-            "tables": {scale: tables.table4_table(study, scale) for scale in (2, 3, 4)},
+            "tables": {scale: table4.table4_table(study, scale) for scale in (2, 3, 4)},
             "against": {
                 scale: comparisons.verdicts_table(study, family, caption="")
                 for scale, family in against.items()
             },
         },
         "runs.md": {
-            "tables": {scale: tables.rows_table(study, scale) for scale in study.scales},
-            "costs": tables.costs_table(study),
+            "tables": {scale: row_tables.rows_table(study, scale) for scale in study.scales},
+            "costs": row_tables.costs_table(study),
         },
         "figures.md": {"figures": figures, "undrawn": undrawn},
     }
@@ -75,12 +82,12 @@ def _front_page(study: Study, found: Sequence[AblationResult]) -> dict[str, obje
     training = training_deviations(study)
     recorded = [row.record.torch for row in study.trained if row.record]
     return {
-        "main": tables.main_table(study),
-        "reproduced": tables.reproduced_table(study),
+        "main": table4.main_table(study),
+        "reproduced": table4.reproduced_table(study),
         "verdicts": verdicts_overview(study, found),
         "deviations": _deviations_table([*training, *evaluation_deviations(study)]),
         "training_deviations": training,
-        "outdated": outdated(study),
+        "outdated": _outdated_table(study),
         "waiting": [row for row in study.trained if row.status == "waiting"],
         "evaluated": [row for row in study.rows.values() if row.scores],
         "torch": sorted(set(recorded)),
@@ -98,3 +105,9 @@ def _deviations_table(deviations: Sequence[Deviation]) -> Table | None:
     rows = [text_row(each.what, each.paper, each.here) for each in deviations]
     header = ("What", "The paper", "Here")
     return Table(caption="Deviations", header=header, rows=rows, alignment="lll") if rows else None
+
+
+def _outdated_table(study: Study) -> Table | None:
+    rows = [text_row(each.run, each.what, each.trained, each.now) for each in outdated(study)]
+    header = ("Row", "Setting", "Trained with", "Parameter file")
+    return Table(caption="Out of date", header=header, rows=rows, alignment="llll") if rows else None

@@ -11,7 +11,7 @@ from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
 from alkdnet.files import atomic_directory
 from alkdnet.paper.published import SCALES
-from alkdnet.reporting.ablations import (
+from alkdnet.reporting.ablation_tables import (
     AblationResult,
     ablation_frame,
     ablation_verdicts,
@@ -23,10 +23,11 @@ from alkdnet.reporting.dvc_files import write_curves
 from alkdnet.reporting.figures.plans import figure_plans
 from alkdnet.reporting.figures.style import write_figure
 from alkdnet.reporting.pages import pages
+from alkdnet.reporting.row_tables import rows_frame
 from alkdnet.reporting.seeds import seeds_frame
 from alkdnet.reporting.study import Study
 from alkdnet.reporting.table import Table
-from alkdnet.reporting.tables import rows_frame, table4_frame, table4_table
+from alkdnet.reporting.table4 import table4_frame, table4_table
 
 
 def write_report(*, params: Params, paths: Paths) -> None:

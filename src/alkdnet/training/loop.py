@@ -19,6 +19,7 @@ from alkdnet.training.running_loss import RunningLoss
 from alkdnet.training.runtime.identity import run_identity
 from alkdnet.training.runtime.monitor import Monitor
 from alkdnet.training.runtime.session import Session
+from alkdnet.training.step import TrainingStep
 from alkdnet.training.validation import Validator
 
 
@@ -79,6 +80,7 @@ def train(
             keep_freed_memory()
         elif execution.compile:
             batch_loss = torch.compile(batch_loss)
+        step = TrainingStep(optimizer=optimizer, batch_loss=batch_loss)
         running_loss = RunningLoss(device, ranks)
         validator = None
         if validation and ranks.is_rank_zero:
@@ -99,11 +101,7 @@ def train(
             for iteration in range(session.iteration, recipe.iterations):
                 lr_BCHW, hr_BCHW = batches.batch(iteration)
                 rate = learning_rate(recipe, iteration)
-                optimizer.param_groups[0]["lr"] = rate
-                optimizer.zero_grad()
-                loss = batch_loss(lr_BCHW, hr_BCHW)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
+                loss = step(lr_BCHW, hr_BCHW, rate)
                 running_loss.add(loss)
                 session.advance()
 

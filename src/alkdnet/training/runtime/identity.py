@@ -29,6 +29,7 @@ DECIDING = (
     "training/precision.py",
     "training/recipe.py",
     "training/running_loss.py",
+    "training/step.py",
     "training/validation.py",
 )
 

@@ -17,15 +17,6 @@ from alkdnet.reporting.table import Table, signed, text_row
 
 
 @dataclass(frozen=True, kw_only=True)
-class Statement:
-    """What the paper's text states of a variant, and whether the verdicts agree."""
-
-    label: str
-    text: str
-    agrees: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class AblationResult:
     """One of Tables 1 to 3.
 
@@ -34,7 +25,6 @@ class AblationResult:
         plan: what the parameter file says of it.
         rows: the rows that there are, the baseline among them.
         comparisons: with the baseline, then with other rows that the paper compares a variant with.
-        statements: of the paper, for the variants that it says something of.
         missing: names that are no rows of the parameter file.
     """
 
@@ -42,7 +32,6 @@ class AblationResult:
     plan: Ablation
     rows: tuple[StudyRow, ...]
     comparisons: tuple[Comparison, ...]
-    statements: tuple[Statement, ...]
     missing: tuple[str, ...]
 
 
@@ -61,8 +50,8 @@ def ablation_table(study: Study, ablation: AblationResult) -> Table:
     rows = []
     for index, row in enumerate(ablation.rows):
         label = f"{row.label} (baseline)" if row is baseline else row.label
-        psnr, ssim = (mean_difference(row, baseline, measure) for measure in ("psnr", "ssim"))
-        mean = "–" if row is baseline or psnr is None else f"{signed(psnr, 2)} dB / {signed(ssim, 4)}"
+        difference = (mean_difference(row, baseline, measure) for measure in ("psnr", "ssim"))
+        mean = "–" if row is baseline else _amounts(*difference)
         rows.append(
             (
                 *text_row(label, origin(study, row), *costs(row)),
@@ -99,6 +88,44 @@ def camera_ready_table(study: Study, ablation: AblationResult) -> Table:
 def ablation_verdicts(study: Study, ablation: AblationResult) -> Table:
     """Return the differences to the baseline with intervals, p-values and verdicts."""
     return verdicts_table(study, ablation.comparisons, caption=f"{ablation.plan.title}: differences in PSNR")
+
+
+def statements_table(study: Study, ablation: AblationResult) -> Table:
+    """Return what the paper's text states of the variants, beside what was measured against each row.
+
+    The paper prints the tables as images; its text has the differences. Amounts are means over the five sets,
+    and those on Urban100 where the text has them.
+    """
+    rows = []
+    for row in ablation.rows:
+        stated = stated_difference(ablation.number, row.row)
+        found = [each for each in ablation.comparisons if each.variant == row.name]
+        if stated is None:
+            continue
+        for name in dict.fromkeys(each.baseline for each in found):
+            baseline = study.rows[name]
+            measured = mean_difference(row, baseline, "psnr")
+            rows.append(
+                text_row(
+                    row.label,
+                    baseline.label,
+                    stated.words,
+                    stated.section,
+                    _amounts(stated.psnr, stated.ssim),
+                    _amounts(stated.urban100_psnr, stated.urban100_ssim),
+                    _amounts(measured, mean_difference(row, baseline, "ssim")),
+                    agreement(study, stated, [each for each in found if each.baseline == name]),
+                )
+            )
+    return Table(
+        caption=f"{ablation.plan.title}: what the text states, PSNR (dB) / SSIM",
+        header=(
+            *("Variant", "Against", "Stated", "Section", "Stated mean", "Stated on Urban100"),
+            *("Measured mean", "Agrees"),
+        ),
+        rows=rows,
+        alignment="lllrrrrl",
+    )
 
 
 def verdicts_overview(study: Study, found: Sequence[AblationResult]) -> Table:
@@ -176,14 +203,8 @@ def agreement(study: Study, stated: Stated, comparisons: Sequence[Comparison]) -
     return "yes" if ("gain" in verdicts) == (stated.direction == 1) else "no"
 
 
-def stated_text(stated: Stated) -> str:
-    """Return what the text states of a variant, with its section."""
-    amounts = []
-    if stated.psnr is not None and stated.ssim is not None:
-        amounts.append(f"{signed(stated.psnr, 2)} dB, {signed(stated.ssim, 4)} on average")
-    if stated.urban100_psnr is not None and stated.urban100_ssim is not None:
-        amounts.append(f"{signed(stated.urban100_psnr, 2)} dB, {signed(stated.urban100_ssim, 4)} on Urban100")
-    return f"{'; '.join([*amounts, stated.words])} ({stated.section})"
+def _amounts(psnr: float | None, ssim: float | None) -> str:
+    return "–" if psnr is None else f"{signed(psnr, 2)} / {signed(ssim, 4)}"
 
 
 def _ablation(study: Study, table: int, plan: Ablation) -> AblationResult:
@@ -197,11 +218,6 @@ def _ablation(study: Study, table: int, plan: Ablation) -> AblationResult:
         plan=plan,
         rows=tuple(rows),
         comparisons=tuple(comparisons),
-        statements=tuple(
-            _statement(study, row, stated, [each for each in comparisons if each.variant == row.name])
-            for row in variants
-            if (stated := stated_difference(table, row.row)) is not None
-        ),
         missing=tuple(name for name in plan.rows if name not in study.rows),
     )
 
@@ -214,13 +230,3 @@ def _other_pairs(table: int, variants: Sequence[StudyRow]) -> list[tuple[StudyRo
         if stated is not None and stated.also_against is not None:
             pairs += [(row, other) for other in variants if is_variant(other.row, stated.also_against)]
     return pairs
-
-
-def _statement(study: Study, row: StudyRow, stated: Stated, comparisons: Sequence[Comparison]) -> Statement:
-    """Return a statement with its `agreement` by every row that the variant is compared with."""
-    agrees = [
-        f"{agreement(study, stated, [each for each in comparisons if each.baseline == name])} "
-        f"(against {study.rows[name].label})"
-        for name in dict.fromkeys(each.baseline for each in comparisons)
-    ]
-    return Statement(label=row.label, text=stated_text(stated), agrees="; ".join(agrees) or "not evaluated")

@@ -109,6 +109,10 @@ def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
             {"recipe.precision": "tf32", "execution.device": "cpu"},
             "recipe.precision: tf32 needs a CUDA device",
         ),
+        (
+            {"execution.kernels": "triton", "execution.device": "cpu"},
+            "execution.kernels: triton needs a CUDA device",
+        ),
         ({"runs.alkdnet_x2.scale": 5}, "runs.alkdnet_x2.scale: 5 is above the greatest value 4"),
         ({"runs.alkdnet_x2.network": "bicubic"}, "runs.alkdnet_x2.network: bicubic has no weights"),
         ({"runs.bicubic_x2": {"network": "bsrn", "scale": 2}}, "runs.bicubic_x2: this name is that of"),

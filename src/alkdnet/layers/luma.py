@@ -50,5 +50,7 @@ def bicubic(x_BCHW: Tensor, scale: int) -> Tensor:
 
 def _mirrored(size: int, device: torch.device) -> Tensor:
     """Return the indices of -REACH to size + REACH when the outside is a mirror image: .. 1 0 | 0 1 .."""
-    index_N = torch.arange(-REACH, size + REACH, device=device) % (2 * size)
-    return torch.minimum(index_N, 2 * size - 1 - index_N)
+    index_N = torch.arange(-REACH, size + REACH, device=device)
+    index_N = torch.maximum(index_N, -1 - index_N)
+    # Of a single pixel, the image of the image lies outside too.
+    return torch.minimum(index_N, 2 * size - 1 - index_N).clamp(min=0)

@@ -71,7 +71,7 @@ def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
     # Section 4.2 of the paper; the end of the cosine from the authors' released options.
     assert (recipe.iterations, recipe.batch_size, recipe.patch_size) == (1_000_000, 64, 48)
     assert (recipe.learning_rate, recipe.final_learning_rate) == (1e-3, 1e-7)
-    assert (recipe.beta1, recipe.beta2, recipe.precision) == (0.9, 0.999, "float32")
+    assert (recipe.beta1, recipe.beta2, recipe.precision) == (0.9, 0.999, "tf32")
     assert (paper.history.validation_sets, paper.history.validation_interval) == (("set5",), 5000)
 
 

@@ -136,6 +136,11 @@ class Interpolation(Row):
 class Evaluate:
     """The evaluation protocol; the values of paper/params.yaml reproduce Table 4."""
 
+    protocols: tuple[Literal["paper", "classic"], ...] = setting(
+        "paper: the one that the other keys describe; classic: beside it that of the papers before 2017, for "
+        "networks that work on luma alone and for bicubic interpolation",
+        default=("paper",),
+    )
     channel: Literal["y", "rgb"] = setting("luma of BT.601, or the three colours together")
     round_luma: bool = setting("round Y to integers first, which costs 0.01 to 0.10 dB; the paper does not")
     crop: int | None = setting("pixels cropped from every side; null: as many as the scale", minimum=0)

@@ -60,7 +60,8 @@ class Arithmetic(StrEnum):
 def alkdnet() -> None:
     """ALKDNet: data sets, and upscaling of pictures. Experiments are run with DVC: see README.md."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in ("httpx", "onnx_ir", "onnxscript"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @app.command()
@@ -237,6 +238,10 @@ def benchmark(
         int | None, typer.Option(min=1, help="CPU threads; as many as PyTorch takes by default.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, max=1000, help="Timed passes of every form.")] = 7,
+    exports: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps the exported networks for the next call: exporting takes long."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(help="Folder to write page, numbers and figure to; else the page is printed."),
@@ -270,6 +275,7 @@ def benchmark(
         precision=precision.value,
         threads=threads or torch.get_num_threads(),
         rounds=rounds,
+        exports=exports,
     )
     published = published_scores(("field", "released"), scale)
     measurements = measure(chosen, settings)

@@ -48,7 +48,7 @@ def count(model: nn.Module, *, lr_height: int, lr_width: int) -> Cost:
 
 
 def multi_adds_by_torch(model: nn.Module, *, lr_height: int, lr_width: int) -> int:
-    """Return the Multi-Adds by PyTorch's own counter: convolutions and matrix products, functional ones too."""
+    """Return the Multi-Adds by PyTorch's own counter: of all convolutions and matrix products."""
     shadow = copy.deepcopy(model).to("meta").eval().requires_grad_(False)
     counter = FlopCounterMode(display=False)
     with counter:

@@ -17,13 +17,16 @@ from alkdnet.networks import build, network_class, network_names
 from alkdnet.progress import Progress
 from alkdnet.results.efficiency import Measurement
 
-# A network is not timed if one pass would take longer than this, were all of it at the rate of a matrix product.
+# A network is not timed if one pass would take longer than this at the rate of a matrix product.
 LONGEST_PASS_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is measured: scale, size of the HR image in pixels, device, precision, CPU threads, turns."""
+    """What is measured: scale, size of the HR image in pixels, device, precision, CPU threads, turns.
+
+    `exports` keeps the exported networks, and has those of an earlier call; None: they are not kept.
+    """
 
     scale: int
     width: int
@@ -32,6 +35,7 @@ class Settings:
     precision: Precision
     threads: int
     rounds: int
+    exports: Path | None = None
 
 
 def chosen_networks(names: Sequence[str]) -> list[str]:
@@ -108,11 +112,11 @@ def _timed(counted: Measurement, settings: Settings, forms: Sequence[Form]) -> l
         precision=settings.precision,
         threads=settings.threads,
     )
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
         problem = ""
         if any(form.package for form in forms):
-            onnx = Path(folder) / f"{counted.network}.onnx"
-            problem = _export(task.model(), onnx)
+            onnx = (settings.exports or Path(temporary)) / f"{counted.network}_x{counted.scale}.onnx"
+            problem = "" if onnx.is_file() else _export(task.model(), onnx)
             task = replace(task, onnx=onnx)
         usable = [form.name for form in forms if not (form.package and problem)]
         timings = time_forms(task, usable, rounds=settings.rounds)

@@ -76,7 +76,7 @@ class Task:
 
 
 def forms_for(device: str) -> list[Form]:
-    """Return the forms that this machine can measure: on CUDA PyTorch's, on a CPU those that are installed."""
+    """Return the forms that can be measured here: on CUDA PyTorch's, on a CPU those that are installed."""
     return [form for form in FORMS if not form.package or (device == "cpu" and _available(form))]
 
 

@@ -11,7 +11,7 @@ _SET = "bsd100"
 
 
 def published_scores(pipelines: Sequence[str], scale: int) -> dict[str, Published]:
-    """Return by network what the first of these pipelines that evaluated it has; empty outside the repository.
+    """Return by network what the first of these pipelines that has it measured; empty outside the repository.
 
     Rows with options of their own are other networks, and left out.
     """

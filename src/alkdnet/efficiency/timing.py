@@ -21,7 +21,7 @@ from alkdnet.efficiency.forms import PLAIN, Call, ImageBCHW, Task, prepare
 from alkdnet.errors import in_one_line
 
 WARM_UPS = 2
-# Thread pools wait for more work in a loop before they go to sleep: the next form must not share the CPU with it.
+# Thread pools wait for more work in a loop before they sleep: the next form must not share the CPU with it.
 _PAUSE_S = 0.1
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -43,7 +43,7 @@ class Timing:
 class _Ready:
     """A form after its warm-up: its output, and the most memory of a pass in bytes."""
 
-    output_BCHW: ImageBCHW
+    output: ImageBCHW
     memory: int | None
 
 
@@ -169,13 +169,13 @@ def _status(name: str) -> int:
 def _timing(samples: Sequence[tuple[float, float]], ready: _Ready, plain: object) -> Timing:
     times = [1e3 * seconds for seconds, _ in samples]
     low, _, high = quantiles(times, method="inclusive") if len(times) > 1 else (times[0],) * 3
-    reference = plain.output_BCHW if isinstance(plain, _Ready) else ready.output_BCHW
+    reference = plain.output if isinstance(plain, _Ready) else ready.output
     return Timing(
         median_ms=median(times),
         low_ms=low,
         high_ms=high,
         samples=len(times),
         memory_mib=None if ready.memory is None else ready.memory / 2**20,
-        difference=float(np.abs(ready.output_BCHW - reference).max()),
+        difference=float(np.abs(ready.output - reference).max()),
         disturbed=median(others for _, others in samples),
     )

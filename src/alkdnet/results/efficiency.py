@@ -1,4 +1,4 @@
-"""Measured efficiency: `measurements.csv` and `machine.json` in a folder of reports/efficiency, one per machine."""
+"""Measured efficiency: `measurements.csv` and `machine.json` in a folder for each machine."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -50,9 +50,7 @@ def test_a_network_that_takes_too_long_is_counted_only(monkeypatch: pytest.Monke
 def test_a_failed_export_leaves_the_forms_of_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "forms_for", lambda device: [*pytorch_only(device), FORMS[3]])
     monkeypatch.setattr(module, "_export", lambda model, path: "not exported: no reason")
-    monkeypatch.setattr(
-        module, "time_forms", lambda task, forms, rounds: dict.fromkeys(forms, "asked for")
-    )
+    monkeypatch.setattr(module, "time_forms", lambda task, forms, rounds: dict.fromkeys(forms, "asked for"))
     rows = benchmark(["fsrcnn"], settings())
     assert {row.form: row.remark for row in rows} == {
         "plain": "asked for",

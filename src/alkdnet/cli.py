@@ -317,7 +317,7 @@ def export(
     mirror: Mirror = None,
 ) -> None:
     """Write a network with its weights for other programs: onnxruntime, chaiNNer, ComfyUI, BasicSR, C++."""
-    from alkdnet.inference.export import SUFFIXES, export_model
+    from alkdnet.export.model import SUFFIXES, export_model
     from alkdnet.upscaling import open_model
 
     if target.suffix not in SUFFIXES:

@@ -1,7 +1,7 @@
 """Networks with their weights as files for other programs.
 
 ONNX for onnxruntime, OpenVINO, TensorRT and what builds on them, torch.export's .pt2 for PyTorch without this
-library, C++ included; the weights alone, by the authors' names: weights/authors.py.
+library, C++ included; the weights alone, by the authors' names: authors.py.
 
 Shape letters: B batch, C channels, H and W the LR size, s the scale.
 """
@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from alkdnet.errors import UserError
+from alkdnet.export.authors import save_authors_weights
 from alkdnet.files import atomic_path, sha256_file
 from alkdnet.results.run import WEIGHTS
-from alkdnet.weights.authors import save_authors_weights
 
 SUFFIXES = (".onnx", ".pt2", ".pth", ".safetensors")
 OPSET = 18

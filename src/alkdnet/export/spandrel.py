@@ -1,7 +1,7 @@
 """Networks of this library for spandrel, the loader of chaiNNer, ComfyUI and other programs.
 
     from spandrel import MAIN_REGISTRY, ModelLoader
-    from alkdnet.inference.spandrel import ARCHITECTURES
+    from alkdnet.export.spandrel import ARCHITECTURES
 
     MAIN_REGISTRY.add(*ARCHITECTURES)
     model = ModelLoader().load_from_file("net_g_ALKDN_x4.pth")
@@ -17,8 +17,8 @@ import torch
 from spandrel import Architecture, ArchSupport, ImageModelDescriptor
 from torch import Tensor, nn
 
+from alkdnet.export.authors import AUTHORS_NAMES
 from alkdnet.networks import LARGEST_SCALE, build, network_class
-from alkdnet.weights.authors import AUTHORS_NAMES
 from alkdnet.weights.released import released_names
 
 # Spandrel has its own.

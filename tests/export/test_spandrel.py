@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from alkdnet.export.authors import AUTHORS_NAMES, save_authors_weights
 from alkdnet.networks import build
 from alkdnet.sources.catalogue import SOURCES
-from alkdnet.weights.authors import AUTHORS_NAMES, save_authors_weights
 from alkdnet.weights.files import save_weights
 
 try:
@@ -13,7 +13,7 @@ try:
 except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that is of another torch
     pytest.skip(f"spandrel cannot be imported: {error}", allow_module_level=True)
 
-from alkdnet.inference.spandrel import ARCHITECTURES
+from alkdnet.export.spandrel import ARCHITECTURES
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from alkdnet.errors import UserError
+from alkdnet.export.authors import AUTHORS_NAMES, authors_state_dict, save_authors_weights
 from alkdnet.networks import build
 from alkdnet.sources.catalogue import SOURCES, Source
-from alkdnet.weights.authors import AUTHORS_NAMES, authors_state_dict, save_authors_weights
 from alkdnet.weights.formats import read_tensors
 from alkdnet.weights.released import import_released
 

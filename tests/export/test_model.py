@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alkdnet.errors import UserError
-from alkdnet.inference import export
-from alkdnet.inference.export import OPSET, export_onnx, export_program
+from alkdnet.export import model as export
+from alkdnet.export.model import OPSET, export_onnx, export_program
 from alkdnet.networks import build, network_class, network_names
 
 onnx = pytest.importorskip("onnx")

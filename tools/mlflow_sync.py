@@ -15,7 +15,9 @@ def main() -> int:
     """Sync the given pipelines; 1 if a store could not be reached."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pipelines", nargs="*", help="names: demo, paper, ...; without any, all that have results")
+    parser.add_argument(
+        "pipelines", nargs="*", help="names: demo, paper, ...; without any, all that have results"
+    )
     chosen = parser.parse_args().pipelines
     known = [DEMO, *(file.parent.name for file in sorted(Path().glob("*/dvc.yaml")))]
     failed = False

@@ -108,6 +108,8 @@ def _recipe_problems(params: Params) -> list[str]:
         )
     if execution.device == "cpu" and recipe.precision != "float32":
         problems.append(f"recipe.precision: {recipe.precision} needs a CUDA device; with device cpu: float32")
+    if execution.device == "cpu" and execution.kernels == "triton":
+        problems.append("execution.kernels: triton needs a CUDA device; with device cpu: auto")
     return problems
 
 

@@ -76,6 +76,11 @@ class Execution:
 
     device: Literal["auto", "cpu", "cuda"] = setting("`auto` takes a CUDA device when there is one")
     compile: bool = setting("torch.compile the training step on CUDA; the CPU always runs eagerly")
+    kernels: Literal["auto", "torch", "triton"] = setting(
+        "what large layers compute with on CUDA: `auto` takes the Triton kernels if they pass a check at the "
+        "start, and warns and takes PyTorch's own otherwise; `triton` fails instead",
+        default="auto",
+    )
     threads: int = setting(
         "CPU threads of a training; images evaluated at the same time", minimum=1, maximum=1024
     )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from alkdnet.paper.published import RECIPE, published_score
 from alkdnet.reporting.study import Study, StudyRow
 from alkdnet.reporting.table import Cell, Mark, Part, Rank, number, signed, text_row
+from alkdnet.results.scores import SKIPPED
 
 PSNR_DIGITS, SSIM_DIGITS = 2, 4
 PARTIAL = "†"
@@ -120,4 +121,7 @@ def _parts(rows: Sequence[StudyRow], name: str, measure: str, digits: int) -> li
 
 
 def _absence(row: StudyRow, name: str) -> str:
-    return row.missing.get(name, "not evaluated")
+    reason = row.missing.get(name, "not evaluated")
+    if reason == SKIPPED and row.cost is not None:
+        return f"not measured: {row.cost.multi_adds / 1e9:,.0f} G Multi-Adds"
+    return reason

@@ -33,14 +33,14 @@ def pack(arguments: argparse.Namespace) -> None:
     from alkdnet.bundle.packing import pack_bundle
 
     params = load_pipeline(arguments.pipeline)
-    if unknown := [run for run in arguments.runs if run not in params.runs]:
+    if unknown := [run for run in arguments.runs if run not in params.trained]:
         raise UserError(
-            f"{arguments.pipeline} has no run {', '.join(unknown)}; it has: {', '.join(params.runs)}"
+            f"{arguments.pipeline} has no run {', '.join(unknown)}; it has: {', '.join(params.trained)}"
         )
     stages = find_stages(arguments.pipeline)
     if stages.before and dvc("repro", *stages.before):
         raise UserError("what the runs are made from failed; nothing was packed")
-    runs = due(stages, arguments.runs or list(params.runs))
+    runs = due(stages, params, arguments.runs or list(params.trained))
     if not runs:
         print("every run is trained: there is nothing to pack")
         return

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alkdnet.config.loading import params_path
+from alkdnet.config.params import Params
 
-# Stages that train a row.
-TRAINING = ("train@",)
+# Stages that train a row: from random weights, from those of another row.
+TRAINING = ("train@", "finetune@")
 # What a tool that is started inside a DVC stage would hand on.
 _FOREIGN = ("DVC_ROOT", "DVC_STAGE")
 
@@ -49,11 +50,18 @@ def find_stages(pipeline: str) -> Stages:
     return Stages(file, training, tuple(sorted(found - set(training.values()))))
 
 
-def due(stages: Stages, runs: Sequence[str]) -> list[str]:
-    """Return those of the runs whose training is to be done; what they are made from is up to date."""
-    targets = [stages.training[run] for run in runs]
-    changed = json.loads("".join(dvc_lines("status", "--json", *targets)))
-    return [run for run in runs if stages.training[run] in changed]
+def due(stages: Stages, params: Params, runs: Sequence[str]) -> list[str]:
+    """Return those of the runs whose training can be done now; the images that they need are up to date.
+
+    A row that starts from the weights of another one is due when that one is not.
+    """
+    changed = json.loads("".join(dvc_lines("status", "--json", *stages.training.values())))
+    waiting = {run for run, target in stages.training.items() if target in changed}
+    return [
+        run
+        for run in runs
+        if run in waiting and (run not in params.finetuned or params.finetuned[run].init_from not in waiting)
+    ]
 
 
 def run_of(target: str) -> str:

@@ -42,7 +42,9 @@ def train_here(arguments: argparse.Namespace, stages: Stages, runs: Sequence[str
     """Train the runs on this machine and do the rest; return DVC's exit status."""
     available = devices()
     jobs = arguments.jobs or len(available) or 2
-    failed = train_all([stages.training[run] for run in runs], jobs=jobs, devices=available)
+    # Rows that start from the weights of another one come with what follows.
+    targets = [stages.training[run] for run in runs if "finetune@" not in stages.training[run]]
+    failed = train_all(targets, jobs=jobs, devices=available)
     for target in failed:
         _say(f"{run_of(target)} failed; it gets another try by itself")
     # By now everything trained is in dvc.lock; --keep-going does what does not depend on a run that failed.
@@ -73,11 +75,16 @@ def train_as_jobs(arguments: argparse.Namespace, stages: Stages, runs: Sequence[
         at_once=arguments.jobs or (256 if arguments.on == "slurm" else 2),
         more=dict(option.split("=", 1) for option in arguments.sbatch),
     )
-    wanted = due(stages, runs)
-    failed = train_on(arguments.on, arguments.pipeline, wanted, resources, JOBS / "%j") if wanted else {}
-    trained = [stages.training[run] for run in wanted if run not in failed]
-    if trained and dvc("commit", "--force", *trained):
-        sys.exit("error: DVC could not record the outputs (see above); they lie in their folders")
+    failed: dict[str, str] = {}
+    tried: set[str] = set()
+    # The second time: rows that start from the weights of the first.
+    while wanted := [run for run in due(stages, params, runs) if run not in tried]:
+        lost = train_on(arguments.on, arguments.pipeline, wanted, resources, JOBS / "%j")
+        failed |= lost
+        tried |= set(wanted)
+        trained = [stages.training[run] for run in wanted if run not in lost]
+        if trained and dvc("commit", "--force", *trained):
+            sys.exit("error: DVC could not record the outputs (see above); they lie in their folders")
     if failed:
         # `dvc repro` would train them here.
         sync_or_warn(params, Paths(arguments.pipeline), Path.cwd())

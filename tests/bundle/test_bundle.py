@@ -67,7 +67,7 @@ def train_run(checkout: Path, *, monitor: Monitor | None = None) -> None:
     row = params.runs[RUN]
     train(
         run=row,
-        recipe=params.recipe,
+        recipe=params.recipe_of(RUN),
         history=params.history,
         execution=params.execution,
         packed=PackedImages.open(paths.patches, row.scale),
@@ -75,6 +75,7 @@ def train_run(checkout: Path, *, monitor: Monitor | None = None) -> None:
         output=paths.model(RUN),
         checkpoints=checkout / ".checkpoints",
         monitor=monitor or NullMonitor(),
+        start=None,
     )
 
 

@@ -24,7 +24,6 @@ FOREIGN = (
 )
 # A demo of seconds.
 PARAMS: dict[str, dict[str, Any]] = {
-    "recipe": {"iterations": 20, "batch_size": 2, "patch_size": 12},
     "history": {"validation_interval": 20, "log_interval": 5},
     "execution": {"checkpoint_interval": 10},
     "downscale": {"scales": [2]},
@@ -36,12 +35,11 @@ PARAMS: dict[str, dict[str, Any]] = {
         "crops": [],
     },
 }
-TINY = {"network": "alkdnet", "scale": 2, "blocks": 1, "channels": 8}
+TINY = {"network": "alkdnet", "scale": 2, "recipe": "paper", "blocks": 1, "channels": 8}
 RUNS = {"alkdnet_x2": TINY, "other_x2": {**TINY, "kernel_size": 3}}
 # The same with trainings that a test can stop in the middle.
 LONGER: dict[str, dict[str, Any]] = {
     **PARAMS,
-    "recipe": {**PARAMS["recipe"], "iterations": 300},
     "execution": {"checkpoint_interval": 20},
 }
 
@@ -101,7 +99,12 @@ class Repository:
 
 
 def clone_project(
-    folder: Path, repository: Path, params: Mapping[str, Mapping[str, Any]], runs: Mapping[str, Any]
+    folder: Path,
+    repository: Path,
+    params: Mapping[str, Mapping[str, Any]],
+    runs: Mapping[str, Any],
+    *,
+    iterations: int = 20,
 ) -> Repository:
     """Clone this repository, code as it is on disk, with a demo of these parameters; nothing is made.
 
@@ -110,6 +113,7 @@ def clone_project(
         repository: this one.
         params: values that replace those of the demo, by section.
         runs: all rows of `runs`.
+        iterations: of each.
     """
     Repository(folder).git("clone", "--quiet", str(repository), "clone")
     clone = Repository(folder / "clone")
@@ -126,6 +130,7 @@ def clone_project(
     content = yaml.safe_load((repository / "params.yaml").read_text())
     for section, values in params.items():
         content[section] |= values
+    content["recipes"]["paper"] |= {"iterations": iterations, "batch_size": 2, "patch_size": 12}
     content["runs"] = dict(runs)
     (clone.root / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     return clone

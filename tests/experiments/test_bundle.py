@@ -22,9 +22,11 @@ HIDE = f"import sys\nsys.modules.update(dict.fromkeys({NOT_THERE!r}))\n"
 @pytest.fixture(scope="module")
 def projects(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> tuple[Repository, Repository]:
     """A clone with both runs trained by DVC, and one without any."""
-    trained = clone_project(tmp_path_factory.mktemp("trained"), repository, LONGER, RUNS)
+    trained = clone_project(tmp_path_factory.mktemp("trained"), repository, LONGER, RUNS, iterations=300)
     trained.dvc("repro", *TARGETS)
-    return trained, clone_project(tmp_path_factory.mktemp("untrained"), repository, LONGER, RUNS)
+    return trained, clone_project(
+        tmp_path_factory.mktemp("untrained"), repository, LONGER, RUNS, iterations=300
+    )
 
 
 def pack(project: Repository, *options: str) -> str:

@@ -26,9 +26,11 @@ TARGETS = [f"train@{run}" for run in ALL_RUNS]
 def projects(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> tuple[Repository, Repository]:
     """A clone with all runs trained by DVC, and one without any."""
     pytest.importorskip("submitit", reason="submitit is not installed")
-    trained = clone_project(tmp_path_factory.mktemp("trained"), repository, LONGER, ALL_RUNS)
+    trained = clone_project(tmp_path_factory.mktemp("trained"), repository, LONGER, ALL_RUNS, iterations=300)
     trained.dvc("repro", *TARGETS)
-    return trained, clone_project(tmp_path_factory.mktemp("untrained"), repository, LONGER, ALL_RUNS)
+    return trained, clone_project(
+        tmp_path_factory.mktemp("untrained"), repository, LONGER, ALL_RUNS, iterations=300
+    )
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +214,7 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 ReturnToService=2
 KillWait=10
+SlurmdParameters=config_overrides
 NodeName={host} NodeAddr=127.0.0.1 CPUs=3 RealMemory=1000
 PartitionName=test Nodes=ALL Default=YES State=UP
 """

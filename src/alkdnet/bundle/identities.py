@@ -27,10 +27,18 @@ class Identities:
 
         Raises:
             UserError: its data are missing or damaged.
+            OSError: the weights that it starts from are missing.
         """
-        row = self._params.runs[run]
+        row = self._params.trained[run]
         data, validation = self._data(row.scale)
-        return run_identity(row, self._params.recipe, self._params.history, data=data, validation=validation)
+        return run_identity(
+            row,
+            self._params.recipe_of(run),
+            self._params.history,
+            data=data,
+            validation=validation,
+            start=self._paths.start(row),
+        )
 
     def data(self, scale: int) -> str:
         """Return the digest of the packed training images of a scale."""

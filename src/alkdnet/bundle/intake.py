@@ -77,7 +77,7 @@ def _take(
     Raises:
         UserError: it is damaged, or not of this checkout.
     """
-    if result.run not in params.runs:
+    if result.run not in params.trained:
         raise UserError(f"{params.pipeline} has no such run")
     contents = {Path(name).name: read_member(archive, name) for name in result.files}
     for name, digest in result.files.items():

@@ -34,7 +34,7 @@ def pack_bundle(
 
     Args:
         params: of the pipeline; patches, validation images and the training images are made.
-        runs: names of rows of `runs`, in order of worth.
+        runs: names of trained rows, in order of worth; the weights that they start from are there.
         target: replaced if it is there.
         root: of the repository.
         checkpoints: folder of the states of unfinished runs; those of `runs` travel.
@@ -48,10 +48,12 @@ def pack_bundle(
     """
     paths = Paths(params.pipeline, root)
     identities = Identities(params, paths)
-    scales = sorted({params.runs[run].scale for run in runs})
+    scales = sorted({params.trained[run].scale for run in runs})
     data = {f"x{scale}": identities.data(scale) for scale in scales}
     states = [CheckpointFile(checkpoints, run, identities.of(run)).path for run in runs]
     files = dict(_files(params, paths, root, scales, images=images))
+    starts = [start for run in runs if (start := paths.start(params.trained[run]))]
+    files |= {str(start.relative_to(root)): start for start in starts}
     files |= {f".checkpoints/{path.name}": path for path in states if path.is_file()}
     _require_size(files, limit_bytes, images=images)
     bundle = Bundle(

@@ -190,7 +190,7 @@ def time_ours(
     packed = PackedImages.open(folder / "patches", SCALE)
     with tempfile.TemporaryDirectory() as outputs:
         train(
-            run=Run(network="alkdnet", scale=SCALE, options={}),
+            run=Run(network="alkdnet", scale=SCALE, recipe="paper", options={}),
             recipe=recipe,
             history=History(
                 log_interval=steps_per_row,

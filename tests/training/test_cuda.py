@@ -21,7 +21,8 @@ from alkdnet.results.history import read_history
 from alkdnet.training import step
 from alkdnet.training.cuda_graph import WARM_UP
 from alkdnet.training.distributed import Ranks
-from alkdnet.training.recipe import make_loss, make_optimizer
+from alkdnet.training.losses import make_loss
+from alkdnet.training.optimizers import make_optimizer
 from alkdnet.training.running_loss import RunningLoss
 from alkdnet.training.runtime.monitor import Monitor
 from alkdnet.training.runtime.signals import Stopped

@@ -58,6 +58,11 @@ class Stage:
         return self.root / ".checkpoints"
 
     @property
+    def evaluations(self) -> Path:
+        """The folder of the scores of unfinished evaluations."""
+        return self.root / ".evaluations"
+
+    @property
     def downloads(self) -> Path:
         """The folder of partial downloads and recorded checksums."""
         return self.root / ".downloads"
@@ -118,7 +123,7 @@ class Stage:
 def run(
     work: Callable[[Stage], None],
     *,
-    table: Literal["datasets", "runs", "released", "rows"] | None = None,
+    table: Literal["datasets", "trained", "released", "rows"] | None = None,
     with_scale: bool = False,
 ) -> None:
     """Do a stage's work; a `UserError` is printed without a traceback and the stage fails.

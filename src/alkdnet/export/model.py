@@ -1,4 +1,7 @@
-"""Networks as ONNX files, for onnxruntime, OpenVINO, TensorRT and programs that build on them.
+"""Networks with their weights as files for other programs.
+
+ONNX for onnxruntime, OpenVINO, TensorRT and what builds on them, torch.export's .pt2 for PyTorch without this
+library, C++ included; the weights alone, by the authors' names: authors.py.
 
 Shape letters: B batch, C channels, H and W the LR size, s the scale.
 """
@@ -18,15 +21,48 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from alkdnet.errors import UserError
-from alkdnet.files import atomic_path
+from alkdnet.export.authors import save_authors_weights
+from alkdnet.files import atomic_path, sha256_file
+from alkdnet.results.run import WEIGHTS
 
+SUFFIXES = (".onnx", ".pt2", ".pth", ".safetensors")
 OPSET = 18
 INPUT, OUTPUT = "lr", "sr"
 # Largest difference from PyTorch, of values in [0, 1]: a two-hundredth of a level of 255.
 TOLERANCE = 1e-5
 # H and W that the graph is traced with, and two more that it is checked on beside the smallest possible.
 _TRACED, _CHECKED = (48, 40), ((61, 83), (96, 45))
+_SMALLEST_PROGRAM = 24
 _NEEDED = ("onnx", "onnxruntime", "onnxscript")
+
+
+def export_model(model: nn.Module, path: Path, *, weights: Path) -> str:
+    """Write a network in the format of the path's suffix, one of `SUFFIXES`; return in words what it is.
+
+    Args:
+        model: the network, in float32.
+        path: the file to write.
+        weights: where its weights come from; ONNX's metadata has the name and the digest.
+
+    Raises:
+        UserError: as `export_onnx`, `export_program` and `save_authors_weights`.
+    """
+    if path.suffix in (".pth", ".safetensors"):
+        save_authors_weights(path, model)
+        return f"{path}: the weights of {weights} by the authors' names"
+    if path.suffix == ".pt2":
+        difference = export_program(model, path)
+        return f"{path}: torch.export, any height and width from {_SMALLEST_PROGRAM}; {difference:.0e} off"
+    source = weights / WEIGHTS if weights.is_dir() else weights
+    metadata = {
+        "network": type(model).__name__,
+        "scale": str(model.scale),
+        "weights": source.name,
+        "weights_sha256": sha256_file(source),
+    }
+    difference = export_onnx(model, path, metadata=metadata)
+    minimum = _minimum_size(model)
+    return f"{path}: ONNX, opset {OPSET}, any height and width from {minimum}; {difference:.0e} off"
 
 
 def export_onnx(model: nn.Module, path: Path, *, metadata: Mapping[str, str]) -> float:
@@ -48,25 +84,58 @@ def export_onnx(model: nn.Module, path: Path, *, metadata: Mapping[str, str]) ->
     """
     if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
         raise UserError(f"export to ONNX needs {', '.join(missing)}: pip install 'alkdnet[onnx]'")
-    if not any(True for _ in model.parameters()):
-        raise UserError(f"{type(model).__name__} has no weights to export")
-    model = copy.deepcopy(model).cpu().eval().requires_grad_(False)
-    minimum = int(getattr(model, "minimum_size", 1))
-    program = _traced(model)
-    proto = program.model_proto
+    model = _prepared(model)
+    minimum = _minimum_size(model)
+    proto = _traced(model).model_proto
     for name, text in {**metadata, "minimum_size": str(minimum)}.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = name, text
     content = proto.SerializeToString()
-    difference = _difference(content, model, ((minimum, minimum + 6), *_CHECKED))
-    if not difference <= TOLERANCE:
-        raise UserError(
-            f"{path}: not written: onnxruntime differs from PyTorch by {difference:.1e}, "
-            f"more than {TOLERANCE}"
-        )
+    difference = _difference(_onnxruntime(content), model, minimum)
+    _raise_if_off(path, "onnxruntime", difference)
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
     return difference
+
+
+def export_program(model: nn.Module, path: Path) -> float:
+    """Write a network with its weights as torch.export's archive; return its difference from the network.
+
+    The program takes and gives what the network does, for any batch, height and width from
+    `_SMALLEST_PROGRAM`: torch.export excludes sizes at which a layer's output has one pixel. It is kept only
+    if it agrees with the network within `TOLERANCE` on three sizes.
+
+    Args:
+        model: the network, in float32. It is copied.
+        path: the file, usually *.pt2.
+
+    Raises:
+        UserError: the network has no parameters, or the program disagrees.
+    """
+    model = _prepared(model)
+    free = dict.fromkeys((0, 2, 3), torch.export.Dim.AUTO)
+    with _quiet(), torch.no_grad(), _Expressible():
+        program = torch.export.export(model, (torch.rand(2, 3, *_TRACED),), dynamic_shapes=(free,))
+    with atomic_path(path) as temporary:
+        with temporary.open("wb") as file:
+            torch.export.save(program, file)
+        with temporary.open("rb") as file:
+            loaded = torch.export.load(file).module()
+        difference = _difference(loaded, model, _SMALLEST_PROGRAM)
+        _raise_if_off(path, "the saved program", difference)
+    return difference
+
+
+def _prepared(model: nn.Module) -> nn.Module:
+    """Return a copy to trace; raise UserError for bicubic interpolation, which is computed by NumPy."""
+    if not any(True for _ in model.parameters()):
+        raise UserError(f"{type(model).__name__} has no weights to export")
+    return copy.deepcopy(model).cpu().eval().requires_grad_(False)
+
+
+def _minimum_size(model: nn.Module) -> int:
+    """Return the smallest H and W that a network does not pad."""
+    return int(getattr(model, "minimum_size", 1))
 
 
 def _traced(model: nn.Module) -> Any:
@@ -85,21 +154,30 @@ def _traced(model: nn.Module) -> Any:
         )
 
 
-def _difference(content: bytes, model: nn.Module, sizes: Sequence[tuple[int, int]]) -> float:
-    """Return the largest absolute difference of onnxruntime's output from PyTorch's, on noise."""
+def _onnxruntime(content: bytes) -> Callable[[Tensor], Tensor]:
+    """Return an ONNX file as a function."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return lambda x_BCHW: torch.from_numpy(session.run([OUTPUT], {INPUT: x_BCHW.numpy()})[0])
+
+
+def _difference(exported: Callable[[Tensor], Tensor], model: nn.Module, smallest: int) -> float:
+    """Return the largest absolute difference of two networks' outputs, on noise of three sizes."""
     generator = torch.Generator().manual_seed(0)
-    largest = 0.0
-    for height, width in sizes:
+    largest = torch.zeros(())
+    for height, width in ((smallest, smallest + 6), *_CHECKED):
         x_BCHW = torch.rand(1, 3, height, width, generator=generator)
-        with torch.inference_mode():
-            expected_BCHW = model(x_BCHW)
-        (found_BCHW,) = session.run([OUTPUT], {INPUT: x_BCHW.numpy()})
-        difference = float((torch.from_numpy(found_BCHW) - expected_BCHW).abs().max())
-        largest = max(largest, difference) if difference == difference else difference
-    return largest
+        with torch.no_grad():
+            largest = torch.maximum(largest, (exported(x_BCHW) - model(x_BCHW)).abs().max())  # NaN stays
+    return float(largest)
+
+
+def _raise_if_off(path: Path, exported: str, difference: float) -> None:
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"{path}: not written: {exported} differs from PyTorch by {difference:.1e}, more than {TOLERANCE}"
+        )
 
 
 class _Expressible(TorchFunctionMode):
@@ -156,13 +234,12 @@ def _bicubic(x_BCHW: Tensor, *, scale: int) -> Tensor:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back what the exporter says about its own matters: torchvision's absence, its deprecations."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    """Keep back what the exporters say about their own matters: hundreds of lines, and deprecations."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        logging.disable(before)

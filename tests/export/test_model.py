@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alkdnet.errors import UserError
-from alkdnet.inference import export
-from alkdnet.inference.export import OPSET, export_onnx
+from alkdnet.export import model as export
+from alkdnet.export.model import OPSET, export_onnx, export_program
 from alkdnet.networks import build, network_class, network_names
 
 onnx = pytest.importorskip("onnx")
@@ -41,6 +41,15 @@ def _written(network: str, scale: int, path: Path) -> None:
 def test_alkdnet_has_free_sizes_and_agrees_with_onnxruntime(tmp_path: Path) -> None:
     _written("alkdnet", 2, tmp_path / "small.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["small.onnx"]
+
+
+def test_program_has_free_sizes(tmp_path: Path) -> None:
+    model = _small("bsrn", 2).eval()
+    assert export_program(model, tmp_path / "small.pt2") <= 1e-5
+    program = torch.export.load(tmp_path / "small.pt2").module()
+    x_BCHW = torch.rand(3, 3, 24, 57)
+    with torch.no_grad():
+        torch.testing.assert_close(program(x_BCHW), model(x_BCHW), atol=1e-5, rtol=0)
 
 
 @pytest.mark.slow

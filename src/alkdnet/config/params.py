@@ -142,7 +142,8 @@ class History:
 class Execution:
     """Where and how computations run: tracked by no stage and recorded in no output.
 
-    Another device or number of threads changes the last bits of a training, and does not run it again.
+    Another device, other kernels or another number of threads change the last bits of a training, and do not
+    run it again.
     """
 
     device: Literal["auto", "cpu", "cuda"] = setting("`auto` takes a CUDA device when there is one")

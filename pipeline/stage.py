@@ -58,6 +58,11 @@ class Stage:
         return self.root / ".checkpoints"
 
     @property
+    def evaluations(self) -> Path:
+        """The folder of the scores of unfinished evaluations."""
+        return self.root / ".evaluations"
+
+    @property
     def downloads(self) -> Path:
         """The folder of partial downloads and recorded checksums."""
         return self.root / ".downloads"

@@ -327,3 +327,16 @@ def test_upscale_with_the_released_weights_downloads_them_once(shell: Shell, dat
     error = np.asarray(Image.open("out.png"), np.float64) - truth
     # The butterfly of Set5: Pillow's bicubic reaches 26.1 dB in RGB, the released network 34.0.
     assert 10 * np.log10(255**2 / np.mean(error**2)) > 33.9
+
+
+def test_export_writes_the_weights_by_the_authors_names(shell: Shell) -> None:
+    save_weights(Path("weights/alkdnet_x3.safetensors"), build("alkdnet", 3, {}))
+    status, out = shell.run("export", "net_g.pth", "--scale", 3)
+    assert status == 0
+    assert out == "net_g.pth: the weights of weights/alkdnet_x3.safetensors by the authors' names\n"
+    assert Path("net_g.pth").is_file()
+
+
+def test_export_to_an_unknown_format_is_rejected_first(shell: Shell) -> None:
+    status, _ = shell.run("export", "net_g.h5", "--weights", "missing.pth")
+    assert status == "error: net_g.h5: unknown ending; there are: .onnx, .pt2, .pth, .safetensors"

@@ -338,3 +338,17 @@ def test_the_numbers_of_the_readme_are_those_of_the_results() -> None:
         rows = table[(table["method"] == "ALKDNet") & (table["scale"] == int(scale))].set_index("set")
         found = (rows.loc[name] for name in ("Set5", "Set14", "BSD100"))
         assert cells == " | ".join(f"{row['psnr']:.2f} / {row['ssim']:.4f}" for row in found)
+
+
+def test_plots_need_no_internet() -> None:
+    """DVC's own page loads Vega from a CDN."""
+    page = (ROOT / ".dvc/plots/page.html").read_text()
+    sources = re.findall(r'src="([^"]+)"', page)
+    assert [Path(each).name for each in sources] == [
+        "vega.min.js",
+        "vega-lite.min.js",
+        "vega-embed.min.js",
+    ]
+    # dvc_plots/index.html lies one folder below the root.
+    assert all((ROOT / each.removeprefix("../")).is_file() for each in sources)
+    assert "{scripts}" not in page  # what DVC replaces by its CDN

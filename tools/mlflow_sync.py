@@ -15,10 +15,13 @@ def main() -> int:
     """Sync the given pipelines; 1 if a store could not be reached."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pipelines", nargs="*", help="names: demo, paper, ...; without any, all of them")
+    parser.add_argument(
+        "pipelines", nargs="*", help="names: demo, paper, ...; without any, all that have results"
+    )
     chosen = parser.parse_args().pipelines
+    known = [DEMO, *(file.parent.name for file in sorted(Path().glob("*/dvc.yaml")))]
     failed = False
-    for name in chosen or [DEMO, *(file.parent.name for file in sorted(Path().glob("*/dvc.yaml")))]:
+    for name in chosen or [name for name in known if (Paths(name).directory / "results").is_dir()]:
         failed |= sync_or_warn(load_pipeline(name), Paths(name), Path.cwd()) is None
     return int(failed)
 

@@ -212,6 +212,38 @@ def upscale(
 
 
 @app.command()
+def export(
+    target: Annotated[
+        Path,
+        typer.Argument(
+            help="The file to write: .onnx; .pt2 (torch.export); .pth or .safetensors, by the names that the "
+            "network's authors use."
+        ),
+    ],
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="As of `upscale`; else weights/alkdnet_x<scale>, else the authors'."),
+    ] = None,
+    scale: Annotated[int, typer.Option(min=2, max=4, help="The scale of the weights.")] = 4,
+    network: Annotated[
+        str | None, typer.Option(help="The network of the weights; by default they tell it themselves.")
+    ] = None,
+    root: Root = _ROOT,
+    mirror: Mirror = None,
+) -> None:
+    """Write a network with its weights for other programs: onnxruntime, chaiNNer, ComfyUI, BasicSR, C++."""
+    from alkdnet.export.model import SUFFIXES, export_model
+    from alkdnet.upscaling import open_model
+
+    if target.suffix not in SUFFIXES:
+        raise UserError(f"{target}: unknown ending; there are: {', '.join(SUFFIXES)}")
+    path = _weights(scale, weights, network, root, mirror, released=False)
+    if target.suffix in (".onnx", ".pt2"):
+        typer.echo(f"{target}: being traced and compared with PyTorch, a minute or more", err=True)
+    typer.echo(export_model(open_model(path, scale, network), target, weights=path))
+
+
+@app.command()
 def verify(
     pipeline: Annotated[str, typer.Argument(help="Its name: demo, paper, ...")] = "demo",
     psnr: Annotated[float, typer.Option(min=0, help="Largest difference of a PSNR in dB.")] = 0.02,

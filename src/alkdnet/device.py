@@ -35,7 +35,7 @@ def arithmetic(device: torch.device, precision: Precision, *, threads: int) -> I
         UserError: a reduced precision is wanted on the CPU.
     """
     if device.type == "cpu" and precision != "float32":
-        raise UserError(f"precision: {precision} needs a CUDA device; on the CPU use float32")
+        raise UserError(f"precision: {precision} needs a CUDA device; to train on the CPU, set float32")
     matmul, convolution, before = (
         torch.get_float32_matmul_precision(),
         torch.backends.cudnn.allow_tf32,

@@ -71,7 +71,7 @@ def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
     # Section 4.2 of the paper; the end of the cosine from the authors' released options.
     assert (recipe.iterations, recipe.batch_size, recipe.patch_size) == (1_000_000, 64, 48)
     assert (recipe.learning_rate, recipe.final_learning_rate) == (1e-3, 1e-7)
-    assert (recipe.beta1, recipe.beta2, recipe.precision) == (0.9, 0.999, "float32")
+    assert (recipe.beta1, recipe.beta2, recipe.precision) == (0.9, 0.999, "tf32")
     assert (paper.history.validation_sets, paper.history.validation_interval) == (("set5",), 5000)
 
 
@@ -108,6 +108,10 @@ def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
         (
             {"recipe.precision": "tf32", "execution.device": "cpu"},
             "recipe.precision: tf32 needs a CUDA device",
+        ),
+        (
+            {"execution.kernels": "triton", "execution.device": "cpu"},
+            "execution.kernels: triton needs a CUDA device",
         ),
         ({"runs.alkdnet_x2.scale": 5}, "runs.alkdnet_x2.scale: 5 is above the greatest value 4"),
         ({"runs.alkdnet_x2.network": "bicubic"}, "runs.alkdnet_x2.network: bicubic has no weights"),

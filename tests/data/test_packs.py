@@ -11,7 +11,7 @@ from alkdnet.data import disk as space
 from alkdnet.data.images import read_rgb, write_png
 from alkdnet.data.lr import downscale_folder
 from alkdnet.data.packing import TrainingSet, pack, required_bytes
-from alkdnet.data.packs import PackedImages
+from alkdnet.data.packs import PackedImages, index_digest
 from alkdnet.errors import UserError
 
 SIZES = {"b/z": (20, 31), "b/y": (17, 16), "a/x": (40, 13)}
@@ -168,6 +168,23 @@ def test_a_wrong_value_in_an_index_is_reported(
     index["images"][0][key] = value
     path.write_text(json.dumps(index))
     with pytest.raises(UserError, match=r"x2/index\.json: damaged \(ValueError: its digest does not match\)"):
+        PackedImages.open(tmp_path / "patches", 2)
+
+
+@pytest.mark.parametrize("size", [10**30, -1, 0, 1.5, True, [9]])
+def test_an_impossible_size_is_reported_though_the_digest_matches(
+    sets: list[TrainingSet], tmp_path: Path, size: object
+) -> None:
+    pack(sets, tmp_path / "patches", [2])
+    path = tmp_path / "patches/x2/index.json"
+    index = json.loads(path.read_text())
+    index["images"][0]["height"] = size
+    header = {key: index[key] for key in index if key not in ("images", "digest", "bytes")}
+    index["digest"] = index_digest(header, index["images"])
+    path.write_text(json.dumps(index))
+    with pytest.raises(
+        UserError, match=r"x2/index\.json: damaged \(ValueError: an image has an impossible size"
+    ):
         PackedImages.open(tmp_path / "patches", 2)
 
 

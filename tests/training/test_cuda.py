@@ -1,4 +1,4 @@
-"""Training on a GPU: near the CPU's numbers, in every precision, compiled, resumed, without waiting.
+"""Training on a GPU: near the CPU's numbers, in every precision, compiled, recorded, resumed, never waiting.
 
 `python -m pytest -m gpu tests/training` runs these; it needs PyTorch, NumPy, PyYAML, safetensors and Pillow.
 """
@@ -14,7 +14,14 @@ import torch
 from alkdnet.config.params import Execution, Recipe
 from alkdnet.data.packs import PackedImages
 from alkdnet.data.sampler import PatchSampler
+from alkdnet.kernels.cuda.exchange import exchange_kernels
+from alkdnet.networks import build
 from alkdnet.results.history import read_history
+from alkdnet.training import step
+from alkdnet.training.cuda_graph import WARM_UP
+from alkdnet.training.distributed import Ranks
+from alkdnet.training.recipe import make_loss, make_optimizer
+from alkdnet.training.running_loss import RunningLoss
 from alkdnet.training.runtime.monitor import Monitor
 from alkdnet.training.runtime.signals import Stopped
 from tests.training.test_kills import Killer
@@ -39,6 +46,13 @@ def _fresh_compiler() -> Iterator[None]:
     torch.compiler.reset()
 
 
+@pytest.fixture(autouse=True)
+def _no_slow_way(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No training here may have gone on without its graph or its kernels."""
+    yield
+    assert "slower" not in caplog.text
+
+
 def _train(
     patches: Path,
     folder: Path,
@@ -52,6 +66,10 @@ def _train(
         patches, folder, recipe=recipe, history=EVERY_STEP, execution=execution, monitor=monitor
     )
     return [row.loss for row in read_history(output / "history.csv")]
+
+
+def _weights(folder: Path) -> bytes:
+    return (folder / "run" / "weights.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -70,6 +88,55 @@ def test_reduced_precision_lowers_the_loss_too(
     losses = _train(patches, tmp_path, recipe=recipe, execution=execution)
     assert losses == pytest.approx(GOLDEN, rel=0.05)
     assert losses[-1] < losses[0] / 2
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_the_graph_of_a_step_computes_the_same_bits(
+    patches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, compiled: bool
+) -> None:
+    recipe = dataclasses.replace(RECIPE, precision=precision)  # type: ignore[arg-type]
+    execution = dataclasses.replace(ON_CUDA, compile=compiled)
+    graph = _train(patches, tmp_path / "graph", recipe=recipe, execution=execution)
+    monkeypatch.setattr(step, "GraphedFunction", lambda function: function)
+    assert _train(patches, tmp_path / "plain", recipe=recipe, execution=execution) == graph
+    assert _weights(tmp_path / "plain") == _weights(tmp_path / "graph")
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_stopped_and_continued_ends_with_the_same_bits(patches: Path, tmp_path: Path, precision: str) -> None:
+    recipe = dataclasses.replace(RECIPE, precision=precision)  # type: ignore[arg-type]
+    losses = _train(patches, tmp_path / "whole", recipe=recipe)
+    with pytest.raises(Stopped):
+        _train(patches, tmp_path / "parts", recipe=recipe, monitor=Killer(7, signal.SIGTERM))
+    assert _train(patches, tmp_path / "parts", recipe=recipe) == losses
+    assert _weights(tmp_path / "parts") == _weights(tmp_path / "whole")
+
+
+def test_a_step_waits_for_nothing(patches: Path) -> None:
+    device = torch.device("cuda")
+    batches = PatchSampler(
+        PackedImages.open(patches, RUN.scale), seed=3, batch_size=8, patch_size=14, device=device
+    )
+    model = build(RUN.network, RUN.scale, RUN.options)
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    exchange_kernels(model)
+    optimizer = make_optimizer(RECIPE, model.parameters())
+    running_loss = RunningLoss(device, Ranks())
+    take_step = step.TrainingStep(
+        optimizer=optimizer,
+        batch_loss=make_loss(RECIPE, model, model, device),
+        device=device,
+        graph=True,
+    )
+    for iteration in range(10):
+        if iteration > WARM_UP:  # the recording itself waits, once
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            running_loss.add(take_step(*batches.batch(iteration), 1e-3))
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert running_loss.mean() < 1
 
 
 def test_stopped_and_continued(patches: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from alkdnet.config.params import Params, Row
+from alkdnet.config.params import Evaluate, Params, Row
 from alkdnet.config.paths import MARK
 from alkdnet.errors import shown
 
@@ -20,6 +20,7 @@ def contradictions(params: Params) -> list[str]:
         *_scale_problems(params.downscale.scales),
         *_recipe_problems(params),
         *(problem for name in params.rows for problem in _row_problems(params, name)),
+        *_protocol_problems(params.evaluate),
         *_reference_problems(params),
     ]
 
@@ -107,6 +108,8 @@ def _recipe_problems(params: Params) -> list[str]:
         )
     if execution.device == "cpu" and recipe.precision != "float32":
         problems.append(f"recipe.precision: {recipe.precision} needs a CUDA device; with device cpu: float32")
+    if execution.device == "cpu" and execution.kernels == "triton":
+        problems.append("execution.kernels: triton needs a CUDA device; with device cpu: auto")
     return problems
 
 
@@ -124,6 +127,19 @@ def _row_problems(params: Params, name: str) -> list[str]:
         problems.append(f"{where}: nothing to train on; add a data set with `use: train` to datasets")
     if row.kind != "interpolation" and row.network == "bicubic":
         problems.append(f"{where}.network: bicubic has no weights; every pipeline has its rows by itself")
+    return problems
+
+
+def _protocol_problems(evaluate: Evaluate) -> list[str]:
+    problems = []
+    if "paper" not in evaluate.protocols or len(set(evaluate.protocols)) < len(evaluate.protocols):
+        problems.append(
+            f"evaluate.protocols: {list(evaluate.protocols)} must hold paper, and each protocol once"
+        )
+    if "classic" in evaluate.protocols and (evaluate.self_ensemble or evaluate.tile is not None):
+        problems.append(
+            "evaluate.protocols: classic goes with self_ensemble false and tile null only; remove it"
+        )
     return problems
 
 

@@ -76,6 +76,11 @@ class Execution:
 
     device: Literal["auto", "cpu", "cuda"] = setting("`auto` takes a CUDA device when there is one")
     compile: bool = setting("torch.compile the training step on CUDA; the CPU always runs eagerly")
+    kernels: Literal["auto", "torch", "triton"] = setting(
+        "what large layers compute with on CUDA: `auto` takes the Triton kernels if they pass a check at the "
+        "start, and warns and takes PyTorch's own otherwise; `triton` fails instead",
+        default="auto",
+    )
     threads: int = setting(
         "CPU threads of a training; images evaluated at the same time", minimum=1, maximum=1024
     )
@@ -131,6 +136,11 @@ class Interpolation(Row):
 class Evaluate:
     """The evaluation protocol; the values of paper/params.yaml reproduce Table 4."""
 
+    protocols: tuple[Literal["paper", "classic"], ...] = setting(
+        "paper: the one that the other keys describe; classic: beside it that of the papers before 2017, for "
+        "networks that work on luma alone and for bicubic interpolation",
+        default=("paper",),
+    )
     channel: Literal["y", "rgb"] = setting("luma of BT.601, or the three colours together")
     round_luma: bool = setting("round Y to integers first, which costs 0.01 to 0.10 dB; the paper does not")
     crop: int | None = setting("pixels cropped from every side; null: as many as the scale", minimum=0)

@@ -122,8 +122,10 @@ def _open(folder: Path) -> _Opened:
         header = {key: index[key] for key in index if key not in ("images", "digest", "bytes")}
         if index_digest(header, images) != digest:
             raise ValueError("its digest does not match")
-        heights = np.array([image["height"] for image in images], dtype=np.int64)
-        widths = np.array([image["width"] for image in images], dtype=np.int64)
+        sides = [image[side] for image in images for side in ("height", "width")]
+        if any(type(side) is not int or not 0 < side <= _LONGEST_SIDE for side in sides):
+            raise ValueError("an image has an impossible size")
+        heights, widths = np.array(sides, dtype=np.int64).reshape(-1, 2).T
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{index_path}: damaged ({in_one_line(error)}); {_AGAIN}") from None
     ends = np.cumsum(heights * widths * _CHANNELS)
@@ -152,4 +154,6 @@ def _damaged(opened: _Opened) -> list[str]:
 
 
 _AGAIN = "pack the images again: dvc repro --force patches"
+# Pixels; as for parameters, far beyond any photograph, and small enough that the products below fit.
+_LONGEST_SIDE = 2**20
 _NOTHING = np.zeros(0, dtype=np.uint8)

@@ -265,8 +265,10 @@ def _sent(numbers: npt.NDArray[np.int64], device: torch.device) -> torch.Tensor:
 
 
 def _to_float(x_BHWC: torch.Tensor) -> torch.Tensor:
+    # CUDA multiplies by the reciprocal of a plain number, a last bit away from the division on a CPU.
+    white = torch.full((), 255.0, device=x_BHWC.device)
     # Interleaved pixels are what channels-last means: the permutation moves nothing.
-    return x_BHWC.to(torch.float32).div_(255).permute(0, 3, 1, 2)
+    return x_BHWC.to(torch.float32).div_(white).permute(0, 3, 1, 2)
 
 
 def _load(pack: Pack, device: torch.device) -> torch.Tensor:

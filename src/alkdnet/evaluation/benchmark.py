@@ -13,12 +13,16 @@ from alkdnet.arrays import ImageHWC
 from alkdnet.data.images import NOT_AVAILABLE, Alpha, list_images
 from alkdnet.data.pairs import load_pair
 from alkdnet.errors import UserError
+from alkdnet.evaluation.classic import Luma, classic_score
 from alkdnet.evaluation.metrics import score
 from alkdnet.evaluation.protocol import Protocol
+from alkdnet.files import sha256_file
 from alkdnet.progress import Progress
-from alkdnet.results.scores import COLUMNS, Scores
+from alkdnet.results.scores import CLASSIC_COLUMNS, COLUMNS, Scores
+from alkdnet.results.unfinished import Unfinished
 
 SKIPPED = "not measured: too slow"
+INFINITE = "equal to the original: its PSNR is infinite and has no place in a mean"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +65,8 @@ def evaluate(
     description: str = "evaluate",
     weights_sha256: str | None = None,
     skipped: Sequence[str] = (),
+    upscale_luma: Callable[[Luma], Luma] | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Scores:
     """Upscale every low-resolution image and compare it with its original.
 
@@ -79,21 +85,40 @@ def evaluate(
         description: what the progress display says.
         weights_sha256: of the weights that are evaluated, for the result.
         skipped: names of sets that are not evaluated, which the result names as missing.
+        upscale_luma: measure by the classic protocol too, with this: see `classic_score`.
+        unfinished: the scores of an attempt that was cut off, taken over and added to.
     """
     pairs, problems = _find_pairs(sets)
     turns = BoundedSemaphore(workers)
+    columns = [*COLUMNS, *(CLASSIC_COLUMNS if upscale_luma else ())]
+
+    def upscale_luma_in_turn(y_HW: Luma) -> Luma:
+        assert upscale_luma is not None
+        with turns:
+            return upscale_luma(y_HW)
+
+    def compare(pair: _Pair) -> dict[str, float]:
+        lr_HWC, hr_HWC = load_pair(pair.hr, pair.lr, scale=scale, alpha=pair.alpha)
+        with turns:
+            sr_HWC = upscale(lr_HWC)
+        scores = [*hr_HWC.shape[:2], *score(sr_HWC, hr_HWC, scale=scale, protocol=protocol)]
+        if upscale_luma:
+            scores += classic_score(upscale_luma_in_turn, pair.hr, hr_HWC, scale=scale)
+        return dict(zip(columns[2:], scores, strict=True))
 
     def measure(pair: _Pair) -> list[object] | str:
         try:
-            lr_HWC, hr_HWC = load_pair(pair.hr, pair.lr, scale=scale, alpha=pair.alpha)
-            with turns:
-                sr_HWC = upscale(lr_HWC)
-            psnr, ssim = score(sr_HWC, hr_HWC, scale=scale, protocol=protocol)
+            key = f"{pair.alpha} {sha256_file(pair.hr)} {sha256_file(pair.lr)}"
+            scores = None if unfinished is None else unfinished.get(key)
+            if scores is None:
+                scores = compare(pair)
+                if not all(map(math.isfinite, scores.values())):
+                    return f"{pair.image}: {INFINITE}"
+                if unfinished is not None:
+                    unfinished.add(key, scores)
         except UserError as error:
             return _problem(pair, error)
-        if not math.isfinite(psnr):
-            return f"{pair.image}: equal to the original: its PSNR is infinite and has no place in a mean"
-        return [pair.set, pair.image, hr_HWC.shape[0], hr_HWC.shape[1], psnr, ssim]
+        return [pair.set, pair.image, *scores.values()]
 
     rows = []
     with (
@@ -108,7 +133,7 @@ def evaluate(
                 rows.append(result)
             shown.advance()
     return Scores(
-        images=pd.DataFrame(rows, columns=list(COLUMNS)),
+        images=pd.DataFrame(rows, columns=columns),
         missing={
             **{name: "; ".join(found) for name, found in problems.items() if found},
             **dict.fromkeys(skipped, SKIPPED),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from alkdnet.inference.ensemble import SelfEnsemble
 from alkdnet.inference.tiling import Tiled, attentions_of
 from alkdnet.kernels.cpu.alkdnet import FastALKDNet
+from alkdnet.layers.luma import LumaNetwork
 from alkdnet.networks.alkdnet import ALKDNet
 from alkdnet.networks.bsrn import BSRN
 
@@ -42,6 +43,7 @@ class Upscaler:
     ) -> None:
         self._device = torch.device(device)
         model = copy.deepcopy(model).eval().requires_grad_(False).to(self._device)
+        self._luma = model.forward_luma if isinstance(model, LumaNetwork) else None
         if tile is None:
             self._forward = _fastest(model, self._device)
         else:
@@ -67,6 +69,21 @@ class Upscaler:
             y_CHW = self.forward(x_BCHW)[0].clamp(0, 1).mul_(255).round_().to(torch.uint8)
             sr_HWC: npt.NDArray[np.uint8] = y_CHW.permute(1, 2, 0).contiguous().cpu().numpy()
         return sr_HWC
+
+    @property
+    def luma(self) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]] | None:
+        """Return what maps Y of an LR image, HW in [0, 1], to that of the HR image, not clipped.
+
+        It takes whole images, once. None: the network does not work on luma alone.
+        """
+        return self._upscale_luma if self._luma else None
+
+    def _upscale_luma(self, y_HW: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        assert self._luma is not None
+        with torch.inference_mode():
+            y_B1HW = torch.from_numpy(y_HW)[None, None].to(self._device)
+            upscaled_HW: npt.NDArray[np.float32] = self._luma(y_B1HW)[0, 0].cpu().numpy()
+        return upscaled_HW
 
 
 def _fastest(model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -9,7 +9,7 @@ Shape letters: B batch, C channels, H height, W width.
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 # Y = (65.481 R + 128.553 G + 24.966 B + 16) / 255 for R, G, B in 0..1: studio range, 16/255 to 235/255.
 BT601 = (65.481, 128.553, 24.966)
@@ -17,6 +17,24 @@ WEIGHTS = tuple(weight / 255 for weight in BT601)
 OFFSET = 16 / 255
 # The cubic kernel reaches two pixels to each side.
 REACH = 2
+
+
+class LumaNetwork(nn.Module):
+    """A network for luma alone: float RGB in [0, 1], (B, 3, H, W) -> (B, 3, Hs, Ws), not clipped.
+
+    Attributes:
+        scale: s.
+    """
+
+    scale: int
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return the HR image: its Y by `forward_luma`, its Cb and Cr by bicubic interpolation."""
+        return with_luma(bicubic(x_BCHW, self.scale), self.forward_luma(luma(x_BCHW)))
+
+    def forward_luma(self, y_B1HW: Tensor) -> Tensor:
+        """Return Y of the HR image, shape (B, 1, Hs, Ws), from that of the LR image."""
+        raise NotImplementedError
 
 
 def luma(x_B3HW: Tensor) -> Tensor:
@@ -50,5 +68,7 @@ def bicubic(x_BCHW: Tensor, scale: int) -> Tensor:
 
 def _mirrored(size: int, device: torch.device) -> Tensor:
     """Return the indices of -REACH to size + REACH when the outside is a mirror image: .. 1 0 | 0 1 .."""
-    index_N = torch.arange(-REACH, size + REACH, device=device) % (2 * size)
-    return torch.minimum(index_N, 2 * size - 1 - index_N)
+    index_N = torch.arange(-REACH, size + REACH, device=device)
+    index_N = torch.maximum(index_N, -1 - index_N)
+    # Of a single pixel, the image of the image lies outside too.
+    return torch.minimum(index_N, 2 * size - 1 - index_N).clamp(min=0)

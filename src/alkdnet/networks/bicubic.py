@@ -7,12 +7,13 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from alkdnet.data.resize import upscale
+from alkdnet.layers.luma import LumaNetwork, bicubic
 
 
-class Bicubic(nn.Module):
+class Bicubic(LumaNetwork):
     """RGB in [0, 1], (B, 3, H, W) -> (B, 3, Hs, Ws), the 256 levels of uint8 in float; it has no gradient.
 
     Args:
@@ -38,6 +39,10 @@ class Bicubic(nn.Module):
         upscaled_BHWC = np.stack([upscale(image, self.scale, border=self.border) for image in images_BHWC])
         y_BCHW = torch.from_numpy(upscaled_BHWC).permute(0, 3, 1, 2)
         return y_BCHW.to(x_BCHW.device, x_BCHW.dtype) / 255
+
+    def forward_luma(self, y_B1HW: Tensor) -> Tensor:
+        """Return the interpolation of Y, not rounded and not clipped; its border is symmetric."""
+        return bicubic(y_B1HW, self.scale)
 
 
 NETWORK = Bicubic

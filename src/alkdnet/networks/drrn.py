@@ -15,7 +15,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alkdnet.layers.luma import bicubic, luma, with_luma
+from alkdnet.layers.luma import LumaNetwork, bicubic
 
 # Names in the file of the port: see weights/released.py.
 RELEASED_NAMES = (
@@ -26,8 +26,8 @@ RELEASED_NAMES = (
 )
 
 
-class DRRN(nn.Module):
-    """Float RGB in [0, 1], (B, 3, H, W) -> (B, 3, Hs, Ws), not clipped; the network proper sees luma alone.
+class DRRN(LumaNetwork):
+    """A network for luma: see `LumaNetwork`.
 
     Args:
         scale: s, 1 or more.
@@ -55,18 +55,18 @@ class DRRN(nn.Module):
         self.unit_second = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
         self.reconstruction = nn.Conv2d(channels, 1, 3, padding=1, bias=bias)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return the HR image."""
-        bicubic_BCHW = bicubic(x_BCHW, self.scale)
-        y_B1HW = luma(bicubic_BCHW)
-        shallow_BCHW = self.shallow(y_B1HW)
+    def forward_luma(self, y_B1HW: Tensor) -> Tensor:
+        """Return Y of the HR image."""
+        bicubic_B1HW = bicubic(y_B1HW, self.scale)
+        shallow_BCHW = self.shallow(bicubic_B1HW)
         if self.form == "port":
             shallow_BCHW = F.relu(shallow_BCHW)
         features_BCHW = shallow_BCHW
         for _ in range(self.units):
             inner_BCHW = self.unit_first(F.relu(features_BCHW))
             features_BCHW = self.unit_second(F.relu(inner_BCHW)) + shallow_BCHW
-        return with_luma(bicubic_BCHW, y_B1HW + self.reconstruction(F.relu(features_BCHW)))
+        out_B1HW: Tensor = bicubic_B1HW + self.reconstruction(F.relu(features_BCHW))
+        return out_B1HW
 
 
 NETWORK = DRRN

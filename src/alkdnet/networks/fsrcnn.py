@@ -11,7 +11,7 @@ Shape letters: B batch, H and W the LR size; Hs and Ws the HR size.
 
 from torch import Tensor, nn
 
-from alkdnet.layers.luma import bicubic, luma, with_luma
+from alkdnet.layers.luma import LumaNetwork
 
 # Names in the third-party files: see weights/released.py.
 RELEASED_NAMES = (
@@ -23,8 +23,8 @@ RELEASED_NAMES = (
 )
 
 
-class FSRCNN(nn.Module):
-    """Float RGB in [0, 1], (B, 3, H, W) -> (B, 3, Hs, Ws), not clipped; the network proper sees luma alone.
+class FSRCNN(LumaNetwork):
+    """A network for luma: see `LumaNetwork`.
 
     Args:
         scale: s, 1 to 9: the transposed convolution is 9 x 9.
@@ -56,11 +56,11 @@ class FSRCNN(nn.Module):
             channels, 1, 9, stride=scale, padding=4, output_padding=scale - 1
         )
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return the HR image."""
-        features_BCHW = self.mapping(self.shrinking(self.extraction(luma(x_BCHW))))
-        y_B1HW = self.reconstruction(self.expanding(features_BCHW))
-        return with_luma(bicubic(x_BCHW, self.scale), y_B1HW)
+    def forward_luma(self, y_B1HW: Tensor) -> Tensor:
+        """Return Y of the HR image."""
+        features_BCHW = self.mapping(self.shrinking(self.extraction(y_B1HW)))
+        out_B1HW: Tensor = self.reconstruction(self.expanding(features_BCHW))
+        return out_B1HW
 
 
 NETWORK = FSRCNN

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alkdnet.layers.luma import bicubic, luma, with_luma
+from alkdnet.layers.luma import LumaNetwork, bicubic
 
 SLOPE = 0.05
 # Names in the authors' files: see weights/released.py.
@@ -29,8 +29,8 @@ FEATURES, KEPT, PASSED, NARROW, INNER = 64, 16, 48, 48, 32
 GROUPS = 4
 
 
-class IDN(nn.Module):
-    """Float RGB in [0, 1], (B, 3, H, W) -> (B, 3, Hs, Ws), not clipped; the network proper sees luma alone.
+class IDN(LumaNetwork):
+    """A network for luma: see `LumaNetwork`.
 
     Args:
         scale: s, 1 to 17: the transposed convolution is 17 x 17.
@@ -49,14 +49,12 @@ class IDN(nn.Module):
         self.blocks = nn.Sequential(*(DBlock() for _ in range(blocks)))
         self.reconstruction = nn.ConvTranspose2d(FEATURES, 1, 17, stride=scale, padding=8)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return the HR image."""
-        bicubic_BCHW = bicubic(x_BCHW, self.scale)
-        residual_B1HW = self.reconstruction(self.blocks(self.shallow(luma(x_BCHW))))
+    def forward_luma(self, y_B1HW: Tensor) -> Tensor:
+        """Return Y of the HR image."""
+        residual_B1HW = self.reconstruction(self.blocks(self.shallow(y_B1HW)))
         # It has s (H - 1) + 1 rows; the authors add it to the lower right, the first s - 1 stay bicubic.
         missing = self.scale - 1
-        residual_B1HW = F.pad(residual_B1HW, (missing, 0, missing, 0))
-        return with_luma(bicubic_BCHW, luma(bicubic_BCHW) + residual_B1HW)
+        return bicubic(y_B1HW, self.scale) + F.pad(residual_B1HW, (missing, 0, missing, 0))
 
 
 class DBlock(nn.Module):

@@ -139,7 +139,7 @@ class SAFM(nn.Module):
             if level == 0:
                 modulation.append(convolution(part_BCHW))
                 continue
-            small_BCHW = F.adaptive_max_pool2d(part_BCHW, (height >> level, width >> level))
+            small_BCHW = F.adaptive_max_pool2d(part_BCHW, (height // 2**level, width // 2**level))
             modulation.append(F.interpolate(convolution(small_BCHW), size=(height, width), mode="nearest"))
         return x_BCHW * F.gelu(self.aggregate(torch.cat(modulation, dim=1)))
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from alkdnet.layers.luma import bicubic, luma, with_luma
+from alkdnet.layers.luma import LumaNetwork, bicubic
 
 # Names in the authors' files: see weights/released.py.
 RELEASED_NAMES = (
@@ -45,8 +45,8 @@ def arrange_released(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return arranged
 
 
-class SRCNN(nn.Module):
-    """Float RGB in [0, 1], (B, 3, H, W) -> (B, 3, Hs, Ws), not clipped; the network proper sees luma alone.
+class SRCNN(LumaNetwork):
+    """A network for luma: see `LumaNetwork`.
 
     Args:
         scale: s, 1 or more.
@@ -66,12 +66,11 @@ class SRCNN(nn.Module):
         self.mapping = _convolution(64, 32, 5 if kernels == "9-5-5" else 1)
         self.reconstruction = _convolution(32, 1, 5)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return the HR image."""
-        bicubic_BCHW = bicubic(x_BCHW, self.scale)
-        features_BCHW = self.extraction(luma(bicubic_BCHW)).relu()
-        features_BCHW = self.mapping(features_BCHW).relu()
-        return with_luma(bicubic_BCHW, self.reconstruction(features_BCHW))
+    def forward_luma(self, y_B1HW: Tensor) -> Tensor:
+        """Return Y of the HR image."""
+        features_BCHW = self.extraction(bicubic(y_B1HW, self.scale)).relu()
+        out_B1HW: Tensor = self.reconstruction(self.mapping(features_BCHW).relu())
+        return out_B1HW
 
 
 def _convolution(in_channels: int, out_channels: int, kernel_size: int) -> nn.Conv2d:

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from alkdnet.layers.luma import bicubic, luma, with_luma
+from alkdnet.layers.luma import LumaNetwork, bicubic
 
 # Names in the authors' file: see weights/released.py.
 RELEASED_NAMES = ((r"^model\.(weight|bias)\.(\d+)$", r"layers.\2.\1"),)
@@ -30,8 +30,8 @@ def arrange_released(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-class VDSR(nn.Module):
-    """Float RGB in [0, 1], (B, 3, H, W) -> (B, 3, Hs, Ws), not clipped; the network proper sees luma alone.
+class VDSR(LumaNetwork):
+    """A network for luma: see `LumaNetwork`.
 
     Args:
         scale: s, 1 or more.
@@ -52,15 +52,15 @@ class VDSR(nn.Module):
         widths = [1, *[channels] * (layers - 1), 1]
         self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return the HR image."""
-        bicubic_BCHW = bicubic(x_BCHW, self.scale)
-        y_B1HW = luma(bicubic_BCHW)
+    def forward_luma(self, y_B1HW: Tensor) -> Tensor:
+        """Return Y of the HR image."""
+        bicubic_B1HW = bicubic(y_B1HW, self.scale)
         *hidden, last = self.layers
-        features_BCHW = y_B1HW
+        features_BCHW = bicubic_B1HW
         for layer in hidden:
             features_BCHW = layer(features_BCHW).relu()
-        return with_luma(bicubic_BCHW, y_B1HW + last(features_BCHW))
+        out_B1HW: Tensor = bicubic_B1HW + last(features_BCHW)
+        return out_B1HW
 
 
 NETWORK = VDSR

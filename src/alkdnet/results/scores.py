@@ -5,7 +5,7 @@ scores.json holds nothing but the means, for `dvc metrics` shows all of it.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
@@ -13,23 +13,27 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from alkdnet.errors import UserError
-from alkdnet.files import atomic_directory
-from alkdnet.results.records import damaged, read_record, read_table, write_record, write_table
+from alkdnet.files import atomic_directory, write_json
+from alkdnet.results.records import damaged, read_record, read_table, write_record
 
 SCORES = "scores.json"
 IMAGES = "images.csv"
 RECORD = "record.json"
 COLUMNS = ("set", "image", "height", "width", "psnr", "ssim")
+# Where the classic protocol was measured too.
+CLASSIC_COLUMNS = ("classic_psnr", "classic_ssim")
 _TEXTS = ("set", "image")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SetScore:
-    """Means over the images of one test set, PSNR in dB."""
+    """Means over the images of one test set, PSNR in dB; by the classic protocol where that was measured."""
 
     images: int
     psnr: float
     ssim: float
+    classic_psnr: float | None = None
+    classic_ssim: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +48,8 @@ class Scores:
 
     Attributes:
         images: one row per image: set, image (name without ending), height and width (HR pixels, cropped to a
-            multiple of the scale), psnr (dB), ssim.
+            multiple of the scale), psnr (dB), ssim; where the classic protocol was measured too, classic_psnr
+            and classic_ssim.
         missing: by set, what could not be scored; such a set may still have rows in `images`.
         weights_sha256: the weights that were evaluated; None: an interpolation.
     """
@@ -58,8 +63,11 @@ class Scores:
         return {
             str(name): SetScore(
                 images=len(rows),
-                psnr=math.fsum(rows["psnr"]) / len(rows),
-                ssim=math.fsum(rows["ssim"]) / len(rows),
+                **{
+                    column: math.fsum(rows[column]) / len(rows)
+                    for column in (*COLUMNS[-2:], *CLASSIC_COLUMNS)
+                    if column in rows
+                },
             )
             for name, rows in self.images.groupby("set", sort=False)
         }
@@ -68,7 +76,7 @@ class Scores:
         """Write the means, the scores per image with all digits, and what was evaluated and is missing."""
         record = _Record(weights_sha256=self.weights_sha256, missing=self.missing)
         with atomic_directory(folder) as temporary:
-            write_table(temporary / SCORES, self.means())
+            write_json(temporary / SCORES, {name: _stated(mean) for name, mean in self.means().items()})
             self.images.to_csv(temporary / IMAGES, index=False, lineterminator="\n")
             write_record(temporary / RECORD, record)
 
@@ -97,17 +105,23 @@ def read_means(folder: Path) -> dict[str, SetScore]:
     return read_table(folder / SCORES, SetScore)
 
 
+def _stated(mean: SetScore) -> dict[str, float]:
+    return {key: value for key, value in asdict(mean).items() if value is not None}
+
+
 def _read_images(path: Path) -> pd.DataFrame:
     try:
         # Image names like 001 and NA are text, not numbers and not missing.
         frame = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False, na_values=[""])
-        if absent := [column for column in COLUMNS if column not in frame.columns]:
+        classic = CLASSIC_COLUMNS if any(name in frame.columns for name in CLASSIC_COLUMNS) else ()
+        columns = [*COLUMNS, *classic]
+        if absent := [column for column in columns if column not in frame.columns]:
             raise ValueError(f"no column {', '.join(absent)}")
         # A file that was cut off ends within a row.
-        if frame[list(COLUMNS)].isna().any(axis=None):
+        if frame[columns].isna().any(axis=None):
             raise ValueError("incomplete rows")
-        if wrong := [name for name in COLUMNS if name not in _TEXTS and not is_numeric_dtype(frame[name])]:
+        if wrong := [name for name in columns if name not in _TEXTS and not is_numeric_dtype(frame[name])]:
             raise ValueError(f"{', '.join(wrong)}: not numbers")
     except (OSError, ValueError) as error:
         raise damaged(path, str(error).strip()) from None
-    return frame[list(COLUMNS)]
+    return frame[columns]

@@ -12,6 +12,7 @@ from alkdnet.data.packs import PackedImages
 from alkdnet.data.sampler import PatchSampler
 from alkdnet.data.validation_images import Pairs
 from alkdnet.device import arithmetic, choose_device, keep_freed_memory
+from alkdnet.kernels.choice import choose_kernels
 from alkdnet.networks import build
 from alkdnet.training.distributed import join_ranks
 from alkdnet.training.recipe import learning_rate, make_loss, make_optimizer
@@ -45,7 +46,7 @@ def train(
         run: network, scale, options, seed.
         recipe: section 4.2 of the paper.
         history: what is recorded, and how often.
-        execution: device, threads, interval of checkpoints.
+        execution: device, kernels, threads, interval of checkpoints.
         packed: the training images of the run's scale.
         validation: images (LR, HR) to follow PSNR on; none: the column stays empty.
         output: folder of weights.safetensors, history.csv and run.json; its name is that of the run.
@@ -54,8 +55,8 @@ def train(
         parent: id of the process that waits for the outputs; the training stops when it is gone.
 
     Raises:
-        UserError: the batch does not divide among the processes, the device is missing, another process
-            trains this run, or the loss has diverged.
+        UserError: the batch does not divide among the processes, the device or its kernels are missing,
+            another process trains this run, or the loss has diverged.
         Stopped: a signal or the end of `parent` stopped the training; with a checkpoint, if the disk had
             space for it.
     """
@@ -74,13 +75,19 @@ def train(
         torch.manual_seed(run.seed)
         model = build(run.network, run.scale, run.options)
         model.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        choose_kernels(model, execution.kernels, device)
         optimizer = make_optimizer(recipe, model.parameters())
         batch_loss = make_loss(recipe, model, ranks.wrap(model), device)
         if device.type == "cpu":
             keep_freed_memory()
         elif execution.compile:
             batch_loss = torch.compile(batch_loss)
-        step = TrainingStep(optimizer=optimizer, batch_loss=batch_loss)
+        step = TrainingStep(
+            optimizer=optimizer,
+            batch_loss=batch_loss,
+            device=device,
+            graph=device.type == "cuda" and ranks.world_size == 1,
+        )
         running_loss = RunningLoss(device, ranks)
         validator = None
         if validation and ranks.is_rank_zero:

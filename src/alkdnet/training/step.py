@@ -3,9 +3,13 @@
 Shape letters: B batch (this process's share), C colours, H and W the patch size, LR or HR.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
 import torch
 from torch import Tensor
 
+from alkdnet.training.cuda_graph import GraphedFunction
 from alkdnet.training.recipe import BatchLoss
 
 
@@ -15,21 +19,36 @@ class TrainingStep:
     Args:
         optimizer: holds the weights.
         batch_loss: the function from a batch (LR, HR) to its loss.
+        device: where both are.
+        graph: record the step as a CUDA graph and replay it. For one process on a CUDA device.
     """
 
-    def __init__(self, *, optimizer: torch.optim.Optimizer, batch_loss: BatchLoss) -> None:
+    def __init__(
+        self,
+        *,
+        optimizer: torch.optim.Optimizer,
+        batch_loss: BatchLoss,
+        device: torch.device,
+        graph: bool,
+    ) -> None:
         self._optimizer = optimizer
         self._batch_loss = batch_loss
+        # On CUDA a tensor, recorded or not: the same bits, and a change of its value queues like the rest.
+        self._rate = torch.zeros((), device=device) if device.type == "cuda" else None
+        self._run = GraphedFunction(self.update) if graph else self.update
 
     def __call__(self, lr_BCHW: Tensor, hr_BCHW: Tensor, rate: float) -> Tensor:
-        """Take one step at a learning rate; return the batch's loss before it, on its device."""
+        """Take one step at a learning rate; return the batch's loss before it, on its device.
+
+        The next call may overwrite the returned tensor. On CUDA nothing waits for the device.
+        """
         self.set_learning_rate(rate)
-        return self.update(lr_BCHW, hr_BCHW)
+        return self._run(lr_BCHW, hr_BCHW)
 
     def set_learning_rate(self, rate: float) -> None:
         """Set the learning rate of all weights."""
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate if self._rate is None else self._rate.fill_(rate)
 
     def update(self, lr_BCHW: Tensor, hr_BCHW: Tensor) -> Tensor:
         """Take one step at the learning rate that is set.
@@ -40,5 +59,24 @@ class TrainingStep:
         self._optimizer.zero_grad()
         loss = self._batch_loss(lr_BCHW, hr_BCHW)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
+        recorded = loss.is_cuda and torch.cuda.is_current_stream_capturing()
+        with _capturable(self._optimizer) if recorded else nullcontext():
+            self._optimizer.step()
         return loss.detach()
+
+
+@contextmanager
+def _capturable(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Let PyTorch's fused optimizers be recorded: they keep all in tensors, and refuse unless `capturable`.
+
+    If that were set at all times, PyTorch would warn of steps outside of a graph, and a checkpoint of a GPU
+    would not be one of a CPU.
+    """
+    groups = [group for group in optimizer.param_groups if "capturable" in group]
+    for group in groups:
+        group["capturable"] = True
+    try:
+        yield
+    finally:
+        for group in groups:
+            group["capturable"] = False

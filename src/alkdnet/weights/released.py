@@ -21,7 +21,7 @@ from alkdnet.weights.checks import check_weights
 from alkdnet.weights.formats import read_tensors
 
 Rules = tuple[tuple[str, str], ...]
-DIFFERENCE = re.compile(r"<(\d+)-(\d+)>")
+SUM = re.compile(r"<(\d+)([+-]\d+)>")
 
 
 def import_released(path: Path, model: nn.Module) -> None:
@@ -50,13 +50,14 @@ def import_released(path: Path, model: nn.Module) -> None:
 def released_names(names: Iterable[str], model: nn.Module) -> dict[str, str]:
     """Return this library's name for each name of a released file of the model's network."""
     rules: Rules = getattr(sys.modules[type(model).__module__], "RELEASED_NAMES", ())
-    return {name: _translate(name, rules) for name in names}
+    return {name: translate(name, rules) for name in names}
 
 
-def _translate(name: str, rules: Rules) -> str:
+def translate(name: str, rules: Rules) -> str:
+    """Return a name after all rules, with `<3-1>` and `<3+1>` computed."""
     for pattern, replacement in rules:
         name = re.sub(pattern, replacement, name)
-    return DIFFERENCE.sub(lambda match: str(int(match[1]) - int(match[2])), name)
+    return SUM.sub(lambda match: str(int(match[1]) + int(match[2])), name)
 
 
 def _arranged(path: Path, tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

@@ -12,6 +12,8 @@ Shape letters: B batch, C channels, H height, W width.
 """
 
 import copy
+import functools
+import logging
 from types import MethodType
 
 import torch
@@ -20,6 +22,8 @@ from torch import Tensor, nn
 from alkdnet.device import arithmetic
 from alkdnet.layers.attention import Resize
 from alkdnet.layers.convolution import ALKConv, BSConv
+
+logger = logging.getLogger(__name__)
 
 # Of the largest value. Sums of float32 are within 1e-6; what a wrong kernel computes is nowhere near.
 TOLERANCE = 1e-4
@@ -41,10 +45,23 @@ def exchange_kernels(model: nn.Module) -> None:
             module.forward = MethodType(forward, module)
 
 
-def self_check(device: torch.device) -> str | None:
-    """Compare every kernel with plain PyTorch in float64, values and gradients, on a small random input.
+@functools.cache
+def works_for_inference(device: torch.device) -> bool:
+    """Return whether the kernels compute the right values on a device; warn once if they do not."""
+    if (problem := self_check(device, gradients=False)) is None:
+        return True
+    logger.warning("%s: computing with plain PyTorch, since the kernels do not work: %s", device, problem)
+    return False
 
-    The kernels are compiled for it, which takes some ten seconds the first time on a host.
+
+def self_check(device: torch.device, *, gradients: bool = True) -> str | None:
+    """Compare every kernel with plain PyTorch in float64, on a small random input.
+
+    The kernels are compiled for it, which takes a while the first time on a host.
+
+    Args:
+        device: where to check.
+        gradients: compare gradients too; inference needs none, and their kernels take longest to compile.
 
     Returns:
         What is wrong, for a message to the user; None if nothing is. It raises nothing: a compiler that is
@@ -54,10 +71,10 @@ def self_check(device: torch.device) -> str | None:
         import triton  # noqa: F401
     except ImportError:
         return "triton is not installed"
-    with arithmetic(device, "float32", threads=torch.get_num_threads()), torch.enable_grad():
+    with arithmetic(device, "float32", threads=torch.get_num_threads()):
         for name, (layer, x_BCHW, *others) in _cases(device).items():
             try:
-                error = largest_difference(layer, x_BCHW, *others)
+                error = largest_difference(layer, x_BCHW, *others, gradients=gradients)
             except Exception as problem:  # whatever a compiler or driver raises
                 first_line = (str(problem).strip().splitlines() or [""])[0]
                 return f"{name}: {type(problem).__name__}: {first_line}"
@@ -66,28 +83,34 @@ def self_check(device: torch.device) -> str | None:
     return None
 
 
-def largest_difference(layer: nn.Module, x_BCHW: Tensor, *inputs: object) -> float:
+def largest_difference(layer: nn.Module, x_BCHW: Tensor, *inputs: object, gradients: bool = True) -> float:
     """Return how far the fast form of a layer is from its own in float64, relative to the largest value.
 
-    Output, and gradients of features and parameters at a random upstream gradient. The layer is not changed.
+    The output, and if wanted the gradients of features and parameters. The layer is not changed.
     """
     fast, plain = copy.deepcopy(layer), copy.deepcopy(layer).double()
     exchange_kernels(fast)
-    x_BCHW = x_BCHW.detach()
-    upstream = torch.randn_like(fast(x_BCHW, *inputs))
-    ours = _results(fast, x_BCHW.clone(), upstream, *inputs)
-    theirs = _results(plain, x_BCHW.double(), upstream.double(), *inputs)
+    # Inference may call this within `torch.inference_mode`.
+    with torch.inference_mode(False), torch.set_grad_enabled(gradients):
+        ours, theirs = (
+            _results(module, x_BCHW.detach().to(dtype, copy=True), *inputs)
+            for module, dtype in ((fast, x_BCHW.dtype), (plain, torch.float64))
+        )
     return max(
         ((our.double() - their).abs().max() / their.abs().max()).item()
         for our, their in zip(ours, theirs, strict=True)
     )
 
 
-def _results(layer: nn.Module, x_BCHW: Tensor, upstream: Tensor, *inputs: object) -> list[Tensor]:
-    """Return the output and all gradients."""
+def _results(layer: nn.Module, x_BCHW: Tensor, *inputs: object) -> list[Tensor]:
+    """Return the output and, where gradients are enabled, all of them at an uneven upstream gradient."""
+    if not torch.is_grad_enabled():
+        return [layer(x_BCHW, *inputs)]
     x_BCHW.requires_grad_()
     y_BCHW = layer(x_BCHW, *inputs)
-    return [y_BCHW, *torch.autograd.grad(y_BCHW, [x_BCHW, *layer.parameters()], upstream)]
+    upstream = torch.linspace(-1, 1, y_BCHW.numel(), dtype=y_BCHW.dtype, device=y_BCHW.device).cos()
+    gradients = torch.autograd.grad(y_BCHW, [x_BCHW, *layer.parameters()], upstream.view(y_BCHW.shape))
+    return [y_BCHW, *gradients]
 
 
 def _cases(device: torch.device) -> dict[str, tuple[nn.Module, Tensor, *tuple[object, ...]]]:

@@ -13,7 +13,9 @@ from torch import Tensor
 PROGRAMS = 768
 # Rows that a strip can have: few lengths, since each is a kernel of its own to compile. Of the least, most of
 # what is loaded are the rows around it.
-ROWS = (48, 32, 24, 16, 12, 8)
+ROWS = (48, 32, 24, 16, 12, 8, 6, 4, 2)
+# Fewer only where the image has no more.
+LEAST_ROWS = 8
 # Rows below the image that are computed for nothing, in parts of its height.
 WASTE = 0.125
 WARP = 32
@@ -57,9 +59,10 @@ def tiling(batch: int, height: int, width: int, channels: int, *, columns: int, 
     strips = min(WARPS * WARP * per_thread // padded, MOST_STRIPS, power_of_two(-(-width // columns)))
     strips = max(strips, 1)
     beside = -(-width // (columns * strips))
-    fitting = [rows for rows in ROWS if -height % rows <= height * WASTE]
+    long = [rows for rows in ROWS if rows >= min(height, LEAST_ROWS)]
+    fitting = [rows for rows in long if -height % rows <= height * WASTE] or long
     enough = [rows for rows in fitting if batch * beside * -(-height // rows) >= PROGRAMS]
-    rows = max(enough, default=min(fitting, default=ROWS[-1]))
+    rows = max(enough, default=min(fitting))
     bands = -(-height // rows)
     return Tiling(
         channels=padded,

@@ -48,11 +48,20 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+class Arithmetic(StrEnum):
+    """The choices of `--precision`."""
+
+    FLOAT32 = "float32"
+    TF32 = "tf32"
+    BFLOAT16 = "bfloat16"
+
+
 @app.callback()
 def alkdnet() -> None:
     """ALKDNet: data sets, and upscaling of pictures. Experiments are run with DVC: see README.md."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in ("httpx", "onnx_ir", "onnxscript"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @app.command()
@@ -212,6 +221,82 @@ def upscale(
 
 
 @app.command()
+def benchmark(
+    networks: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NETWORK]...", help="Files of src/alkdnet/networks; all by default."),
+    ] = None,
+    size: Annotated[str, typer.Option(help="Of the large image, WIDTHxHEIGHT in pixels.")] = "1280x720",
+    scale: Annotated[int, typer.Option(min=2, max=4, help="How many times as wide and as high.")] = 4,
+    device: Annotated[
+        Device, typer.Option(help="Where to compute; auto takes a CUDA device when there is one.")
+    ] = Device.AUTO,
+    precision: Annotated[
+        Arithmetic, typer.Option(help="Of PyTorch; tf32 and bfloat16 are for CUDA.")
+    ] = Arithmetic.FLOAT32,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads; as many as PyTorch takes by default.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Timed passes of every form.")] = 7,
+    exports: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps the exported networks for the next call: exporting takes long."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write page, numbers and figure to; else the page is printed."),
+    ] = None,
+) -> None:
+    """Measure networks: parameters, Multi-Adds, activations, latency and memory of one image.
+
+    Beside PyTorch, onnxruntime and OpenVINO run the exported network: pip install 'alkdnet[benchmark]'.
+    """
+    import re
+
+    parts = re.fullmatch(r"([1-9]\d{1,4})x([1-9]\d{1,4})", size)
+    if parts is None:
+        raise UserError(f"--size {size}: give WIDTHxHEIGHT in pixels of two to five digits, as 1280x720")
+
+    import torch
+
+    from alkdnet.device import choose_device
+    from alkdnet.efficiency.benchmark import Settings, chosen_networks
+    from alkdnet.efficiency.benchmark import benchmark as measure
+    from alkdnet.efficiency.machine import this_machine
+    from alkdnet.efficiency.page import page_text, write_page
+    from alkdnet.efficiency.published import published_scores
+
+    chosen = chosen_networks(networks or [])
+    settings = Settings(
+        scale=scale,
+        width=int(parts[1]),
+        height=int(parts[2]),
+        device=choose_device(device.value),
+        precision=precision.value,
+        threads=threads or torch.get_num_threads(),
+        rounds=rounds,
+        exports=exports,
+    )
+    published = published_scores(("field", "released"), scale)
+    measurements = measure(chosen, settings)
+    machine = this_machine(settings.device, threads=settings.threads)
+    command = " ".join(
+        [
+            "alkdnet benchmark",
+            *(networks or []),
+            f"--size {size} --scale {scale} --device {settings.device.type} --precision {precision.value}",
+            f"--threads {settings.threads} --rounds {rounds}",
+            *([f"--output {output}"] if output else []),
+        ]
+    )
+    if output is None:
+        typer.echo(page_text(machine, measurements, published, command=command), nl=False)
+    else:
+        write_page(output, machine, measurements, published, command=command)
+        typer.echo(f"{output}: {len(chosen)} networks")
+
+
+@app.command()
 def export(
     target: Annotated[
         Path,
@@ -241,6 +326,25 @@ def export(
     if target.suffix in (".onnx", ".pt2"):
         typer.echo(f"{target}: being traced and compared with PyTorch, a minute or more", err=True)
     typer.echo(export_model(open_model(path, scale, network), target, weights=path))
+
+
+@app.command()
+def card(
+    pipeline: Annotated[str, typer.Argument(help="Its name: demo, paper, ...")],
+    run: Annotated[str, typer.Argument(help="A row of `runs` or `released` that is evaluated.")],
+    target: Annotated[Path, typer.Argument(help="The file to write; the hub shows README.md.")],
+) -> None:
+    """Write the model card of a run: Markdown with the metadata of the Hugging Face hub."""
+    from alkdnet.config.loading import load_pipeline
+    from alkdnet.config.paths import Paths
+    from alkdnet.export.card import write_card
+
+    params = load_pipeline(pipeline)
+    known = [*params.runs, *params.released]
+    if run not in known:
+        raise UserError(f"{pipeline} has no row {run}; it has: {', '.join(known)}")
+    write_card(Paths(pipeline), run, target)
+    typer.echo(f"{target}: the card of {run}")
 
 
 @app.command()

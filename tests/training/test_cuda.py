@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
-from alkdnet.config.params import Execution, Recipe
+from alkdnet.config.params import Execution, Loss, Recipe
 from alkdnet.data.packs import PackedImages
 from alkdnet.data.sampler import PatchSampler
 from alkdnet.kernels.cuda.exchange import exchange_kernels
@@ -20,7 +21,8 @@ from alkdnet.results.history import read_history
 from alkdnet.training import step
 from alkdnet.training.cuda_graph import WARM_UP
 from alkdnet.training.distributed import Ranks
-from alkdnet.training.recipe import make_loss, make_optimizer
+from alkdnet.training.losses import make_loss
+from alkdnet.training.optimizers import make_optimizer
 from alkdnet.training.running_loss import RunningLoss
 from alkdnet.training.runtime.monitor import Monitor
 from alkdnet.training.runtime.signals import Stopped
@@ -90,12 +92,29 @@ def test_reduced_precision_lowers_the_loss_too(
     assert losses[-1] < losses[0] / 2
 
 
+ADAN = {"optimizer": "adan", "beta3": 0.99}
+
+
 @pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"precision": "tf32"},
+        {"precision": "bfloat16"},
+        {"optimizer": "adamw", "weight_decay": 0.01, "clip_norm": 0.1},
+        {**ADAN, "weight_decay": 0.02, "ema_decay": 0.9, "loss": Loss(l1=1.0, fft=0.05)},
+    ],
+    ids=["float32", "tf32", "bfloat16", "adamw", "adan"],
+)
 def test_the_graph_of_a_step_computes_the_same_bits(
-    patches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, compiled: bool
+    patches: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, object],
+    compiled: bool,
 ) -> None:
-    recipe = dataclasses.replace(RECIPE, precision=precision)  # type: ignore[arg-type]
+    recipe = dataclasses.replace(RECIPE, **change)  # type: ignore[arg-type]
     execution = dataclasses.replace(ON_CUDA, compile=compiled)
     graph = _train(patches, tmp_path / "graph", recipe=recipe, execution=execution)
     monkeypatch.setattr(step, "GraphedFunction", lambda function: function)
@@ -103,9 +122,11 @@ def test_the_graph_of_a_step_computes_the_same_bits(
     assert _weights(tmp_path / "plain") == _weights(tmp_path / "graph")
 
 
-@pytest.mark.parametrize("precision", ["float32", "tf32"])
-def test_stopped_and_continued_ends_with_the_same_bits(patches: Path, tmp_path: Path, precision: str) -> None:
-    recipe = dataclasses.replace(RECIPE, precision=precision)  # type: ignore[arg-type]
+@pytest.mark.parametrize("change", [{}, {"precision": "tf32"}, {**ADAN, "ema_decay": 0.9}])
+def test_stopped_and_continued_ends_with_the_same_bits(
+    patches: Path, tmp_path: Path, change: dict[str, object]
+) -> None:
+    recipe = dataclasses.replace(RECIPE, **change)  # type: ignore[arg-type]
     losses = _train(patches, tmp_path / "whole", recipe=recipe)
     with pytest.raises(Stopped):
         _train(patches, tmp_path / "parts", recipe=recipe, monitor=Killer(7, signal.SIGTERM))
@@ -113,22 +134,34 @@ def test_stopped_and_continued_ends_with_the_same_bits(patches: Path, tmp_path: 
     assert _weights(tmp_path / "parts") == _weights(tmp_path / "whole")
 
 
-def test_a_step_waits_for_nothing(patches: Path) -> None:
+def _step(patches: Path, *, looks: bool) -> tuple[PatchSampler, step.TrainingStep]:
+    """Return the small run's batches and step; `looks`: at a value, so that it cannot be recorded."""
     device = torch.device("cuda")
     batches = PatchSampler(
         PackedImages.open(patches, RUN.scale), seed=3, batch_size=8, patch_size=14, device=device
     )
+    torch.manual_seed(0)
     model = build(RUN.network, RUN.scale, RUN.options)
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     exchange_kernels(model)
-    optimizer = make_optimizer(RECIPE, model.parameters())
-    running_loss = RunningLoss(device, Ranks())
-    take_step = step.TrainingStep(
-        optimizer=optimizer,
-        batch_loss=make_loss(RECIPE, model, model, device),
+    batch_loss = make_loss(RECIPE, model, model, device)
+
+    def looking_loss(lr_BCHW: Tensor, hr_BCHW: Tensor) -> Tensor:
+        loss = batch_loss(lr_BCHW, hr_BCHW)
+        assert loss.item() > 0
+        return loss
+
+    return batches, step.TrainingStep(
+        optimizer=make_optimizer(RECIPE, model.parameters()),
+        batch_loss=looking_loss if looks else batch_loss,
         device=device,
         graph=True,
     )
+
+
+def test_a_step_waits_for_nothing(patches: Path) -> None:
+    batches, take_step = _step(patches, looks=False)
+    running_loss = RunningLoss(torch.device("cuda"), Ranks())
     for iteration in range(10):
         if iteration > WARM_UP:  # the recording itself waits, once
             torch.cuda.set_sync_debug_mode("error")
@@ -137,6 +170,18 @@ def test_a_step_waits_for_nothing(patches: Path) -> None:
         finally:
             torch.cuda.set_sync_debug_mode("default")
     assert running_loss.mean() < 1
+
+
+def test_a_step_that_cannot_be_recorded_goes_on(patches: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def losses(*, looks: bool) -> list[float]:
+        batches, take_step = _step(patches, looks=looks)
+        return [take_step(*batches.batch(iteration), 1e-3).item() for iteration in range(8)]
+
+    expected = losses(looks=False)
+    assert losses(looks=True) == expected
+    (message,) = caplog.messages
+    assert "without a CUDA graph of its step" in message
+    caplog.clear()
 
 
 def test_stopped_and_continued(patches: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

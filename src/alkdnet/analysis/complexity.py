@@ -1,6 +1,6 @@
 """The cost of a network by counting: parameters, Multi-Adds and activations at a given input size.
 
-Published Multi-Adds follow several rules. Two are counted here, both for one image, both without biases:
+Published Multi-Adds follow several rules. Three are counted here, all for one image, all without biases:
 
 - `multi_adds`: the rule of the paper's own figures, that of thop 0.1.1. Convolutions with every kernel
   position counted, also those that meet padding; a transposed convolution as k^2 Cin for every output
@@ -8,6 +8,7 @@ Published Multi-Adds follow several rules. Two are counted here, both for one im
   input plus its output elements; 1 for every element of a PReLU. Everything else is free.
 - `multi_adds_convolutions`: convolutions only; a transposed convolution as the k^2 Cout products that every
   input element really takes.
+- `multi_adds_by_torch`: what torch.utils.flop_counter counts, halved.
 """
 
 import copy
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from alkdnet.layers.attention import CCA
 from alkdnet.results.costs import Cost
@@ -43,6 +45,15 @@ def count(model: nn.Module, *, lr_height: int, lr_width: int) -> Cost:
         multi_adds_convolutions=counter.convolutions,
         activations=counter.activations,
     )
+
+
+def multi_adds_by_torch(model: nn.Module, *, lr_height: int, lr_width: int) -> int:
+    """Return the Multi-Adds by PyTorch's own counter: of all convolutions and matrix products."""
+    shadow = copy.deepcopy(model).to("meta").eval().requires_grad_(False)
+    counter = FlopCounterMode(display=False)
+    with counter:
+        shadow(torch.empty(1, 3, lr_height, lr_width, device="meta"))
+    return counter.get_total_flops() // 2
 
 
 class _Counter:

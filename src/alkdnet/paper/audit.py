@@ -10,6 +10,7 @@ import pandas as pd
 from alkdnet.files import atomic_path
 from alkdnet.markdown import render, table
 from alkdnet.paper.consistency import (
+    agreement,
     column_gaps,
     gains,
     lost_cells,
@@ -21,6 +22,7 @@ from alkdnet.paper.consistency import (
 from alkdnet.paper.published import (
     ABSTRACT_GAIN_PSNR,
     ABSTRACT_GAIN_SSIM,
+    CLASSIC_METHODS,
     SCALES,
     SETS,
     TYPO_READ_AS,
@@ -56,15 +58,20 @@ _REMARKS: Mapping[str, str] = {
 }
 
 
-def write_audit(path: Path) -> None:
-    """Write the page; it depends on what the package holds and on the networks, and on no training."""
+def write_audit(path: Path, measured: Path) -> None:
+    """Write the page; it depends on what the package holds, on the networks, and on no training.
+
+    `measured` is table4.csv of the report on released weights.
+    """
+    page = audit_page(pd.read_csv(measured))
     with atomic_path(path) as temporary:
-        temporary.write_text(audit_page(), encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8")
 
 
-def audit_page() -> str:
-    """Return the page as Markdown."""
-    leads, fit, lost = column_gaps(), protocol_fit(), lost_cells(table4())
+def audit_page(measured: pd.DataFrame) -> str:
+    """Return the page as Markdown; `measured` as `protocol_fit` takes it."""
+    leads, fit, lost = column_gaps(), protocol_fit(measured), lost_cells(table4())
+    agrees = agreement(measured)
     total = 2 * len(SCALES) * len(SETS)
     return render(
         "alkdnet.paper",
@@ -78,10 +85,13 @@ def audit_page() -> str:
         abstract=(ABSTRACT_GAIN_PSNR, ABSTRACT_GAIN_SSIM),
         total=total,
         won=total - len(lost),
-        old_rows=list(fit["method"][fit["follows"] == "old"]),
+        classic_rows=list(fit["method"][fit["follows"] == "classic"]),
+        copied_rows=CLASSIC_METHODS,
+        agreement=agrees,
+        sum=agrees.sum(numeric_only=True),
         leads=leads,
         lost=lost,
-        fit=fit.assign(old=fit["old"].map("{:.3f}".format).replace("nan", "not measured")),
+        fit=fit.assign(classic=fit["classic"].map("{:.3f}".format).replace("nan", "–")),
         multi_adds=multi_adds_from_other_scales(),
         stated=stated_gains(),
         weights=_by_method(weights_per_pixel()),

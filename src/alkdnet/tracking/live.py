@@ -2,6 +2,8 @@
 
 import importlib.util
 import logging
+import math
+import os
 import sys
 import threading
 import time
@@ -13,10 +15,10 @@ from queue import SimpleQueue
 
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
-from alkdnet.errors import in_one_line
+from alkdnet.errors import UserError, in_one_line
 from alkdnet.results.run import RunRecord
 from alkdnet.tracking.location import WORKSPACE, DeletedExperimentError, find_group, find_origin, find_store
-from alkdnet.tracking.settings import Point, recipe_settings, settings
+from alkdnet.tracking.settings import Point, settings, training_settings
 from alkdnet.tracking.timings import Timing, write_timing
 from alkdnet.training.runtime.monitor import Monitor, NullMonitor
 from alkdnet.training.runtime.signals import Stopped
@@ -34,7 +36,20 @@ def open_tracker(params: Params, paths: Paths, run: str, root: Path, **pace: flo
     if importlib.util.find_spec("mlflow") is None:
         logger.info("MLflow is not installed: the training is not tracked")
         return NullMonitor()
+    if _is_mirrored_later(root):
+        pace["delay_s"] = math.inf  # nothing but the time is kept
     return Tracker(params, paths, run, root, **pace)
+
+
+def _is_mirrored_later(root: Path) -> bool:
+    """Return whether this is a job of a cluster and the store a file, which no network disk shares safely.
+
+    The host that submitted the job mirrors its outputs.
+    """
+    try:
+        return "SUBMITIT_EXECUTOR" in os.environ and find_store(root).database is not None
+    except UserError:  # a tracker says that, once
+        return False
 
 
 class Tracker:
@@ -205,10 +220,10 @@ class _Writer:
             self._id = own[0].info.run_id
             self._store.reopen(self._id, origin)
         else:
-            row = params.runs[run]
+            row = params.trained[run]
             tags = {"session": session, "label": params.report.labels.get(run, run)}
             self._id = self._store.create(run, origin, tags=tags, start_ms=opened_ms)
-            shown = settings(row) | recipe_settings(row.seed, params.recipe)
+            shown = settings(row) | training_settings(row, row.seed, params.recipes[row.recipe])
             self._store.log_settings(self._id, shown, {})
         self._system = SystemMetrics()
 

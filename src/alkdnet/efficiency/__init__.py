@@ -1,0 +1,1 @@
+"""Measured efficiency of networks: counts, latency and memory, beside onnxruntime and OpenVINO."""

@@ -1,0 +1,139 @@
+"""Every network in every form: what is counted, and what is measured if it does not take too long."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from alkdnet.analysis.complexity import count, lr_size, multi_adds_by_torch
+from alkdnet.device import Precision
+from alkdnet.efficiency.forms import Form, Task, forms_for
+from alkdnet.efficiency.timing import matrix_rate, time_forms
+from alkdnet.errors import UserError, in_one_line
+from alkdnet.networks import build, network_class, network_names
+from alkdnet.progress import Progress
+from alkdnet.results.efficiency import Measurement
+
+# A network is not timed if one pass would take longer than this at the rate of a matrix product.
+LONGEST_PASS_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is measured: scale, size of the HR image in pixels, device, precision, CPU threads, turns.
+
+    `exports` keeps the exported networks, and has those of an earlier call; None: they are not kept.
+    """
+
+    scale: int
+    width: int
+    height: int
+    device: torch.device
+    precision: Precision
+    threads: int
+    rounds: int
+    exports: Path | None = None
+
+
+def chosen_networks(names: Sequence[str]) -> list[str]:
+    """Return the networks to measure: the named ones, or all that have weights.
+
+    Raises:
+        UserError: there is no such network, or it has no weights: interpolation is computed outside PyTorch.
+    """
+    if not names:
+        return [name for name in network_names() if _has_weights(name)]
+    for name in names:
+        network_class(name)  # raises if there is none
+        if not _has_weights(name):
+            raise UserError(f"{name} has no weights: there is nothing to measure")
+    return list(dict.fromkeys(names))
+
+
+def benchmark(networks: Sequence[str], settings: Settings) -> list[Measurement]:
+    """Return a measurement for each network and form, in order.
+
+    Raises:
+        UserError: the precision does not exist on the device.
+    """
+    if settings.device.type == "cpu" and settings.precision != "float32":
+        raise UserError(f"--precision {settings.precision} is for CUDA; on a CPU the forms have their own")
+    height, width = lr_size(settings.scale, hr_height=settings.height, hr_width=settings.width)
+    rate, forms = matrix_rate(settings.device), forms_for(settings.device.type)
+    found: list[Measurement] = []
+    with Progress(len(networks), description="benchmark", unit="networks") as shown:
+        for name in networks:
+            counted = _counted(name, settings, height, width)
+            least_s = counted.multi_adds / rate
+            if least_s > LONGEST_PASS_S:
+                remark = f"not timed: a pass takes {least_s:.0f} s at least"
+                found.append(replace(counted, remark=remark))
+            else:
+                found += _timed(counted, settings, forms)
+            shown.advance(note=name)
+    return found
+
+
+def _has_weights(name: str) -> bool:
+    with torch.device("meta"):
+        return any(True for _ in build(name, 4, {}).parameters())
+
+
+def _counted(name: str, settings: Settings, height: int, width: int) -> Measurement:
+    """Return what is counted of a network, with nothing measured."""
+    model = build(name, settings.scale, {})
+    cost = count(model, lr_height=height, lr_width=width)
+    return Measurement(
+        network=name,
+        scale=settings.scale,
+        height=height,
+        width=width,
+        parameters=cost.parameters,
+        multi_adds=cost.multi_adds,
+        multi_adds_convolutions=cost.multi_adds_convolutions,
+        multi_adds_torch=multi_adds_by_torch(model, lr_height=height, lr_width=width),
+        activations=cost.activations,
+        form="plain",
+        precision=settings.precision,
+    )
+
+
+def _timed(counted: Measurement, settings: Settings, forms: Sequence[Form]) -> list[Measurement]:
+    """Return the measurements of all forms of a network."""
+    task = Task(
+        network=counted.network,
+        scale=counted.scale,
+        height=counted.height,
+        width=counted.width,
+        device=settings.device.type,
+        precision=settings.precision,
+        threads=settings.threads,
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        problem = ""
+        if any(form.package for form in forms):
+            onnx = (settings.exports or Path(temporary)) / f"{counted.network}_x{counted.scale}.onnx"
+            problem = "" if onnx.is_file() else _export(task.model(), onnx)
+            task = replace(task, onnx=onnx)
+        usable = [form.name for form in forms if not (form.package and problem)]
+        timings = time_forms(task, usable, rounds=settings.rounds)
+    found = []
+    for form in forms:
+        own = replace(counted, form=form.name, precision=form.precision or settings.precision)
+        timing = timings.get(form.name, problem)
+        found.append(replace(own, remark=timing) if isinstance(timing, str) else replace(own, **vars(timing)))
+    return found
+
+
+def _export(model: nn.Module, path: Path) -> str:
+    """Write a network as ONNX; return in words why that does not work, or nothing."""
+    from alkdnet.export.model import export_onnx
+
+    try:
+        export_onnx(model, path, metadata={})
+    except Exception as error:  # the exporter's own, of many types: PyTorch's forms are measured all the same
+        return f"not exported: {in_one_line(error)}"
+    return ""

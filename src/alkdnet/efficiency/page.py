@@ -1,0 +1,196 @@
+"""The page, the table and the figure of a measurement."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from alkdnet.efficiency.forms import FORMS, PLAIN, UPSCALE
+from alkdnet.files import atomic_directory
+from alkdnet.markdown import escape, render, table
+from alkdnet.reporting.figures.style import ACCENT, INK, MUTED, FigurePlan, new_figure, write_figure
+from alkdnet.reporting.table import number
+from alkdnet.results.efficiency import Machine, Measurement, write_efficiency
+
+FIGURE = "psnr_latency"
+# Of the machine, taken by other processes: above it the times are too long.
+QUIET = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A network as the pipelines evaluated it with its authors' weights: label, and PSNR (dB) on BSD100."""
+
+    label: str
+    psnr: float
+
+
+def write_page(
+    folder: Path,
+    machine: Machine,
+    measurements: Sequence[Measurement],
+    published: Mapping[str, Published],
+    *,
+    command: str,
+) -> None:
+    """Replace a folder by the page, its numbers and its figure.
+
+    Args:
+        folder: to write.
+        machine: what was measured on.
+        measurements: of one scale and size.
+        published: networks that have a PSNR, by name.
+        command: that measures the same again.
+    """
+    plan = _plan(measurements, published)
+    with atomic_directory(folder) as temporary:
+        write_efficiency(temporary, machine, measurements)
+        if plan:
+            write_figure(temporary, plan)
+        page = page_text(machine, measurements, published, command=command, figure=plan)
+        (temporary / "README.md").write_text(page, encoding="utf-8")
+
+
+def page_text(
+    machine: Machine,
+    measurements: Sequence[Measurement],
+    published: Mapping[str, Published],
+    *,
+    command: str,
+    figure: FigurePlan | None = None,
+) -> str:
+    """Return the page as Markdown."""
+    by_network = _by_network(measurements)
+    present = {each.form for each in measurements if each.median_ms is not None}
+    forms = [form for form in FORMS if form.name in present]
+    heads = [form.title for form in forms]
+    disturbed = max((each.disturbed for each in measurements if each.disturbed is not None), default=0.0)
+    first = measurements[0]
+    return render(
+        "alkdnet.efficiency",
+        "efficiency.md.j2",
+        machine=machine,
+        first=first,
+        output=f"{first.width * first.scale}×{first.height * first.scale}",
+        command=command,
+        figure=figure,
+        disturbed=disturbed,
+        quiet=disturbed <= QUIET,
+        upscale=UPSCALE.title,
+        latency=table(
+            ["Network", "PSNR on BSD100", *heads],
+            [
+                [
+                    _label(name, published),
+                    number(published[name].psnr, 2) if name in published else "–",
+                    *(_latency(rows.get(form.name)) for form in forms),
+                ]
+                for name, rows in by_network.items()
+                if any(row.median_ms is not None for row in rows.values())
+            ],
+        ),
+        memory=table(
+            ["Network", *(f"{head}, MiB" for head in heads), *(f"{head}, difference" for head in heads[1:])],
+            [
+                [
+                    _label(name, published),
+                    *(_number(rows.get(form.name), "memory_mib", ".0f") for form in forms),
+                    *(_number(rows.get(form.name), "difference", ".1e") for form in forms[1:]),
+                ]
+                for name, rows in by_network.items()
+                if any(row.median_ms is not None for row in rows.values())
+            ],
+        ),
+        counts=table(
+            [
+                *("Network", "Parameters", "Multi-Adds, the paper's rule", "convolutions only"),
+                *("PyTorch's counter", "Activations"),
+            ],
+            [
+                [
+                    _label(name, published),
+                    f"{(any_row := next(iter(rows.values()))).parameters:,}",
+                    *(
+                        f"{value / 1e9:.3f} G"
+                        for value in (
+                            any_row.multi_adds,
+                            any_row.multi_adds_convolutions,
+                            any_row.multi_adds_torch,
+                        )
+                    ),
+                    f"{any_row.activations / 1e6:.1f} M",
+                ]
+                for name, rows in by_network.items()
+            ],
+        ),
+        remarks=[
+            (_label(each.network, published), each.form, each.remark) for each in measurements if each.remark
+        ],
+    )
+
+
+def _by_network(measurements: Sequence[Measurement]) -> dict[str, dict[str, Measurement]]:
+    found: dict[str, dict[str, Measurement]] = {}
+    for each in measurements:
+        found.setdefault(each.network, {})[each.form] = each
+    return found
+
+
+def _label(name: str, published: Mapping[str, Published]) -> str:
+    return escape(published[name].label if name in published else name)
+
+
+def _latency(row: Measurement | None) -> str:
+    if row is None or row.median_ms is None:
+        return "–"
+    return f"{row.median_ms:.0f} ({row.low_ms:.0f} to {row.high_ms:.0f})"
+
+
+def _number(row: Measurement | None, name: str, form: str) -> str:
+    value = getattr(row, name, None)
+    return "–" if value is None else format(value, form)
+
+
+def _plan(measurements: Sequence[Measurement], published: Mapping[str, Published]) -> FigurePlan | None:
+    """Return the figure of PSNR against latency; None if fewer than two networks have both."""
+    points = [
+        (published[name], plain.median_ms, min(times))
+        for name, rows in _by_network(measurements).items()
+        if name in published and (plain := rows.get(PLAIN.name)) and plain.median_ms is not None
+        if (times := [r.median_ms for r in rows.values() if r.median_ms and r.precision == plain.precision])
+    ]
+    if len(points) < 2:
+        return None
+    return FigurePlan(
+        name=FIGURE,
+        title="PSNR against latency",
+        caption="",
+        draw=lambda: _figure(points),
+    )
+
+
+def _figure(points: Sequence[tuple[Published, float, float]]) -> Figure:
+    figure = new_figure(7.0, 4.4)
+    axes = figure.subplots()
+    for each, plain, fastest in points:
+        colour = ACCENT if each.label == "ALKDNet" else INK
+        axes.plot([fastest, plain], [each.psnr] * 2, color=MUTED, linewidth=0.8, zorder=1)
+        axes.plot([plain], [each.psnr], "o", color=colour, markerfacecolor="white", markersize=5)
+        axes.plot([fastest], [each.psnr], "o", color=colour, markersize=6)
+        axes.annotate(
+            each.label,
+            (fastest, each.psnr),
+            xytext=(-6, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize=8,
+            color=colour,
+        )
+    axes.set_xscale("log")
+    low = min(fastest for _, _, fastest in points)
+    axes.set_xlim(left=low / 1.7)
+    axes.set_xlabel("Median latency of a pass in ms: fastest form (filled), PyTorch (open)")
+    axes.set_ylabel("PSNR on BSD100 in dB")
+    return figure

@@ -1,0 +1,26 @@
+"""What the pipelines measured of networks with their authors' weights."""
+
+from collections.abc import Sequence
+
+from alkdnet.config.loading import load_pipeline, params_path
+from alkdnet.config.paths import Paths
+from alkdnet.efficiency.page import Published
+from alkdnet.reporting.study import Study
+
+_SET = "bsd100"
+
+
+def published_scores(pipelines: Sequence[str], scale: int) -> dict[str, Published]:
+    """Return by network what the first of these pipelines that has it measured; empty outside the repository.
+
+    Rows with options of their own are other networks, and left out.
+    """
+    found: dict[str, Published] = {}
+    for pipeline in pipelines:
+        if not params_path(pipeline).is_file():
+            continue
+        for row in Study.read(load_pipeline(pipeline), Paths(pipeline)).released:
+            score = row.scores.get(_SET)
+            if row.row.scale == scale and not row.row.options and score and score.complete:
+                found.setdefault(row.row.network, Published(label=row.label, psnr=score.psnr))
+    return found

@@ -1,0 +1,181 @@
+"""Latency and memory of the forms of a network, each in a process of its own, which take turns.
+
+In one process, what one form does to the memory of the C library would help the next. The turns spread what
+else happens on the machine, a changing clock frequency too, over all forms alike.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median, quantiles
+
+import numpy as np
+import torch
+
+from alkdnet.device import arithmetic
+from alkdnet.efficiency.forms import PLAIN, Call, ImageBCHW, Task, prepare
+from alkdnet.errors import in_one_line
+
+WARM_UPS = 2
+# Thread pools wait for more work in a loop before they sleep: the next form must not share the CPU with it.
+_PAUSE_S = 0.1
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """What was measured of a form, times in milliseconds; see `results.efficiency.Measurement`."""
+
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    samples: int
+    memory_mib: float | None
+    difference: float
+    disturbed: float
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A form after its warm-up: its output, and the most memory of a pass in bytes."""
+
+    output: ImageBCHW
+    memory: int | None
+
+
+def time_forms(task: Task, forms: Sequence[str], *, rounds: int) -> dict[str, Timing | str]:
+    """Return the timing of every form, or in words why there is none.
+
+    Args:
+        task: the network and the image.
+        forms: names of forms, `plain` among them.
+        rounds: turns of every form, after `WARM_UPS` passes.
+    """
+    with _processes(task, forms) as pipes:
+        ready = {form: _answer(pipe) for form, pipe in pipes.items()}
+        running = {form: pipe for form, pipe in pipes.items() if isinstance(ready[form], _Ready)}
+        samples: dict[str, list[tuple[float, float]]] = {form: [] for form in running}
+        for _ in range(rounds):
+            for form, pipe in running.items():
+                time.sleep(_PAUSE_S)
+                pipe.send(True)
+                samples[form].append(pipe.recv())
+    return {
+        form: _timing(samples[form], each, ready[PLAIN.name]) if isinstance(each, _Ready) else each
+        for form, each in ready.items()
+    }
+
+
+def matrix_rate(device: torch.device) -> float:
+    """Return the products with sums a second of a large matrix product: the rate that no network exceeds."""
+    a_NN = torch.rand(2000, 2000, device=device)
+    seconds = []
+    for _ in range(4):
+        start = time.perf_counter()
+        _ = (a_NN @ a_NN)[0, 0].item()  # waits for CUDA
+        seconds.append(time.perf_counter() - start)
+    return 2000**3 / min(seconds)
+
+
+@contextmanager
+def _processes(task: Task, forms: Sequence[str]) -> Iterator[Mapping[str, Connection]]:
+    """Yield a pipe to a process for each form; one starts after the other, and all end with the block."""
+    context = multiprocessing.get_context("spawn")
+    pipes: dict[str, Connection] = {}
+    processes = []
+    try:
+        for form in forms:
+            pipes[form], other = context.Pipe()
+            process = context.Process(target=_serve, args=(form, task, other), daemon=True)
+            process.start()
+            other.close()
+            processes.append(process)
+            pipes[form].poll(None)
+        yield pipes
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _answer(pipe: Connection) -> "_Ready | str":
+    try:
+        answer: _Ready | str = pipe.recv()
+    except EOFError:
+        return "its process was killed, perhaps for want of memory"
+    return answer
+
+
+def _serve(form: str, task: Task, pipe: Connection) -> None:
+    """Prepare a form, then answer every request with the seconds of a pass and the share of others."""
+    device = torch.device(task.device)
+    with arithmetic(device, task.precision, threads=task.threads):
+        try:
+            call = prepare(form, task)
+            output, memory = _peak_memory(call, device)
+            for _ in range(WARM_UPS - 1):
+                call()
+        except Exception as error:  # of another library, any: the other forms are measured
+            pipe.send(in_one_line(error))
+            return
+        pipe.send(_Ready(np.asarray(torch.as_tensor(output).float().cpu()), memory))
+        while pipe.recv():
+            pipe.send(timed(call))
+
+
+def timed(call: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds that a call takes, and the share of all processors that other processes took."""
+    busy, own, start = _busy(), time.process_time(), time.perf_counter()
+    call()
+    seconds = time.perf_counter() - start
+    others = _busy() - busy - (time.process_time() - own) - 0.02  # the kernel counts in 0.01 s
+    return seconds, max(others, 0.0) / (seconds * (multiprocessing.cpu_count() or 1))
+
+
+def _busy() -> float:
+    """Return the seconds that all processors have worked so far; 0 where the system does not say."""
+    stat = Path("/proc/stat")
+    if not stat.is_file():
+        return 0.0
+    user, nice, system, _, _, irq, softirq, steal = map(int, stat.read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / 100
+
+
+def _peak_memory(call: Call, device: torch.device) -> tuple[object, int | None]:
+    """Return the output of the first pass, and the most bytes that it needed at a time; None: not known."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        output = call()
+        return output, torch.cuda.max_memory_allocated(device) - before
+    try:
+        _CLEAR.write_text("5")  # the peak starts anew
+        resident = _status("VmRSS")
+    except (OSError, KeyError):
+        return call(), None
+    output = call()
+    return output, _status("VmHWM") - resident
+
+
+def _status(name: str) -> int:
+    lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+    return int(lines[name].split()[0]) * 1024
+
+
+def _timing(samples: Sequence[tuple[float, float]], ready: _Ready, plain: object) -> Timing:
+    times = [1e3 * seconds for seconds, _ in samples]
+    low, _, high = quantiles(times, method="inclusive") if len(times) > 1 else (times[0],) * 3
+    reference = plain.output if isinstance(plain, _Ready) else ready.output
+    return Timing(
+        median_ms=median(times),
+        low_ms=low,
+        high_ms=high,
+        samples=len(times),
+        memory_mib=None if ready.memory is None else ready.memory / 2**20,
+        difference=float(np.abs(ready.output - reference).max()),
+        disturbed=median(others for _, others in samples),
+    )

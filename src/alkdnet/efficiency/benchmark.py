@@ -130,7 +130,7 @@ def _timed(counted: Measurement, settings: Settings, forms: Sequence[Form]) -> l
 
 def _export(model: nn.Module, path: Path) -> str:
     """Write a network as ONNX; return in words why that does not work, or nothing."""
-    from alkdnet.inference.export import export_onnx
+    from alkdnet.export.model import export_onnx
 
     try:
         export_onnx(model, path, metadata={})

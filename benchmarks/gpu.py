@@ -129,8 +129,9 @@ def prepare(visit: Visit) -> str:
     downscale_folder(visit.photos, work / "lr" / name, scales, border=border, alpha=alpha)
     pack([TrainingSet(name, visit.photos, work / "lr" / name, alpha)], work / "patches", scales)
     digest = read_json(work / "patches" / "hr" / "index.json")["digest"]
+    lengths = " or ".join(sorted({str(params.recipe_of(run).iterations) for run in visit.runs}))
     return (
-        f"{params.recipe.iterations} iterations on {len(list_images(visit.photos))} photographs "
+        f"{lengths} iterations on {len(list_images(visit.photos))} photographs "
         f"(digest {digest[:16]}: the same in all visits, or runs are not continued)."
     )
 
@@ -161,7 +162,7 @@ def train_one(visit: Visit, name: str, left_s: float) -> str:
     try:
         train(
             run=run,
-            recipe=params.recipe,
+            recipe=params.recipe_of(name),
             history=params.history,
             execution=params.execution,
             packed=PackedImages.open(work / "patches", run.scale),
@@ -366,8 +367,11 @@ def main() -> None:
     except UserError as error:
         sys.exit(f"error: {error}")
     if arguments.iterations is not None:
-        recipe = dataclasses.replace(params.recipe, iterations=arguments.iterations)
-        params = dataclasses.replace(params, recipe=recipe)
+        recipes = {
+            name: dataclasses.replace(recipe, iterations=arguments.iterations)
+            for name, recipe in params.recipes.items()
+        }
+        params = dataclasses.replace(params, recipes=recipes)
     runs = arguments.runs.split(",")
     if unknown := [name for name in runs if name not in params.runs]:
         sys.exit(f"error: {arguments.pipeline} trains no {', '.join(unknown)}")

@@ -2,10 +2,15 @@
 
     PYTHONPATH=src python -m benchmarks.train_step [--device cpu] [--threads 2] [--batch 8] [--rounds 3]
 
-prints a Markdown table for docs/training.md. `plain` is benchmarks/plain.py in NCHW memory, not compiled,
-with torch's default Adam and a loader that reads an image for every patch; `float32` and the others are
-alkdnet.training.loop.train as the pipeline calls it. Each is timed in processes of its own, in turn, so that
-a busy machine disturbs all alike; on one that is never quiet, read the processor time with `--threads 1`.
+prints a Markdown table for docs/training.md, and on stderr each time as it is measured. `plain` is
+benchmarks/plain.py in NCHW memory, not compiled, with torch's default Adam and a loader that reads an image
+for every patch; `float32` and the others are alkdnet.training.loop.train as the pipeline calls it. On CUDA
+each precision is timed eagerly, compiled, with the Triton kernels, with these as one CUDA graph, and with all
+three. Each is timed in processes of its own, in turn, so that a busy machine disturbs all alike; on one that
+is never quiet, read the processor time with `--threads 1`.
+
+`arithmetic` and `traffic` are the seconds that a step cannot do without at the device's own measured rates;
+`reached` is the greater of the two as a part of the step's time.
 """
 
 import argparse
@@ -33,6 +38,7 @@ from alkdnet.data.packing import TrainingSet, pack
 from alkdnet.data.packs import PackedImages
 from alkdnet.device import arithmetic
 from alkdnet.networks import build
+from alkdnet.training import step
 from alkdnet.training.loop import train
 from alkdnet.training.runtime.monitor import NullMonitor
 from benchmarks.plain import PlainALKDNet
@@ -41,6 +47,10 @@ SCALE, PATCH = 2, 48
 WARM_UP = 2
 # What a step cannot do without: the inputs and outputs of these, with all elementwise work fused into them.
 HEAVY = ("convolution", "layer_norm", "std_mean", "cat", "max_pool2d", "upsample")
+COLUMNS = (
+    *("variant", "s per step", "iterations/s", "of plain", "CPU s", "of plain"),
+    *("arithmetic, s", "traffic, s", "reached"),
+)
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 
@@ -180,7 +190,7 @@ def time_ours(
     packed = PackedImages.open(folder / "patches", SCALE)
     with tempfile.TemporaryDirectory() as outputs:
         train(
-            run=Run(network="alkdnet", scale=SCALE, options={}),
+            run=Run(network="alkdnet", scale=SCALE, recipe="paper", options={}),
             recipe=recipe,
             history=History(
                 log_interval=steps_per_row,
@@ -213,11 +223,12 @@ def recipe_of(*, batch: int, precision: Precision, iterations: int) -> Recipe:
 
 
 def variants(device: str) -> list[str]:
-    """Return the names of what is timed: `plain`, then precision and compilation of ours."""
+    """Return the names of what is timed: `plain`, then precision and means of ours, the default first."""
     if device == "cpu":
         return ["plain", "float32"]
-    precisions = ("float32", "tf32", "bfloat16")
-    return ["plain", *precisions, *(f"{precision} compiled" for precision in precisions)]
+    means = ("", " compiled", " kernels", " kernels graph", " kernels graph compiled")
+    precisions: tuple[Precision, ...] = ("tf32", "bfloat16", "float32")
+    return ["plain", *(f"{precision}{each}" for precision in precisions for each in means)]
 
 
 def time_variant(name: str, folder: Path, arguments: argparse.Namespace) -> tuple[float, float]:
@@ -231,13 +242,18 @@ def time_variant(name: str, folder: Path, arguments: argparse.Namespace) -> tupl
             return time_plain(folder, device, arguments.batch, arguments.steps + WARM_UP)
     iterations = (arguments.steps + WARM_UP) * row
     recipe = recipe_of(batch=arguments.batch, precision=precision_of(name), iterations=iterations)
+    means = name.split()
     execution = Execution(
         device="cuda" if arguments.device == "cuda" else "cpu",
-        compile=name.endswith("compiled"),
+        compile="compiled" in means,
+        kernels="triton" if "kernels" in means else "torch",
         threads=arguments.threads,
         processes=1,
         checkpoint_interval=iterations + 1,
     )
+    if "graph" not in means:
+        # On CUDA the loop always records its step.
+        step.GraphedFunction = lambda function: function  # type: ignore[misc, assignment]
     return time_ours(folder, recipe, execution, steps_per_row=row)
 
 
@@ -249,10 +265,12 @@ def table(folder: Path, arguments: argparse.Namespace) -> str:
     flop, traffic = step_cost(arguments.batch)
     names = variants(arguments.device)
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    for _ in range(arguments.rounds):
+    for turn in range(arguments.rounds):
         for name in names:
             if (times := time_child(name, folder, deadline)) is not None:
                 seconds[name].append(times)
+                note = f"round {turn + 1} of {arguments.rounds}, {name}: {times[0]:.4f} s per step"
+                print(note, file=sys.stderr, flush=True)
     wall = {name: median(pair[0] for pair in pairs) for name, pairs in seconds.items() if pairs}
     processor = {name: median(pair[1] for pair in pairs) for name, pairs in seconds.items() if pairs}
     bandwidth = copy_bandwidth(device)
@@ -266,21 +284,22 @@ def table(folder: Path, arguments: argparse.Namespace) -> str:
     lines = [
         device_line,
         "",
-        "| variant | s per step | iterations/s | of plain | CPU s | of plain | floor, s | reached |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(COLUMNS)} |",
+        "|" + "---|" * len(COLUMNS),
     ]
     for name, precision in precisions.items():
         share = 0.5 if precision == "bfloat16" else 1.0
-        floor = max(flop / rates[precision], share * traffic / bandwidth)
+        arithmetic_s, traffic_s = flop / rates[precision], share * traffic / bandwidth
         if name not in wall:
-            lines.append(f"| {name} | not timed | | | | | {floor:.4f} | |")
+            lines.append(f"| {name} | not timed | | | | | {arithmetic_s:.4f} | {traffic_s:.4f} | |")
             continue
         of_plain = [
             f"{times[name] / times['plain']:.2f}" if "plain" in times else "" for times in (wall, processor)
         ]
         lines.append(
             f"| {name} | {wall[name]:.4f} | {1 / wall[name]:.2f} | {of_plain[0]} | {processor[name]:.3f} | "
-            f"{of_plain[1]} | {floor:.4f} | {floor / wall[name]:.0%} |"
+            f"{of_plain[1]} | {arithmetic_s:.4f} | {traffic_s:.4f} | "
+            f"{max(arithmetic_s, traffic_s) / wall[name]:.0%} |"
         )
     return "\n".join(lines)
 

@@ -42,7 +42,7 @@ def _problems(params: Params) -> list[str]:
     for name, row in params.released.items():
         found = use_problems(row.source, "weights", network=row.network, scale=row.scale)
         problems += [f"released.{name}.source: {each}" for each in found]
-    for table in ("runs", "released"):
+    for table in ("runs", "finetuned", "released"):
         for name, row in getattr(params, table).items():
             problems += [f"{table}.{name}: {problem}" for problem in check_options(row.network, row.options)]
     return problems

@@ -123,7 +123,7 @@ class Stage:
 def run(
     work: Callable[[Stage], None],
     *,
-    table: Literal["datasets", "runs", "released", "rows"] | None = None,
+    table: Literal["datasets", "trained", "released", "rows"] | None = None,
     with_scale: bool = False,
 ) -> None:
     """Do a stage's work; a `UserError` is printed without a traceback and the stage fails.

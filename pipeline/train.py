@@ -16,14 +16,14 @@ from alkdnet.training.runtime.signals import Stopped, waiting_process
 
 def train(stage: Stage) -> None:
     """Fill models/<run>."""
-    params, paths, row = stage.params, stage.paths, stage.params.runs[stage.key]
+    params, paths, row = stage.params, stage.paths, stage.params.trained[stage.key]
     if params.execution.processes > 1 and not launched():
         launch(_work, (sys.argv, _parent()), processes=params.execution.processes)
         return
     try:
         train_network(
             run=row,
-            recipe=params.recipe,
+            recipe=params.recipes[row.recipe],
             history=params.history,
             execution=params.execution,
             packed=PackedImages.open(paths.patches, row.scale),
@@ -31,6 +31,7 @@ def train(stage: Stage) -> None:
             output=paths.model(stage.key),
             checkpoints=stage.checkpoints,
             monitor=open_tracker(params, paths, stage.key, stage.root),
+            start=paths.start(row),
             parent=_parent(),
         )
     except Stopped as stopped:
@@ -40,9 +41,8 @@ def train(stage: Stage) -> None:
 
 def _parent() -> int | None:
     """Return the process that records the outputs: DVC, which the processes of one training are told of."""
-    if parent := os.environ.get("ALKDNET_PARENT"):
-        return int(parent)
-    return waiting_process() if "DVC_STAGE" in os.environ else None
+    parent = os.environ.get("ALKDNET_PARENT")
+    return int(parent) if parent else waiting_process() if "DVC_STAGE" in os.environ else None
 
 
 def _work(arguments: list[str], parent: int | None) -> None:
@@ -51,10 +51,10 @@ def _work(arguments: list[str], parent: int | None) -> None:
     if parent is not None:
         os.environ["ALKDNET_PARENT"] = str(parent)
     try:
-        run(train, table="runs")
+        run(train, table="trained")
     except SystemExit as error:
         raise (SystemExit(1) if isinstance(error.code, str) and local_rank() else error) from None
 
 
 if __name__ == "__main__":
-    run(train, table="runs")
+    run(train, table="trained")

@@ -28,24 +28,26 @@ datasets:
   urban100: {use: test, source: urban100}
   manga109: {use: test, source: manga109, path: manga109}
 downscale: {scales: [2, 3, 4], border: replicate}
-recipe:
-  iterations: 300
-  batch_size: 8
-  patch_size: 24
-  learning_rate: 1.0e-3
-  final_learning_rate: 1.0e-7
-  beta1: 0.9
-  beta2: 0.999
-  precision: float32
+recipes:
+  paper:
+    iterations: 300
+    batch_size: 8
+    patch_size: 24
+    learning_rate: 1.0e-3
+    final_learning_rate: 1.0e-7
+    beta1: 0.9
+    beta2: 0.999
+    precision: float32
 history: {log_interval: 10, validation_interval: 50, validation_sets: [set5]}
 execution: {device: cpu, compile: false, threads: 1, processes: 1, checkpoint_interval: 100}
 runs:
-  bsrn_x2: {network: bsrn, scale: 2, blocks: 2}
-  alkdnet_x2: {network: alkdnet, scale: 2, blocks: 2}
-  kernel5_x2: {network: bsrn, scale: 2, blocks: 2, convolution: alkconv, kernel_size: 5}
-  kernel9_x2: {network: bsrn, scale: 2, blocks: 2, convolution: alkconv, kernel_size: 9}
-  bsrn_x2_seed1: {network: bsrn, scale: 2, blocks: 2, seed: 1}
-  alkdnet_x4: {network: alkdnet, scale: 4, blocks: 2}
+  bsrn_x2: {network: bsrn, scale: 2, recipe: paper, blocks: 2}
+  alkdnet_x2: {network: alkdnet, scale: 2, recipe: paper, blocks: 2}
+  kernel5_x2: {network: bsrn, scale: 2, recipe: paper, blocks: 2, convolution: alkconv, kernel_size: 5}
+  kernel9_x2: {network: bsrn, scale: 2, recipe: paper, blocks: 2, convolution: alkconv, kernel_size: 9}
+  bsrn_x2_seed1: {network: bsrn, scale: 2, recipe: paper, blocks: 2, seed: 1}
+  alkdnet_x4: {network: alkdnet, scale: 4, recipe: paper, blocks: 2}
+finetuned: {}
 released:
   imdn_x2: {network: imdn, scale: 2, source: imdn_x2}
 evaluate: {channel: y, round_luma: false, crop: null, self_ensemble: false, tile: null}
@@ -180,8 +182,8 @@ def _write_model(folder: Path, params: Params, name: str) -> None:
     if row.kind == "interpolation":
         return
     training = Training(
-        seed=params.runs[name].seed if row.kind == "trained" else 0,
-        recipe=params.recipe,
+        seed=params.trained[name].seed if row.kind == "trained" else 0,
+        recipe=params.recipes["paper"],
         data="0" * 64,
         sets=("photographs",),
         validation_sets=("set5",),

@@ -27,8 +27,8 @@ def test_all_errors_name_the_parameter_file_and_nothing_is_written(repository: P
         "misused": {"use": "train", "source": "set5"},
     }
     params["runs"] |= {
-        "unknown": {"scale": 2, "network": "alkdnett"},
-        "option": {"scale": 2, "network": "alkdnet", "kernel": 7},
+        "unknown": {"scale": 2, "recipe": "paper", "network": "alkdnett"},
+        "option": {"scale": 2, "recipe": "paper", "network": "alkdnet", "kernel": 7},
     }
     params["released"] |= {
         "other_scale": {"network": "bsrn", "scale": 3, "source": "bsrn_x2"},

@@ -284,6 +284,7 @@ def test_checkpoints(tmp_path: Path) -> None:
         iteration=7,
         model={"weight": torch.ones(2, 3)},
         optimizer={"state": {0: {"step": torch.tensor(7.0)}}, "param_groups": [{"lr": 1e-3}]},
+        average={},
         rows=[HistoryRow(4, 0.5, 1e-3, None)],
         loss_sum=0.125,
         monitor="",

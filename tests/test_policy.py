@@ -51,7 +51,12 @@ EXEMPT = {
 OF_NETWORKS = ("src/alkdnet/layers", "src/alkdnet/kernels")
 # Stages that run the file of another one: the same work on rows of another table.
 SAME_FILE = {
-    f"{stage}_{table}": stage for stage in ("evaluate", "features") for table in ("released", "bicubic")
+    "finetune": "train",
+    **{
+        f"{stage}_{table}": stage
+        for stage in ("evaluate", "features")
+        for table in ("finetuned", "released", "bicubic")
+    },
 }
 
 
@@ -99,15 +104,24 @@ def test_a_stage_is_a_short_file_of_the_same_name_with_a_description(name: str) 
     file = ROOT / "pipeline" / f"{SAME_FILE.get(name, name)}.py"
     # No value of a parameter file in a command: a shell would read it.
     assert stage["cmd"] == f"PYTHONPATH=src python pipeline/{file.name} ${{pipeline}}"
-    assert (f"pipeline/{file.name}" in stage["deps"]) == (name not in ("train", "track"))
+    assert (f"pipeline/{file.name}" in stage["deps"]) == (name not in ("train", "finetune", "track"))
     assert len(file.read_text().splitlines()) <= 60
     assert stage["desc"]
 
 
 def test_stages_of_one_file_are_the_same_but_for_their_table() -> None:
     for name, original in SAME_FILE.items():
-        if name.endswith("_released"):
+        if name.endswith(("_finetuned", "_released")):
             assert _stage(name) == _stage(original)
+
+
+def test_a_finetuning_is_a_training_that_also_depends_on_other_weights() -> None:
+    train, finetune = _stage("train"), _stage("finetune")
+    start = "${pipeline}/models/${item.init_from}/weights.safetensors"
+    assert sorted([*train["deps"], start]) == sorted(finetune["deps"])
+    assert yaml.safe_dump(train["params"]).replace("runs.", "finetuned.") == yaml.safe_dump(
+        finetune["params"]
+    )
 
 
 def test_compiled_files_are_no_dependency() -> None:
@@ -166,7 +180,9 @@ def test_the_parameters_read_are_the_parameters_declared(name: str) -> None:
     entries = _stage(name).get("params", [])
     sections = [section for entry in entries for values in entry.values() for section in (values or [None])]
     if None not in sections:  # None: the whole file
-        assert read - {"runs", "released"} <= {section.partition(".")[0] for section in sections}, name
+        assert read - {"runs", "finetuned", "trained", "released"} <= {
+            section.partition(".")[0] for section in sections
+        }, name
     assert not any(str(section).startswith("execution") for section in sections)
 
 
@@ -186,11 +202,13 @@ def test_outputs_are_where_the_code_writes_them() -> None:
         "patches": {str(paths.patches)},
         "validation": {validation},
         "train": {str(paths.model(key))},
+        "finetune": {str(paths.model(key))},
         "import_weights": {str(paths.model(key))},
-        **{f"evaluate{table}": _scores(paths.evaluation(key)) for table in ("", "_released")},
+        **{f"evaluate{table}": _scores(paths.evaluation(key)) for table in ("", "_finetuned", "_released")},
         "evaluate_bicubic": _scores(paths.evaluation(f"bicubic_x{scale}")),
         "complexity": {str(paths.complexity)},
         "features": {str(paths.features(key))},
+        "features_finetuned": {str(paths.features(key))},
         "features_released": {str(paths.features(key))},
         "features_bicubic": {str(paths.features(f"bicubic_x{scale}"))},
         "report": {str(paths.report), str(paths.curves)},

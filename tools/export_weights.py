@@ -28,20 +28,20 @@ def export(pipeline: str, run: str, target: Path) -> str:
             the paper's ALKDNet: without a run.json beside them, the weights are taken for that.
     """
     params = load_pipeline(pipeline)
-    if run not in params.runs:
-        raise UserError(f"{pipeline} trains no {run}; it trains: {', '.join(params.runs) or 'nothing'}")
+    if run not in params.trained:
+        raise UserError(f"{pipeline} trains no {run}; it trains: {', '.join(params.trained) or 'nothing'}")
     folder = Paths(pipeline).model(run)
     if not (folder / RECORD).is_file():
         raise UserError(f"{folder}: not finished; `dvc repro` trains it")
     record = RunRecord.read(folder)
     if different := _differences(record):
         raise UserError(f"{folder}: not the paper's ALKDNet, but {different}; pass it by `upscale --weights`")
-    training = record.training
-    if training is None or training.recipe.iterations != params.recipe.iterations:
+    training, wanted = record.training, params.recipe_of(run).iterations
+    if training is None or training.recipe.iterations != wanted:
         iterations = training.recipe.iterations if training else 0
         raise UserError(
             f"{folder}: trained for {iterations} iterations, the parameters of {pipeline} ask for "
-            f"{params.recipe.iterations}; `dvc repro` brings them together"
+            f"{wanted}; `dvc repro` brings them together"
         )
     weights = folder / WEIGHTS
     if sha256_file(weights) != record.weights_sha256:
@@ -50,7 +50,8 @@ def export(pipeline: str, run: str, target: Path) -> str:
     exported = target / f"alkdnet_x{record.scale}.safetensors"
     with atomic_path(exported) as temporary:
         shutil.copyfile(weights, temporary)
-    psnr = read_history(folder / HISTORY)[-1].validation_psnr
+    last = read_history(folder / HISTORY)[-1]
+    psnr = last.validation_psnr if training.recipe.ema_decay is None else last.validation_psnr_ema
     sets = ", ".join(training.validation_sets)
     return (
         f"{exported}: {run} of {pipeline}, x{record.scale}, {training.recipe.iterations} iterations, "

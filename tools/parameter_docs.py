@@ -138,6 +138,8 @@ def _network_options() -> list[str]:
 
 def _shown(value: object) -> str:
     """Return a default as YAML spells it."""
+    if dataclasses.is_dataclass(value):
+        return str(value)
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -44,6 +44,7 @@ PUBLISHED_COUNTS = {
     "kernel9_abrl_norm": {2: 372_076},
 }
 RELEASED = {"network": "bsrn", "scale": 2, "source": "bsrn_x2"}
+FINETUNED = {"network": "bsrn", "scale": 2, "recipe": "paper", "init_from": "alkdnet_x2"}
 PIPELINES = ("demo", "field", "paper", "released", "study")
 
 
@@ -67,7 +68,7 @@ def test_the_demo_differs_from_the_paper_in_size_only(repository: Path) -> None:
 
 def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
     paper = load_pipeline("paper", repository)
-    recipe = paper.recipe
+    recipe = paper.recipes["paper"]
     # Section 4.2 of the paper; the end of the cosine from the authors' released options.
     assert (recipe.iterations, recipe.batch_size, recipe.patch_size) == (1_000_000, 64, 48)
     assert (recipe.learning_rate, recipe.final_learning_rate) == (1e-3, 1e-7)
@@ -78,14 +79,23 @@ def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"recipe.itertions": 5}, "recipe.itertions: unknown key; did you mean iterations?"),
-        ({"recipe.batch_size": -1}, "recipe.batch_size: -1 is below the least value 1"),
-        ({"recipe.batch_size": 1.5}, "recipe.batch_size: expected integer, got 1.5 (float)"),
-        ({"recipe.batch_size": True}, "recipe.batch_size: expected integer, got True (bool)"),
-        ({"recipe.learning_rate": "fast"}, "recipe.learning_rate: expected number, got 'fast' (str)"),
-        ({"recipe.learning_rate": 0}, "recipe.learning_rate: 0.0 must be above 0"),
-        ({"recipe.learning_rate": float("nan")}, "recipe.learning_rate: nan is not a finite number"),
-        ({"recipe.precision": "half"}, "recipe.precision: 'half' (str) is none of float32, tf32, bfloat16"),
+        ({"recipes.paper.itertions": 5}, "recipes.paper.itertions: unknown key; did you mean iterations?"),
+        ({"recipes.paper.batch_size": -1}, "recipes.paper.batch_size: -1 is below the least value 1"),
+        ({"recipes.paper.batch_size": 1.5}, "recipes.paper.batch_size: expected integer, got 1.5 (float)"),
+        ({"recipes.paper.batch_size": True}, "recipes.paper.batch_size: expected integer, got True (bool)"),
+        (
+            {"recipes.paper.learning_rate": "fast"},
+            "recipes.paper.learning_rate: expected number, got 'fast' (str)",
+        ),
+        ({"recipes.paper.learning_rate": 0}, "recipes.paper.learning_rate: 0.0 must be above 0"),
+        (
+            {"recipes.paper.learning_rate": float("nan")},
+            "recipes.paper.learning_rate: nan is not a finite number",
+        ),
+        (
+            {"recipes.paper.precision": "half"},
+            "recipes.paper.precision: 'half' (str) is none of float32, tf32, bfloat16",
+        ),
         (
             {"history.validation_sets": ["set6"]},
             "history.validation_sets: set6 is no data set with `use: test`",
@@ -100,14 +110,60 @@ def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
             {"downscale.scales": [2, 4]},
             "runs.alkdnet_x3.scale: 3 is not among downscale.scales; there are: 2, 4",
         ),
-        ({"recipe.beta2": 1.0}, "recipe.beta2: 1.0 must be below 1"),
+        ({"recipes.paper.beta2": 1.0}, "recipes.paper.beta2: 1.0 must be below 1"),
         (
-            {"execution.processes": 3},
-            "recipe.batch_size: 8 patches cannot be shared evenly by 3 processes",
+            {"recipes.paper.iterations": 1e6},
+            "recipes.paper.iterations: expected integer, got 1e+06 (float); write 1000000",
+        ),
+        ({"recipes.paper.optimizer": "adan"}, "recipes.paper.beta3: missing; adan needs it"),
+        ({"recipes.paper.beta3": 0.9}, "recipes.paper.beta3: only adan has it"),
+        ({"recipes.paper.weight_decay": 0.1}, "recipes.paper.weight_decay: adam has none here; adamw has"),
+        ({"recipes.paper.gamma": 0.5}, "recipes.paper.gamma: schedule cosine has none"),
+        (
+            {"recipes.paper.final_learning_rate": None},
+            "recipes.paper.final_learning_rate: schedule cosine needs it",
+        ),
+        ({"recipes.paper.schedule": "multistep"}, "recipes.paper.milestones: schedule multistep needs it"),
+        ({"recipes.paper.milestones": [20, 10]}, "recipes.paper.milestones: [20, 10] must rise"),
+        ({"recipes.paper.warmup": 1200}, "recipes.paper: warmup and milestones must lie before the end"),
+        (
+            {"recipes.paper.loss": {"l1": 0}},
+            "recipes.paper.loss: no term has a weight; the paper's is {l1: 1}",
+        ),
+        ({"recipes.paper.loss": {"l3": 1}}, "recipes.paper.loss.l3: unknown key"),
+        ({"recipes.paper.ema_decay": 1}, "recipes.paper.ema_decay: 1.0 must be below 1"),
+        ({"recipes.paper.clip_norm": 0}, "recipes.paper.clip_norm: 0.0 must be above 0"),
+        (
+            {"runs.alkdnet_x2.recipe": "other"},
+            "runs.alkdnet_x2.recipe: other is not among recipes; there are: paper",
         ),
         (
-            {"recipe.precision": "tf32", "execution.device": "cpu"},
-            "recipe.precision: tf32 needs a CUDA device",
+            {"finetuned.a": {**FINETUNED, "init_from": "b"}},
+            "finetuned.a.init_from: b is no row with weights; there are: ",
+        ),
+        (
+            {"finetuned.a": {**FINETUNED, "init_from": "bicubic_x2"}},
+            "finetuned.a.init_from: bicubic_x2 is no row with weights",
+        ),
+        (
+            {
+                "finetuned.a": {**FINETUNED, "init_from": "b"},
+                "finetuned.b": {**FINETUNED, "init_from": "a"},
+            },
+            "finetuned.a.init_from: the row starts from itself: a from b from a",
+        ),
+        (
+            {"finetuned.a": {**FINETUNED, "init_from": "a"}},
+            "finetuned.a.init_from: the row starts from itself: a from a",
+        ),
+        ({"finetuned.bsrn_x2": FINETUNED}, "finetuned.bsrn_x2: a row of runs has this name too"),
+        (
+            {"execution.processes": 3},
+            "recipes.paper.batch_size: 8 patches cannot be shared evenly by 3 processes",
+        ),
+        (
+            {"recipes.paper.precision": "tf32", "execution.device": "cpu"},
+            "recipes.paper.precision: tf32 needs a CUDA device",
         ),
         (
             {"execution.kernels": "triton", "execution.device": "cpu"},
@@ -115,8 +171,11 @@ def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
         ),
         ({"runs.alkdnet_x2.scale": 5}, "runs.alkdnet_x2.scale: 5 is above the greatest value 4"),
         ({"runs.alkdnet_x2.network": "bicubic"}, "runs.alkdnet_x2.network: bicubic has no weights"),
-        ({"runs.bicubic_x2": {"network": "bsrn", "scale": 2}}, "runs.bicubic_x2: this name is that of"),
-        ({"released.bsrn_x2": RELEASED}, "released.bsrn_x2: a run has this name too"),
+        (
+            {"runs.bicubic_x2": {"network": "bsrn", "scale": 2, "recipe": "paper"}},
+            "runs.bicubic_x2: this name is that of",
+        ),
+        ({"released.bsrn_x2": RELEASED}, "released.bsrn_x2: a row of runs has this name too"),
         ({"released.mine": {**RELEASED, "path": "a.pth"}}, "released.mine.path: source bsrn_x2 takes none"),
         (
             {"released.mine": {**RELEASED, "source": "file"}},
@@ -169,8 +228,10 @@ def test_a_mistake_is_named_by_its_path(
 
 
 def test_all_mistakes_are_reported_at_once(repository: Path, tmp_path: Path) -> None:
-    file = _changed(repository / "params.yaml", tmp_path, {"recipe.batch_size": 0, "evaluate.channel": "x"})
-    with pytest.raises(UserError, match=r"(?s)recipe\.batch_size.*evaluate\.channel"):
+    file = _changed(
+        repository / "params.yaml", tmp_path, {"recipes.paper.batch_size": 0, "evaluate.channel": "x"}
+    )
+    with pytest.raises(UserError, match=r"(?s)recipes\.paper\.batch_size.*evaluate\.channel"):
         load_params(file, "demo")
 
 
@@ -185,10 +246,10 @@ def test_names_that_are_no_names_of_folders_are_rejected(repository: Path, tmp_p
 
 def test_a_missing_key_is_reported_with_its_meaning(repository: Path, tmp_path: Path) -> None:
     content = yaml.safe_load((repository / "params.yaml").read_text())
-    del content["recipe"]["patch_size"]
+    del content["recipes"]["paper"]["patch_size"]
     file = tmp_path / "params.yaml"
     file.write_text(yaml.safe_dump(content))
-    with pytest.raises(UserError, match=r"recipe\.patch_size: missing \(side of an LR patch"):
+    with pytest.raises(UserError, match=r"recipes\.paper\.patch_size: missing \(side of an LR patch"):
         load_params(file, "demo")
 
 
@@ -207,7 +268,7 @@ def test_yaml_numbers_with_an_exponent_and_no_point_are_numbers(repository: Path
     file = tmp_path / "params.yaml"
     text = (repository / "params.yaml").read_text()
     file.write_text(re.sub(r"\blearning_rate: \S+", "learning_rate: 1e-3", text))
-    assert load_params(file, "demo").recipe.learning_rate == 1e-3
+    assert load_params(file, "demo").recipes["paper"].learning_rate == 1e-3
 
 
 def test_the_page_of_parameters_is_that_of_the_code(repository: Path) -> None:

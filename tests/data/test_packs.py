@@ -211,15 +211,14 @@ def test_a_flipped_bit_is_found_and_its_image_named(
     )
 
 
-def test_images_smaller_than_a_patch_are_rejected_with_their_names(
+def test_images_smaller_than_an_lr_pixel_are_rejected_with_their_names(
     sets: list[TrainingSet], tmp_path: Path
 ) -> None:
-    pack(sets, tmp_path / "patches", [2, 4], minimum_size=3)
     with pytest.raises(UserError) as raised:
-        pack(sets, tmp_path / "other", [2, 4], minimum_size=4)
-    path, reason = tmp_path / "raw/a/x.png", "for a patch of 4x4 LR pixels at x4"
+        pack(sets, tmp_path / "other", [2, 14])
+    path = tmp_path / "raw/a/x.png"
     assert str(raised.value).splitlines() == [
         "1 of the training images cannot be packed:",
-        f"{path}: 13x40 pixels, at least 16x16 are needed {reason}",
+        f"{path}: 13x40 pixels, at least 14x14 are needed at x14",
     ]
     assert not (tmp_path / "other").exists()

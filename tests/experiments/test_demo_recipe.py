@@ -88,7 +88,7 @@ def test_a_last_bit_moves_no_result(
     monkeypatch.setattr(alkdnet.training.loop, "build", nudged)
     alkdnet.training.loop.train(
         run=run,
-        recipe=demo.recipe,
+        recipe=demo.recipes[run.recipe],
         history=demo.history,
         execution=demo.execution,
         packed=PackedImages.open(data / "patches", run.scale),

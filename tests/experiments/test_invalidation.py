@@ -26,6 +26,8 @@ for out in Repo().index.outs:
     else:
         path.mkdir(parents=True, exist_ok=True)
         (path / "content").write_text(str(path.name))
+for model in Path("demo/models").iterdir():
+    (model / "weights.safetensors").write_text(model.name)
 for name in ("hr", "x2", "x3", "x4"):
     Path("demo/patches", name).mkdir(exist_ok=True)
     Path("demo/patches", name, "index.json").write_text("{}")
@@ -41,7 +43,7 @@ for use in ("train", "test"):
 
 @pytest.fixture(scope="module")
 def recorded(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """The demo in a repository of its own, all of it recorded as done."""
+    """The demo with a second recipe and a run that starts from another, in a repository of its own."""
     root = tmp_path_factory.mktemp("recorded")
     for name in (
         *("src", "pipeline", "reports/efficiency"),
@@ -52,6 +54,15 @@ def recorded(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Repo
             shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         else:
             shutil.copyfile(source, root / name)
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    params["recipes"]["other"] = {**params["recipes"]["paper"], "ema_decay": 0.99}
+    params["runs"]["abrl_x2"]["recipe"] = "other"
+    params["finetuned"]["warm_x2"] = {
+        **params["runs"]["alkdnet_x2"],
+        "recipe": "other",
+        "init_from": "alkdnet_x2",
+    }
+    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     project = Repository(root)
     project.git("init", "--quiet")
     project.dvc("init", "--quiet")
@@ -88,7 +99,7 @@ def _marked(project: Repository) -> set[str]:
 
 
 def _trainings(marked: set[str]) -> set[str]:
-    return {name for name in marked if name.startswith("train@")}
+    return {name for name in marked if name.startswith(("train@", "finetune@"))}
 
 
 def _runs(recorded: Repository) -> dict[str, dict]:
@@ -118,13 +129,13 @@ def test_every_deciding_module_marks_all_trainings(recorded: Repository, edited:
     path = f"src/alkdnet/{name}"
     if (recorded.root / path).is_dir():
         path = str(sorted((recorded.root / path).glob("*.py"))[-1].relative_to(recorded.root))
-    assert _trainings(edited(path)) == {f"train@{run}" for run in _runs(recorded)}
+    assert _trainings(edited(path)) == {f"train@{run}" for run in _runs(recorded)} | {"finetune@warm_x2"}
 
 
 @pytest.mark.parametrize("network", ["alkdnet", "bsrn"])
 def test_a_network_marks_its_own_runs(recorded: Repository, edited: Callable, network: str) -> None:
     expected = {f"train@{name}" for name, row in _runs(recorded).items() if row["network"] == network}
-    assert expected
+    expected |= {"finetune@warm_x2"} if network == "alkdnet" else set()
     assert _trainings(edited(f"src/alkdnet/networks/{network}.py")) == expected
 
 
@@ -138,32 +149,60 @@ def test_the_report_marks_no_training(edited: Callable, key: str) -> None:
     assert edited(report={key: "edited"}) == {"check", "report"}
 
 
-@pytest.mark.parametrize(
-    ("section", "key"),
-    [
-        *(("recipe", field.name) for field in dataclasses.fields(Recipe)),
-        ("history", "log_interval"),
-        ("history", "validation_interval"),
-    ],
-)
-def test_the_recipe_marks_all_trainings(
-    recorded: Repository, edited: Callable, section: str, key: str
+@pytest.mark.parametrize("key", ["log_interval", "validation_interval"])
+def test_the_history_marks_all_trainings(recorded: Repository, edited: Callable, key: str) -> None:
+    marked = edited(history={key: 7})
+    assert _trainings(marked) == {f"train@{run}" for run in _runs(recorded)} | {"finetune@warm_x2"}
+
+
+@pytest.mark.parametrize("key", [field.name for field in dataclasses.fields(Recipe)])
+def test_a_recipe_marks_the_runs_that_use_it_and_no_other(
+    recorded: Repository, edited: Callable, key: str
 ) -> None:
-    marked = edited(**{section: {key: "tf32" if key == "precision" else 7}})
-    assert _trainings(marked) == {f"train@{run}" for run in _runs(recorded)}
-    # Packing rejects images that are smaller than a patch.
-    assert ("patches" in marked) == (key == "patch_size")
-    assert not {name for name in marked if name.startswith(("downscale", "evaluate"))}
+    recipes = yaml.safe_load((recorded.root / "params.yaml").read_text())["recipes"]
+    marked = edited(recipes={"paper": {**recipes["paper"], key: "edited"}})
+    own = {f"train@{name}" for name, row in _runs(recorded).items() if row["recipe"] == "paper"}
+    assert _trainings(marked) == own
+    assert not {name for name in marked if name.startswith(("downscale", "patches", "evaluate"))}
+
+
+def test_another_recipe_marks_its_own_runs(recorded: Repository, edited: Callable) -> None:
+    recipes = yaml.safe_load((recorded.root / "params.yaml").read_text())["recipes"]
+    marked = edited(recipes={"other": {**recipes["other"], "clip_norm": 1.0}})
+    assert _trainings(marked) == {"train@abrl_x2", "finetune@warm_x2"}
+
+
+def test_the_weights_it_starts_from_mark_a_run(recorded: Repository, edited: Callable) -> None:
+    weights = recorded.root / "demo/models/alkdnet_x2/weights.safetensors"
+    before = weights.read_text()
+    try:
+        weights.write_text("other weights")
+        assert _trainings(edited()) == {"train@alkdnet_x2", "finetune@warm_x2"}
+    finally:
+        weights.write_text(before)
+
+
+def test_only_a_run_that_starts_from_another_depends_on_its_training(recorded: Repository) -> None:
+    dag = recorded.dvc("dag", "--dot")
+    start = [line for line in dag.splitlines() if '"finetune@warm_x2"' in line.partition("->")[2]]
+    assert [line for line in start if '"train@' in line] == [
+        line for line in start if '"train@alkdnet_x2"' in line
+    ]
+    assert any('"train@alkdnet_x2"' in line for line in start)
+    into_trainings = [line for line in dag.splitlines() if '"train@' in line.partition("->")[2]]
+    assert not any('"train@' in line.partition("->")[0] for line in into_trainings)
 
 
 def test_a_row_marks_itself(edited: Callable) -> None:
-    marked = edited(runs={"kernel7_x2": {"network": "bsrn", "scale": 2, "blocks": 2, "channels": 16}})
+    marked = edited(
+        runs={"kernel7_x2": {"network": "bsrn", "scale": 2, "recipe": "paper", "blocks": 2, "channels": 16}}
+    )
     assert marked == {"check", "complexity", "report", "train@kernel7_x2"}
 
 
 def test_a_new_run_and_a_rival_mark_themselves(edited: Callable) -> None:
     marked = edited(
-        runs={"mine_x2": {"network": "imdn", "scale": 2}},
+        runs={"mine_x2": {"network": "imdn", "scale": 2, "recipe": "paper"}},
         released={"imdn_x2": {"network": "imdn", "scale": 2, "source": "imdn_x2"}},
     )
     own = {"train@mine_x2", "evaluate@mine_x2", "features@mine_x2"}

@@ -31,7 +31,6 @@ pytestmark = [
 ]
 
 PARAMS: dict[str, dict[str, Any]] = {
-    "recipe": {"iterations": 20, "batch_size": 2, "patch_size": 12},
     "history": {"validation_interval": 20, "log_interval": 5},
     "execution": {"checkpoint_interval": 10},
     "downscale": {"scales": [2]},
@@ -43,10 +42,10 @@ PARAMS: dict[str, dict[str, Any]] = {
         "crops": [],
     },
 }
-TINY = {"network": "alkdnet", "scale": 2, "blocks": 1, "channels": 8}
+TINY = {"network": "alkdnet", "scale": 2, "recipe": "paper", "blocks": 1, "channels": 8}
 RUNS = {"alkdnet_x2": TINY, "other_x2": {**TINY, "kernel_size": 3}}
 ROWS = {*RUNS, "bicubic_x2"}
-RECIPE = "src/alkdnet/training/recipe.py"
+RECIPE = "src/alkdnet/training/losses.py"
 # The columns that docs/experiments.md leaves in `dvc exp show`.
 COLUMNS = "(?!Exp|.*(runs|recipe|psnr))"
 
@@ -70,6 +69,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Repos
     content = yaml.safe_load((repository / "params.yaml").read_text())
     for section, values in PARAMS.items():
         content[section] |= values
+    content["recipes"]["paper"] |= {"iterations": 20, "batch_size": 2, "patch_size": 12}
     content["runs"] = RUNS
     (clone.root / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     clone.dvc("repro")
@@ -145,7 +145,7 @@ def test_changing_one_number_trains_one_run(project: Repository) -> None:
 
 
 def test_a_run_is_added_without_editing_a_file(project: Repository) -> None:
-    row = "{network: imdn, scale: 2, blocks: 1, channels: 8}"
+    row = "{network: imdn, scale: 2, recipe: paper, blocks: 1, channels: 8}"
     output = project.dvc("exp", "run", "-n", "mine", "-S", f"+runs.mine={row}", "evaluate@mine")
     assert ran(output) == {"check", "train@mine", "evaluate@mine"}
     assert any(run.info.run_name == "mine" for run in tracked(project))
@@ -171,13 +171,18 @@ def test_the_paper_pipeline_is_shortened_from_the_command_line(project: Reposito
         f"{{photos: {{use: train, source: folder, path: {tmp_path}/photos}},"
         " embedded_test: {use: test, source: embedded_test}}"
     )
-    row = "{network: alkdnet, scale: 2, blocks: 1, channels: 8}"
+    row = "{network: alkdnet, scale: 2, recipe: paper, blocks: 1, channels: 8}"
     changes = [
         *("~datasets", f"+datasets={sets}"),
         *("~runs", f"+runs={{alkdnet_x2: {row}, other_x2: {row}}}"),
         "downscale.scales=[2]",
         "history.validation_sets=[embedded_test]",
-        *("recipe.iterations=20", "recipe.batch_size=2", "recipe.patch_size=12", "execution.threads=1"),
+        *(
+            "recipes.paper.iterations=20",
+            "recipes.paper.batch_size=2",
+            "recipes.paper.patch_size=12",
+            "execution.threads=1",
+        ),
         *("features.maps_set=embedded_test", "features.maps_image=chelsea"),
     ]
 
@@ -228,7 +233,7 @@ def test_a_temporary_experiment_leaves_the_workspace_and_keeps_its_run(project: 
 
 def test_a_sweep_in_the_queue_ends_in_a_table(project: Repository) -> None:
     """On a machine whose MLflow store does not exist yet."""
-    rates = "recipe.learning_rate=1e-2,1e-3,3e-4"
+    rates = "recipes.paper.learning_rate=1e-2,1e-3,3e-4"
     # An experiment runs the code that was there when it was queued.
     code = project.root / RECIPE
     committed = code.read_text()
@@ -247,12 +252,12 @@ def test_a_sweep_in_the_queue_ends_in_a_table(project: Repository) -> None:
     assert ("as it was queued" in log, "as it is now" in log) == (True, False)
     runs = tracked(project, store)
     assert {run.data.tags["experiment"] for run in runs} == {f"rate-{i}" for i in range(1, 4)}
-    assert len({run.data.params["recipe.learning_rate"] for run in runs}) == 3
+    assert len({run.data.params["recipes.paper.learning_rate"] for run in runs}) == 3
     assert {run.info.status for run in runs} == {"FINISHED"}
     project.dvc("queue", "stop")
     table = project.dvc("exp", "show", "--csv", "--only-changed", "--drop", COLUMNS)
     rows = [row for row in csv.DictReader(table.splitlines()) if row["Experiment"].startswith("rate-")]
-    (rate,) = [name for name in rows[0] if name.endswith("recipe.learning_rate")]
+    (rate,) = [name for name in rows[0] if name.endswith("recipes.paper.learning_rate")]
     (psnr,) = [name for name in rows[0] if name.endswith("psnr")]
     assert len({row[rate] for row in rows}) == 3
     assert all(float(row[psnr]) > 0 for row in rows)
@@ -266,7 +271,14 @@ def test_an_untracked_network_does_not_reach_a_temporary_experiment(project: Rep
     """DVC carries what git knows of: `git add` is enough."""
     network = project.root / "src/alkdnet/networks/mine.py"
     shutil.copyfile(network.with_name("fsrcnn.py"), network)
-    command = ("exp", "run", "--temp", "-S", "+runs.mine={network: mine, scale: 2}", "evaluate@mine")
+    command = (
+        "exp",
+        "run",
+        "--temp",
+        "-S",
+        "+runs.mine={network: mine, scale: 2, recipe: paper}",
+        "evaluate@mine",
+    )
     output = project.dvc(*command, status=None)
     assert "there is no network 'mine'" in output
     assert "`git add`" in output
@@ -312,7 +324,7 @@ def test_a_killed_experiment_resumes_as_the_same_run(project: Repository) -> Non
         "-n",
         "long",
         "-S",
-        "recipe.iterations=2000",
+        "recipes.paper.iterations=2000",
         "train@other_x2",
     ]
     process = project.start(*command)

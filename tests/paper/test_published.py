@@ -8,7 +8,6 @@ from alkdnet.paper.published import (
     BSRN_DEFAULTS,
     SCALES,
     SETS,
-    remeasured,
     stated_difference,
     table4,
 )
@@ -30,11 +29,6 @@ def test_table_4_is_whole() -> None:
         83.7,
     )
     assert set(cells.query("method == 'HSNet'")["multi_adds_printed"]) == {"81", "36", "30"}
-
-
-def test_remeasured_cells_belong_to_table_4() -> None:
-    keys = ["method", "scale", "set"]
-    assert len(remeasured().merge(table4(), on=keys, validate="1:1")) == len(remeasured())
 
 
 def test_defaults_are_those_of_the_network() -> None:

@@ -191,10 +191,10 @@ def test_the_paper_s_own_recipe_has_no_deviation(params: Params, tree: Paths) ->
         )
         for name, run in params.runs.items()
     }
-    paper = dataclasses.replace(params, datasets=datasets, runs=runs, recipe=RECIPE)
+    paper = dataclasses.replace(params, datasets=datasets, runs=runs, recipes={"paper": RECIPE})
     study = Study.read(paper, tree)
     for name in runs:
-        study = _recorded(study, name, seed=runs[name].seed, **dataclasses.asdict(RECIPE))
+        study = _recorded(study, name, seed=runs[name].seed, **vars(RECIPE))
     assert training_deviations(study) == []
     assert outdated(study) == []
     front = _pages(study)["README.md"]
@@ -203,7 +203,7 @@ def test_the_paper_s_own_recipe_has_no_deviation(params: Params, tree: Paths) ->
 
 
 def test_what_was_trained_is_stated_and_not_what_the_parameters_say_now(params: Params, tree: Paths) -> None:
-    study = Study.read(dataclasses.replace(params, recipe=RECIPE), tree)
+    study = Study.read(dataclasses.replace(params, recipes={"paper": RECIPE}), tree)
     front = _pages(study)["README.md"]
     assert "Iterations: 300 instead of 1,000,000." in front
     assert "Recipe: 300 iterations of 8 patches, 24 LR pixels a side" in front

@@ -44,6 +44,20 @@ def test_best_and_second_are_marked_apart(study: Study) -> None:
     assert measured[column].difference.startswith("−2.8")
 
 
+def test_a_copied_row_is_compared_by_the_classic_protocol(params: Params, tree: Paths) -> None:
+    scores = Scores.read(tree.evaluation("bicubic_x2"))
+    images = scores.images.assign(classic_psnr=33.664, classic_ssim=0.93)
+    dataclasses.replace(scores, images=images).write(tree.evaluation("bicubic_x2"))
+    study = Study.read(params, tree)
+    cell = table4_frame(study).set_index(["method", "scale", "set"]).loc[("Bicubic", 2, "Set5")]
+    assert (cell["protocol"], cell["measured_psnr"]) == ("classic", pytest.approx(33.664))
+    assert cell["psnr_difference"] == pytest.approx(0.004)
+    assert cell["paper_psnr"] == study.rows["bicubic_x2"].scores["set5"].psnr
+    row = _row(table4_table(study, 2), "↳ Bicubic")
+    assert _texts(row)[1] == "measured: interpolation, classic protocol"
+    assert row[4].difference.startswith("+0.00")
+
+
 def test_missing_cells_say_so(study: Study) -> None:
     table = table4_table(study, 2)
     row = _texts(_row(table, "↳ BSRN"))

@@ -39,9 +39,9 @@ def paths(params: Params) -> Paths:
 def params(repository: Path, project: Path) -> Params:
     """The demo's parameters with two runs, `small` and `wide`, and three logged iterations."""
     content: Any = yaml.safe_load((repository / "params.yaml").read_text())
-    row = {"network": "alkdnet", "scale": 2}
+    row = {"network": "alkdnet", "scale": 2, "recipe": "paper"}
     content["runs"] = {"small": {**row, "channels": 8}, "wide": {**row, "channels": 16}}
-    content["recipe"] |= {"iterations": ITERATIONS, "learning_rate": 2e-3}
+    content["recipes"]["paper"] |= {"iterations": ITERATIONS, "learning_rate": 2e-3}
     content["history"] |= {"log_interval": 100}
     content["features"] |= {"maps_run": "small", "field_runs": []}
     content["report"]["labels"] = {"small": "Small net"}
@@ -68,7 +68,7 @@ def train(params: Params, paths: Paths) -> Callable[..., None]:
             torch="2.13.0",
             training=Training(
                 seed=row.seed,
-                recipe=params.recipe,
+                recipe=params.recipe_of(run),
                 data="d" * 64,
                 sets=("embedded_train",),
                 validation_sets=(TEST_SET,),

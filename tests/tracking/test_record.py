@@ -10,7 +10,7 @@ from alkdnet.config.paths import Paths
 from alkdnet.networks import network_class, network_names
 from alkdnet.results.costs import Cost, write_costs
 from alkdnet.tracking.record import Record, read_records
-from alkdnet.tracking.settings import default_options, recipe_settings, settings
+from alkdnet.tracking.settings import default_options, settings, training_settings
 from tests.tracking.fabricated import HISTORY, TEST_SET
 
 Write = Callable[..., None]
@@ -83,7 +83,7 @@ def test_an_interpolation_is_known_by_its_scores(read: Read, evaluate: Write) ->
 def test_the_settings_are_those_that_are_logged_live(params: Params, read: Read, train: Write) -> None:
     train("small")
     row = params.runs["small"]
-    shown = settings(row) | recipe_settings(row.seed, params.recipe)
+    shown = settings(row) | training_settings(row, row.seed, params.recipe_of("small"))
     assert read()["small"].params == shown
     assert all(shown.values())
 
@@ -102,7 +102,9 @@ def test_the_kernel_size_is_the_one_that_is_computed_with() -> None:
         ("bsrn", {"convolution": "alkconv"}, "9"),
         ("alkdnet", {"kernel_size": 7}, "7"),
     ):
-        assert settings(Run(network=network, scale=2, options=options))["kernel_size"] == shown
+        assert (
+            settings(Run(network=network, scale=2, recipe="paper", options=options))["kernel_size"] == shown
+        )
 
 
 def test_the_digest_follows_the_content_only(read: Read, train: Write, evaluate: Write) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from alkdnet.config.params import Execution, Recipe
 from alkdnet.data.packs import PackedImages
@@ -20,7 +21,8 @@ from alkdnet.results.history import read_history
 from alkdnet.training import step
 from alkdnet.training.cuda_graph import WARM_UP
 from alkdnet.training.distributed import Ranks
-from alkdnet.training.recipe import make_loss, make_optimizer
+from alkdnet.training.losses import make_loss
+from alkdnet.training.optimizers import make_optimizer
 from alkdnet.training.running_loss import RunningLoss
 from alkdnet.training.runtime.monitor import Monitor
 from alkdnet.training.runtime.signals import Stopped
@@ -113,22 +115,34 @@ def test_stopped_and_continued_ends_with_the_same_bits(patches: Path, tmp_path: 
     assert _weights(tmp_path / "parts") == _weights(tmp_path / "whole")
 
 
-def test_a_step_waits_for_nothing(patches: Path) -> None:
+def _step(patches: Path, *, looks: bool) -> tuple[PatchSampler, step.TrainingStep]:
+    """Return the small run's batches and step; `looks`: at a value, so that it cannot be recorded."""
     device = torch.device("cuda")
     batches = PatchSampler(
         PackedImages.open(patches, RUN.scale), seed=3, batch_size=8, patch_size=14, device=device
     )
+    torch.manual_seed(0)
     model = build(RUN.network, RUN.scale, RUN.options)
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     exchange_kernels(model)
-    optimizer = make_optimizer(RECIPE, model.parameters())
-    running_loss = RunningLoss(device, Ranks())
-    take_step = step.TrainingStep(
-        optimizer=optimizer,
-        batch_loss=make_loss(RECIPE, model, model, device),
+    batch_loss = make_loss(RECIPE, model, model, device)
+
+    def looking_loss(lr_BCHW: Tensor, hr_BCHW: Tensor) -> Tensor:
+        loss = batch_loss(lr_BCHW, hr_BCHW)
+        assert loss.item() > 0
+        return loss
+
+    return batches, step.TrainingStep(
+        optimizer=make_optimizer(RECIPE, model.parameters()),
+        batch_loss=looking_loss if looks else batch_loss,
         device=device,
         graph=True,
     )
+
+
+def test_a_step_waits_for_nothing(patches: Path) -> None:
+    batches, take_step = _step(patches, looks=False)
+    running_loss = RunningLoss(torch.device("cuda"), Ranks())
     for iteration in range(10):
         if iteration > WARM_UP:  # the recording itself waits, once
             torch.cuda.set_sync_debug_mode("error")
@@ -137,6 +151,18 @@ def test_a_step_waits_for_nothing(patches: Path) -> None:
         finally:
             torch.cuda.set_sync_debug_mode("default")
     assert running_loss.mean() < 1
+
+
+def test_a_step_that_cannot_be_recorded_goes_on(patches: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def losses(*, looks: bool) -> list[float]:
+        batches, take_step = _step(patches, looks=looks)
+        return [take_step(*batches.batch(iteration), 1e-3).item() for iteration in range(8)]
+
+    expected = losses(looks=False)
+    assert losses(looks=True) == expected
+    (message,) = caplog.messages
+    assert "without a CUDA graph of its step" in message
+    caplog.clear()
 
 
 def test_stopped_and_continued(patches: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -28,7 +28,12 @@ RUNS = ["alkdnet_x2", "bsrn_x2"]
 def data(tmp_path: Path, repository: Path) -> Path:
     """A folder with params.yaml, photos/ and tests/: what travels, made small."""
     params = yaml.safe_load((repository / "study" / "params.yaml").read_text())
-    params["recipe"] |= {"iterations": 60, "batch_size": 4, "patch_size": 14, "precision": "float32"}
+    params["recipes"]["paper"] |= {
+        "iterations": 60,
+        "batch_size": 4,
+        "patch_size": 14,
+        "precision": "float32",
+    }
     params["history"] |= {"validation_interval": 20, "log_interval": 5}
     params["execution"] |= {"checkpoint_interval": 1000, "device": "cpu", "threads": 1}
     for run in params["runs"].values():

@@ -32,12 +32,12 @@ def test_a_row_is_reported_when_it_is_complete_and_rows_stay_in_order() -> None:
     listener = Listener()
     recorder = Recorder([HistoryRow(1, 0.5, 0.1, 20.0)], listener)
     coming: Future[float] = Future()
-    recorder.add(2, 0.4, 0.1, coming)
+    recorder.add(HistoryRow(2, 0.4, 0.1, None), {"validation_psnr": coming})
     assert recorder.iteration == 2
     assert recorder.note() == "loss 0.4000, 20.00 dB, lr 1.0e-01"
     assert listener.rows == []
     coming.set_result(30.0)
-    recorder.add(3, 0.3, 0.1, None)
+    recorder.add(HistoryRow(3, 0.3, 0.1, None), {})
     assert listener.rows == [(2, 30.0), (3, None)]
     assert recorder.complete() == [
         HistoryRow(1, 0.5, 0.1, 20.0),

@@ -16,7 +16,7 @@ from alkdnet.data.images import write_png
 from alkdnet.data.packing import TrainingSet, pack
 from alkdnet.data.packs import PackedImages
 from alkdnet.data.resize import downscale
-from alkdnet.data.validation_images import write_validation
+from alkdnet.data.validation_images import Pairs, write_validation
 from alkdnet.errors import UserError
 from alkdnet.training.loop import train
 from alkdnet.training.runtime.launching import launch
@@ -25,7 +25,7 @@ from alkdnet.training.runtime.signals import Stopped
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SMALL: Mapping[str, Option] = {"blocks": 1, "channels": 8}
-RUN = Run(network="alkdnet", scale=2, seed=3, options=SMALL)
+RUN = Run(network="alkdnet", scale=2, recipe="paper", seed=3, options=SMALL)
 RECIPE = Recipe(
     iterations=20,
     batch_size=4,
@@ -71,7 +71,7 @@ def make_pipeline(folder: Path, *, recipe: Recipe = RECIPE, execution: Execution
     The parameters are those of study/, with small networks and the recipe above.
     """
     params = yaml.safe_load((ROOT / "study" / "params.yaml").read_text())
-    params["recipe"] = dataclasses.asdict(recipe)
+    params["recipes"] = {"paper": dataclasses.asdict(recipe)}
     params["history"] = {**dataclasses.asdict(RECORDED), "validation_sets": ["set5"]}
     params["execution"] = dataclasses.asdict(execution)
     for run in params["runs"].values():
@@ -92,6 +92,8 @@ def train_small(
     history: History = RECORDED,
     execution: Execution = EXECUTION,
     monitor: Monitor | None = None,
+    validation: Pairs | None = None,
+    start: Path | None = None,
     parent: int | None = None,
 ) -> Path:
     """Train into folder/run, with checkpoints in folder/checkpoints; return the folder of the outputs."""
@@ -102,10 +104,11 @@ def train_small(
         history=history,
         execution=execution,
         packed=PackedImages.open(patches, run.scale),
-        validation=[validation_pair()],
+        validation=[validation_pair()] if validation is None else validation,
         output=output,
         checkpoints=folder / "checkpoints",
         monitor=monitor or NullMonitor(),
+        start=start,
         parent=parent,
     )
     return output

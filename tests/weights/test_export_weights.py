@@ -26,7 +26,7 @@ def recipe(tmp_path: Path) -> Recipe:
     """The recipe of a repository that has the parameters of study/."""
     (tmp_path / "study").mkdir()
     shutil.copyfile(ROOT / "study" / "params.yaml", tmp_path / "study" / "params.yaml")
-    return load_pipeline("study", tmp_path).recipe
+    return load_pipeline("study", tmp_path).recipes["paper"]
 
 
 @pytest.fixture

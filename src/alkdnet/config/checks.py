@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from alkdnet.config.params import Evaluate, Params, Row
+from alkdnet.config.params import Evaluate, Execution, Loss, Params, Recipe, Row, Run
 from alkdnet.config.paths import MARK
 from alkdnet.errors import shown
 
@@ -18,8 +18,10 @@ def contradictions(params: Params) -> list[str]:
         *_name_problems(params),
         *_dataset_problems(params),
         *_scale_problems(params.downscale.scales),
-        *_recipe_problems(params),
+        *_execution_problems(params.execution),
+        *(problem for name in params.recipes for problem in _recipe_problems(params, name)),
         *(problem for name in params.rows for problem in _row_problems(params, name)),
+        *(problem for name in params.finetuned for problem in _start_problems(params, name)),
         *_protocol_problems(params.evaluate),
         *_reference_problems(params),
     ]
@@ -27,7 +29,13 @@ def contradictions(params: Params) -> list[str]:
 
 def _name_problems(params: Params) -> list[str]:
     """Return the names that cannot be those of folders beside each other, or of DVC's stages."""
-    tables = {"datasets": params.datasets, "runs": params.runs, "released": params.released}
+    tables = {
+        "datasets": params.datasets,
+        "recipes": params.recipes,
+        "runs": params.runs,
+        "finetuned": params.finetuned,
+        "released": params.released,
+    }
     problems = [
         f"{table}.{name}: {NAME_RULE}"
         for table, names in tables.items()
@@ -37,13 +45,14 @@ def _name_problems(params: Params) -> list[str]:
     if MARK in params.datasets:
         problems.append(f"datasets.{MARK}: this name is used by the pipeline itself: choose another")
     problems += [
-        f"released.{name}: a run has this name too; rows of results need names of their own"
-        for name in params.released
-        if name in params.runs
+        f"{table}.{name}: a row of {other} has this name too; rows of results need names of their own"
+        for table, other in (("released", "runs"), ("released", "finetuned"), ("finetuned", "runs"))
+        for name in getattr(params, table)
+        if name in getattr(params, other)
     ]
     problems += [
         f"{table}.bicubic_x{scale}: this name is that of the interpolation: choose another"
-        for table in ("runs", "released")
+        for table in ("runs", "finetuned", "released")
         for scale in params.downscale.scales
         if f"bicubic_x{scale}" in getattr(params, table)
     ]
@@ -98,24 +107,64 @@ def _scale_problems(scales: tuple[int, ...]) -> list[str]:
     return []
 
 
-def _recipe_problems(params: Params) -> list[str]:
-    recipe, execution = params.recipe, params.execution
+def _execution_problems(execution: Execution) -> list[str]:
+    if execution.device == "cpu" and execution.kernels == "triton":
+        return ["execution.kernels: triton needs a CUDA device; with device cpu: auto"]
+    return []
+
+
+def _recipe_problems(params: Params, name: str) -> list[str]:
+    recipe, execution, where = params.recipes[name], params.execution, f"recipes.{name}"
     problems = []
     if recipe.batch_size % execution.processes:
         problems.append(
-            f"recipe.batch_size: {recipe.batch_size} patches cannot be shared evenly by "
+            f"{where}.batch_size: {recipe.batch_size} patches cannot be shared evenly by "
             f"{execution.processes} processes (execution.processes)"
         )
     if execution.device == "cpu" and recipe.precision != "float32":
-        problems.append(f"recipe.precision: {recipe.precision} needs a CUDA device; with device cpu: float32")
-    if execution.device == "cpu" and execution.kernels == "triton":
-        problems.append("execution.kernels: triton needs a CUDA device; with device cpu: auto")
+        problems.append(
+            f"{where}.precision: {recipe.precision} needs a CUDA device; with device cpu: float32"
+        )
+    if recipe.loss == Loss():
+        problems.append(f"{where}.loss: no term has a weight; the paper's is {{l1: 1}}")
+    return [*problems, *_optimizer_problems(recipe, where), *_schedule_problems(recipe, where)]
+
+
+def _optimizer_problems(recipe: Recipe, where: str) -> list[str]:
+    problems = []
+    if (recipe.optimizer == "adan") != (recipe.beta3 is not None):
+        problems.append(
+            f"{where}.beta3: {'missing; adan needs it' if recipe.beta3 is None else 'only adan has it'}"
+        )
+    if recipe.optimizer == "adam" and recipe.weight_decay:
+        problems.append(f"{where}.weight_decay: adam has none here; adamw has")
+    return problems
+
+
+def _schedule_problems(recipe: Recipe, where: str) -> list[str]:
+    cosine = recipe.schedule == "cosine"
+    problems = []
+    for key, known, needed in (
+        ("final_learning_rate", recipe.final_learning_rate is not None, cosine),
+        ("milestones", bool(recipe.milestones), not cosine),
+        ("gamma", recipe.gamma is not None, not cosine),
+    ):
+        if known != needed:
+            rule = "needs it" if needed else "has none"
+            problems.append(f"{where}.{key}: schedule {recipe.schedule} {rule}")
+    if sorted(set(recipe.milestones)) != list(recipe.milestones):
+        problems.append(f"{where}.milestones: {list(recipe.milestones)} must rise")
+    if max((recipe.warmup, *recipe.milestones)) >= recipe.iterations:
+        problems.append(
+            f"{where}: warmup and milestones must lie before the end, iteration {recipe.iterations}"
+        )
     return problems
 
 
 def _row_problems(params: Params, name: str) -> list[str]:
     row: Row = params.rows[name]
-    where = f"runs.{name}" if name in params.runs else f"released.{name}"
+    tables = (table for table in ("runs", "finetuned", "released") if name in getattr(params, table))
+    where = f"{next(tables, 'bicubic')}.{name}"
     problems = []
     if row.scale not in params.downscale.scales:
         problems.append(
@@ -123,11 +172,31 @@ def _row_problems(params: Params, name: str) -> list[str]:
             f"{', '.join(map(str, params.downscale.scales))}"
         )
     problems += _name_problem(f"{where}.network", row.network)
+    if isinstance(row, Run) and row.recipe not in params.recipes:
+        problems.append(
+            f"{where}.recipe: {row.recipe} is not among recipes; there are: "
+            f"{', '.join(params.recipes) or 'none'}"
+        )
     if row.kind == "trained" and not params.names("train"):
         problems.append(f"{where}: nothing to train on; add a data set with `use: train` to datasets")
     if row.kind != "interpolation" and row.network == "bicubic":
         problems.append(f"{where}.network: bicubic has no weights; every pipeline has its rows by itself")
     return problems
+
+
+def _start_problems(params: Params, name: str) -> list[str]:
+    """Return whether a row of `finetuned` starts from a row that has weights before it is trained."""
+    where, start = f"finetuned.{name}.init_from", params.finetuned[name].init_from
+    known = {**params.runs, **params.released, **params.finetuned}
+    if start not in known:
+        return [f"{where}: {start} is no row with weights; there are: {', '.join(known)}"]
+    seen = [name]
+    while start in params.finetuned and start not in seen:
+        seen.append(start)
+        start = params.finetuned[start].init_from
+    if start == name:
+        return [f"{where}: the row starts from itself: {' from '.join([*seen, name])}"]
+    return []
 
 
 def _protocol_problems(evaluate: Evaluate) -> list[str]:

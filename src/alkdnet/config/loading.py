@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from alkdnet.config.checks import contradictions
-from alkdnet.config.params import Params, Released, Row, Run
+from alkdnet.config.params import Finetuned, Params, Released, Row, Run
 from alkdnet.config.schema import parse
 from alkdnet.config.yaml12 import read_yaml
 from alkdnet.errors import UserError, one_line
@@ -44,6 +44,7 @@ def load_params(path: Path, pipeline: str) -> Params:
             **content,
             "pipeline": pipeline,
             "runs": _rows_with_options(content.get("runs"), Run),
+            "finetuned": _rows_with_options(content.get("finetuned"), Finetuned),
             "released": _rows_with_options(content.get("released"), Released),
         }
     params = parse(Params, content, "", problems)

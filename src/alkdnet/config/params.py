@@ -37,22 +37,93 @@ class Downscale:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """The training recipe (section 4.2 of the paper), one for all runs, so that they can be compared."""
+class Loss:
+    """The loss of a batch: a weighted sum over RGB in [0, 1]; a term without a weight is not computed."""
 
-    iterations: int = setting(
-        "optimiser steps; the cosine schedule ends with the last", minimum=1, maximum=10**9
+    l1: float = setting(
+        "weight of the mean absolute difference, the loss of the paper", default=0.0, minimum=0
     )
+    l2: float = setting("weight of the mean squared difference, for PSNR itself", default=0.0, minimum=0)
+    charbonnier: float = setting(
+        "weight of the mean of sqrt(difference^2 + 1e-6), a smooth L1", default=0.0, minimum=0
+    )
+    fft: float = setting(
+        "weight of the L1 of the real and imaginary parts of the Fourier transforms, for fine structure; "
+        "SAFMN and its heirs take 0.05 beside an L1 of 1",
+        default=0.0,
+        minimum=0,
+    )
+
+    def __str__(self) -> str:
+        weights = {name: weight for name, weight in dataclasses.asdict(self).items() if weight}
+        return " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in weights.items())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a run is trained: `recipes.<name>`. Without its optional keys it is the paper's (section 4.2)."""
+
+    iterations: int = setting("optimiser steps; the schedule ends with the last", minimum=1, maximum=10**9)
     batch_size: int = setting("patches in a step, over all processes", minimum=1, maximum=65536)
     patch_size: int = setting(
         "side of an LR patch in pixels; HR patches are `scale` times as large", minimum=4, maximum=1024
     )
-    learning_rate: float = setting("Adam's learning rate at iteration 0", above=0)
-    final_learning_rate: float = setting("its value at the end of the one cosine period", minimum=0)
-    beta1: float = setting("Adam's decay of the mean gradient", minimum=0, below=1)
-    beta2: float = setting("Adam's decay of the mean squared gradient", minimum=0, below=1)
     precision: Literal["float32", "tf32", "bfloat16"] = setting(
         "`tf32` and `bfloat16` are for CUDA: faster, less exact; the tail and the loss stay float32"
+    )
+    optimizer: Literal["adam", "adamw", "adan"] = setting(
+        "`adam` is the paper's; `adamw` decays the weights apart from the gradient; `adan` also follows the "
+        "change of the gradient, and bears several times the learning rate",
+        default="adam",
+    )
+    learning_rate: float = setting("learning rate at the start, or after the warm-up", above=0)
+    beta1: float = setting("decay of the mean gradient", minimum=0, below=1)
+    beta2: float = setting(
+        "decay of the mean squared gradient; with `adan`, of the mean change of the gradient",
+        minimum=0,
+        below=1,
+    )
+    beta3: float | None = setting(
+        "with `adan`: decay of the mean squared gradient", default=None, minimum=0, below=1
+    )
+    weight_decay: float = setting(
+        "with `adamw` and `adan`: part of a weight that a step takes off, times the learning rate",
+        default=0.0,
+        minimum=0,
+    )
+    schedule: Literal["cosine", "multistep"] = setting(
+        "of the learning rate: one cosine period, or steps at `milestones`", default="cosine"
+    )
+    final_learning_rate: float | None = setting(
+        "with `cosine`: the learning rate at the end", default=None, minimum=0
+    )
+    milestones: tuple[int, ...] = setting(
+        "with `multistep`: iterations at which the learning rate is multiplied by `gamma`",
+        default=(),
+        minimum=1,
+    )
+    gamma: float | None = setting(
+        "with `multistep`: the factor, for example 0.5", default=None, above=0, maximum=1
+    )
+    warmup: int = setting(
+        "iterations over which the learning rate rises in a line from 0 before the schedule begins: for "
+        "learning rates that the first steps would not bear",
+        default=0,
+        minimum=0,
+    )
+    loss: Loss = setting("what is minimised", default=Loss(l1=1.0))
+    clip_norm: float | None = setting(
+        "gradients whose norm over all weights is larger are scaled down to it, against single bad batches; "
+        "null: never",
+        default=None,
+        above=0,
+    )
+    ema_decay: float | None = setting(
+        "the run's result is the exponential moving average of the weights with this decay, for example "
+        "0.999, which is less noisy than the last weights; null: the last weights",
+        default=None,
+        above=0,
+        below=1,
     )
 
 
@@ -71,7 +142,8 @@ class History:
 class Execution:
     """Where and how computations run: tracked by no stage and recorded in no output.
 
-    Another device or number of threads changes the last bits of a training, and does not run it again.
+    Another device, other kernels or another number of threads change the last bits of a training, and do not
+    run it again.
     """
 
     device: Literal["auto", "cpu", "cuda"] = setting("`auto` takes a CUDA device when there is one")
@@ -107,9 +179,20 @@ class Run(Row):
 
     kind = "trained"
 
+    recipe: str = setting("how it is trained: a name in `recipes`")
     seed: int = setting(
         "seeds the initial weights and the order of the patches", default=0, minimum=0, maximum=2**63 - 1
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finetuned(Run):
+    """One row of `finetuned`: a run that starts from the weights of another row instead of random ones.
+
+    Weights that fit by name and shape are taken, the others (the tail of another scale) are new.
+    """
+
+    init_from: str = setting("row of `runs`, `released` or `finetuned` whose weights it starts from")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -220,10 +303,13 @@ class Params:
 
     datasets: Mapping[str, Dataset] = setting("name: data set")
     downscale: Downscale = setting("low-resolution images")
-    recipe: Recipe = setting("training recipe")
+    recipes: Mapping[str, Recipe] = setting("name: a training recipe")
     history: History = setting("what a training records")
     execution: Execution = setting("where and how computations run")
     runs: Mapping[str, Run] = setting("name: a network trained here")
+    finetuned: Mapping[str, Finetuned] = setting(
+        "name: a network trained here from the weights of another row"
+    )
     released: Mapping[str, Released] = setting("name: a network with released weights")
     evaluate: Evaluate = setting("evaluation protocol")
     complexity: Complexity = setting("cost")
@@ -236,9 +322,18 @@ class Params:
 
     @property
     def rows(self) -> dict[str, Row]:
-        """Everything that is evaluated, by name: bicubic at every scale, `released`, then `runs`."""
+        """Everything that is evaluated, by name: bicubic at every scale, `released`, then `trained`."""
         bicubic = {
             f"bicubic_x{scale}": Interpolation(network="bicubic", scale=scale, options={})
             for scale in self.downscale.scales
         }
-        return {**bicubic, **self.released, **self.runs}
+        return {**bicubic, **self.released, **self.trained}
+
+    def recipe_of(self, run: str) -> Recipe:
+        """Return the recipe of a row that is trained here."""
+        return self.recipes[self.trained[run].recipe]
+
+    @property
+    def trained(self) -> dict[str, Run]:
+        """Everything that is trained here, by name: `runs`, then `finetuned`."""
+        return {**self.runs, **self.finetuned}

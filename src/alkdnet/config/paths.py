@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from alkdnet.config.params import Finetuned, Run
+
 # A name in place of a data set's, for files that are always there.
 MARK = "checked"
 
@@ -65,6 +67,10 @@ class Paths:
     def model(self, run: str) -> Path:
         """Folder of a run: weights.safetensors, history.csv, run.json."""
         return self.directory / "models" / run
+
+    def start(self, run: Run) -> Path | None:
+        """The weights that a run starts from; None: random ones."""
+        return self.model(run.init_from) / "weights.safetensors" if isinstance(run, Finetuned) else None
 
     def evaluation(self, run: str) -> Path:
         """Folder of a row's scores: scores.json (means), images.csv (per image) and record.json."""

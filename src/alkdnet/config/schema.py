@@ -124,6 +124,9 @@ def _parse_value(hint: Any, value: object, where: str, problems: list[str], limi
             return _within(value, where, problems, limits)
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return _within(value, where, problems, limits)
+    if hint is int and isinstance(value, float) and value.is_integer():
+        problems.append(f"{where}: expected integer, got {value:g} (float); write {int(value)}")
+        return None
     if hint is bool and isinstance(value, bool):
         return value
     if hint is str and isinstance(value, str):

@@ -52,18 +52,17 @@ def required_bytes(sizes: Sequence[tuple[int, int]], scales: Sequence[int]) -> i
     return sum(pixel_bytes(sizes, scale) for scale in (1, *scales))
 
 
-def pack(sets: Sequence[TrainingSet], target: Path, scales: Sequence[int], *, minimum_size: int = 1) -> None:
+def pack(sets: Sequence[TrainingSet], target: Path, scales: Sequence[int]) -> None:
     """Write the packs of all images of `sets`, in the order of the sets' and the files' names, to `target`.
 
-    `minimum_size`: the side of an LR patch in pixels; every LR image must be as large. There is one image for
-    each core in memory. `target` appears when it is complete.
+    There is one image for each core in memory. `target` appears when it is complete.
 
     Raises:
         UserError: images cannot be read or are too small, an LR image is missing or does not have the size of
             its HR image divided by the scale (all such problems at once), or the disk cannot hold the packs,
             whose size is known from the headers of the images alone.
     """
-    images = _measured(sets, scales, minimum_size)
+    images = _measured(sets, scales)
     needed = required_bytes([image.size for image in images], scales)
     logger.info("%s: %d images, %s when packed", target, len(images), size(needed))
     require_space([(target, needed)])
@@ -83,7 +82,7 @@ def pack(sets: Sequence[TrainingSet], target: Path, scales: Sequence[int], *, mi
             _write(folder / f"x{scale}", lr_images, {"scale": scale, "hr_digest": hr_digest})
 
 
-def _measured(sets: Sequence[TrainingSet], scales: Sequence[int], minimum_size: int) -> list[_Image]:
+def _measured(sets: Sequence[TrainingSet], scales: Sequence[int]) -> list[_Image]:
     """Return the images to pack, their sizes taken from the files' headers, after checking the sizes."""
     files = {
         path: training_set
@@ -92,10 +91,9 @@ def _measured(sets: Sequence[TrainingSet], scales: Sequence[int], minimum_size: 
     }
     sizes, problems = image_sizes(list(files))
     largest = max(scales, default=1)
-    reason = f" for a patch of {minimum_size}x{minimum_size} LR pixels at x{largest}"
     for path, (height, width) in sizes.items():
-        if problem := too_small(path, height, width, minimum_size * largest):
-            problems.append(problem + reason)
+        if problem := too_small(path, height, width, largest):
+            problems.append(f"{problem} at x{largest}")
     _raise(problems)
     return [
         _Image(f"{training_set.name}/{path.stem}", path, sizes[path], training_set.alpha)

@@ -18,10 +18,9 @@ from alkdnet.evaluation.metrics import score
 from alkdnet.evaluation.protocol import Protocol
 from alkdnet.files import sha256_file
 from alkdnet.progress import Progress
-from alkdnet.results.scores import CLASSIC_COLUMNS, COLUMNS, Scores
+from alkdnet.results.scores import CLASSIC_COLUMNS, COLUMNS, SKIPPED, Scores
 from alkdnet.results.unfinished import Unfinished
 
-SKIPPED = "not measured: too slow"
 INFINITE = "equal to the original: its PSNR is infinite and has no place in a mean"
 
 

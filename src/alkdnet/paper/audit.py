@@ -11,6 +11,7 @@ from alkdnet.analysis.statistics import Comparison
 from alkdnet.files import atomic_path
 from alkdnet.markdown import render, table
 from alkdnet.paper.consistency import (
+    agreement,
     column_gaps,
     gains,
     left_out_gains,
@@ -23,6 +24,7 @@ from alkdnet.paper.consistency import (
 from alkdnet.paper.published import (
     ABSTRACT_GAIN_PSNR,
     ABSTRACT_GAIN_SSIM,
+    CLASSIC_METHODS,
     SCALES,
     SETS,
     TYPO_READ_AS,
@@ -58,19 +60,25 @@ _REMARKS: Mapping[str, str] = {
 }
 
 
-def write_audit(path: Path, left_out: Sequence[tuple[int, Comparison]]) -> None:
-    """Write the page; see `audit_page`. It depends on no training."""
+def write_audit(path: Path, measured: Path, left_out: Sequence[tuple[int, Comparison]]) -> None:
+    """Write the page; it depends on what the package holds, on the networks, and on no training.
+
+    `measured` is table4.csv of the report on released weights; `left_out` as `audit_page` takes it.
+    """
+    page = audit_page(pd.read_csv(measured), left_out)
     with atomic_path(path) as temporary:
-        temporary.write_text(audit_page(left_out), encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8")
 
 
-def audit_page(left_out: Sequence[tuple[int, Comparison]]) -> str:
+def audit_page(measured: pd.DataFrame, left_out: Sequence[tuple[int, Comparison]]) -> str:
     """Return the page as Markdown.
 
     Args:
+        measured: as `protocol_fit` takes it.
         left_out: by scale, ALKDNet compared with LKDN, both measured with their authors' weights.
     """
-    leads, fit, lost = column_gaps(), protocol_fit(), lost_cells(table4())
+    leads, fit, lost = column_gaps(), protocol_fit(measured), lost_cells(table4())
+    agrees = agreement(measured)
     total = 2 * len(SCALES) * len(SETS)
     return render(
         "alkdnet.paper",
@@ -84,10 +92,13 @@ def audit_page(left_out: Sequence[tuple[int, Comparison]]) -> str:
         abstract=(ABSTRACT_GAIN_PSNR, ABSTRACT_GAIN_SSIM),
         total=total,
         won=total - len(lost),
-        old_rows=list(fit["method"][fit["follows"] == "old"]),
+        classic_rows=list(fit["method"][fit["follows"] == "classic"]),
+        copied_rows=CLASSIC_METHODS,
+        agreement=agrees,
+        sum=agrees.sum(numeric_only=True),
         leads=leads,
         lost=lost,
-        fit=fit.assign(old=fit["old"].map("{:.3f}".format).replace("nan", "not measured")),
+        fit=fit.assign(classic=fit["classic"].map("{:.3f}".format).replace("nan", "–")),
         multi_adds=multi_adds_from_other_scales(),
         stated=stated_gains(),
         weights=_by_method(weights_per_pixel()),

@@ -5,13 +5,20 @@ from collections.abc import Mapping
 import pandas as pd
 
 from alkdnet.paper.published import (
+<<<<<<< HEAD
+=======
+    CLASSIC_METHODS,
+>>>>>>> main
     OURS,
     SCALES,
     SETS,
     STATED_GAINS,
     corrected_table4,
+<<<<<<< HEAD
     field,
     remeasured,
+=======
+>>>>>>> main
     table4,
 )
 
@@ -22,8 +29,6 @@ LR_PIXELS: Mapping[int, int] = {2: 640 * 360, 3: 427 * 240, 4: 320 * 180}
 TAIL_PER_CHANNEL = 64 * 9
 # Half of the last printed digit of Multi-Adds, in 10^9.
 ROUNDING_G = 0.05
-# A row follows a protocol if its cells are met within this, in dB, on average.
-PROTOCOL_MET_DB = 0.03
 
 
 def multi_adds_from_other_scales() -> pd.DataFrame:
@@ -63,22 +68,41 @@ def weights_per_pixel() -> pd.DataFrame:
     return frame
 
 
-def protocol_fit() -> pd.DataFrame:
-    """Return how far each remeasured method is from Table 4 on Set14 under both protocols.
+def protocol_fit(measured: pd.DataFrame) -> pd.DataFrame:
+    """Return how far the measured methods are from Table 4 on Set14 by both protocols.
 
-    Columns: method, cells, new, old (mean absolute difference in PSNR, dB; `old` NaN where not measured),
-    follows (`old` or `new`).
+    `measured` is table4.csv of a report. Columns: method, scales (measured), paper, classic
+    (mean absolute difference in PSNR, dB; `classic` NaN where it was not measured), follows (`classic` or
+    `paper`, the nearer one; `unknown` where the classic one was not measured and is likely).
     """
-    merged = remeasured().merge(table4(), on=["method", "scale", "set"], how="left", validate="1:1")
-    merged = merged[merged["set"] == "Set14"]
-    for protocol in ("new", "old"):
-        merged[protocol] = (merged[f"{protocol}_psnr"] - merged["psnr"]).abs()
-    grouped = merged.groupby("method", sort=False)
-    frame = grouped[["new", "old"]].mean()
-    frame.insert(0, "cells", grouped.size())
-    is_old = (frame["old"] <= PROTOCOL_MET_DB) & (frame["new"] > frame["old"])
-    frame["follows"] = is_old.map({True: "old", False: "new"})
-    return frame.reset_index()
+    cells = measured[(measured["set"] == "Set14") & measured["psnr_difference"].notna()]
+    by_paper = (cells["paper_psnr"] - cells["published_psnr"]).abs()
+    classic = cells["psnr_difference"].abs().where(cells["protocol"] == "classic")
+    grouped = cells.assign(paper=by_paper, classic=classic).groupby("method", sort=False)
+    frame = grouped[["paper", "classic"]].mean()
+    frame.insert(0, "scales", grouped.size())
+    frame = frame.reset_index()
+    frame["follows"] = (frame["classic"] < frame["paper"]).map({True: "classic", False: "paper"})
+    # Not measured by the protocol that its origin says: nothing is shown.
+    frame.loc[frame["method"].isin(CLASSIC_METHODS) & frame["classic"].isna(), "follows"] = "unknown"
+    return frame
+
+
+def agreement(measured: pd.DataFrame) -> pd.DataFrame:
+    """Return how many cells were measured, and how many have the published digits, by method.
+
+    `measured` is table4.csv of a report. Columns: method, cells, psnr, ssim (with these digits), largest
+    (absolute difference in PSNR, dB).
+    """
+    cells = measured[measured["psnr_difference"].notna()]
+    frame = pd.DataFrame({"method": cells["method"], "cells": 1})
+    for measure, digits in (("psnr", 2), ("ssim", 4)):
+        frame[measure] = (
+            cells[f"measured_{measure}"].round(digits) == cells[f"published_{measure}"].round(digits)
+        ).astype(int)
+    grouped = frame.groupby("method", sort=False)
+    total = grouped[["cells", "psnr", "ssim"]].sum()
+    return total.assign(largest=cells["psnr_difference"].abs().groupby(cells["method"]).max()).reset_index()
 
 
 def column_gaps() -> pd.DataFrame:

@@ -2,8 +2,7 @@
 
 Source: Qu & Ke 2024, "Asymmetric Large Kernel Distillation Network for efficient single image
 super-resolution", doi 10.3389/fnins.2024.1502499. table4.csv holds Table 4 cell by cell. Tables 1 to 3 are
-printed as images; of them only the differences that the text states are known. remeasured.csv holds what the
-authors' released weights of other methods give under two protocols (docs/protocol.md).
+printed as images; of them only the differences that the text states are known.
 """
 
 from collections.abc import Mapping
@@ -19,6 +18,10 @@ from alkdnet.config.params import Option, Recipe, Row
 SETS = ("Set5", "Set14", "BSD100", "Urban100", "Manga109")
 SCALES = (2, 3, 4)
 OURS = "ALKDNet"
+# Rows that Table 4 copies from papers that measured by the classic protocol (docs/protocol.md). Of Bicubic,
+# SRCNN, VDSR and IDN the audit shows it; FSRCNN and DRRN, whose authors' weights are not to be had, come from
+# the same tables.
+CLASSIC_METHODS = ("Bicubic", "SRCNN", "FSRCNN", "VDSR", "DRRN", "IDN")
 # The one cell of Table 4 that cannot be right, and what it must have been.
 TYPO_METHOD, TYPO_SCALE, TYPO_SET, TYPO_READ_AS = "HSNet", 2, "BSD100", 32.22
 # Names of the training images in the catalogue of sources.
@@ -206,6 +209,7 @@ def corrected_table4() -> pd.DataFrame:
     return cells
 
 
+<<<<<<< HEAD
 def remeasured() -> pd.DataFrame:
     """Return what released weights of methods of Table 4 give; NaN where it was not measured.
 
@@ -225,6 +229,8 @@ def field() -> pd.DataFrame:
     return _packaged_csv("field.csv")
 
 
+=======
+>>>>>>> main
 def stated_difference(table: int, row: Row) -> Stated | None:
     """Return what the text states for the variant that this row is of Table 1, 2 or 3; None: nothing."""
     for stated in STATED:

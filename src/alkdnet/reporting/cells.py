@@ -4,9 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from alkdnet.config.params import Finetuned
 from alkdnet.paper.published import RECIPE, published_score
 from alkdnet.reporting.study import Study, StudyRow
 from alkdnet.reporting.table import Cell, Mark, Part, Rank, number, signed, text_row
+from alkdnet.results.scores import SKIPPED
 
 PSNR_DIGITS, SSIM_DIGITS = 2, 4
 PARTIAL = "†"
@@ -39,9 +41,10 @@ def origin(study: Study, row: StudyRow) -> str:
         return "interpolation"
     if row.status == "waiting":
         return "not trained yet"
-    iterations = (row.recipe or study.params.recipe).iterations
+    iterations = (row.recipe or study.params.recipe_of(row.name)).iterations
     of = "" if iterations == RECIPE.iterations else f" of {RECIPE.iterations:,}"
-    return f"{iterations:,}{of} iterations{'' if row.record else ', as stated'}"
+    start = f" from {study.rows[row.row.init_from].label}" if isinstance(row.row, Finetuned) else ""
+    return f"{iterations:,}{of} iterations{start}{'' if row.record else ', as stated'}"
 
 
 def costs(row: StudyRow) -> tuple[str, str]:
@@ -120,4 +123,7 @@ def _parts(rows: Sequence[StudyRow], name: str, measure: str, digits: int) -> li
 
 
 def _absence(row: StudyRow, name: str) -> str:
-    return row.missing.get(name, "not evaluated")
+    reason = row.missing.get(name, "not evaluated")
+    if reason == SKIPPED and row.cost is not None:
+        return f"not measured: {row.cost.multi_adds / 1e9:,.0f} G Multi-Adds"
+    return reason

@@ -68,14 +68,15 @@ def outdated(study: Study) -> list[Outdated]:
     """Return in what the trained rows differ from the parameter file as it is now."""
     found = []
     for row in study.trained:
-        if row.recipe is None or row.record is None or row.record.training is None:
-            continue
         record = row.record
+        if row.recipe is None or record is None or record.training is None:
+            continue
         pairs = [
-            (_words(key), getattr(row.recipe, key), getattr(study.params.recipe, key)) for key in _RECIPE_KEYS
+            (_words(key), getattr(row.recipe, key), getattr(study.params.recipe_of(row.name), key))
+            for key in _RECIPE_KEYS
         ]
         pairs += [("network", record.network, row.row.network), ("scale", record.scale, row.row.scale)]
-        pairs.append(("seed", row.record.training.seed, study.params.runs[row.name].seed))
+        pairs.append(("seed", record.training.seed, study.params.trained[row.name].seed))
         keys = dict.fromkeys([*record.options, *row.row.options])
         pairs += [(key, record.options.get(key), row.row.options.get(key)) for key in keys]
         found += [
@@ -88,7 +89,7 @@ def outdated(study: Study) -> list[Outdated]:
 
 def recipe_value(study: Study, key: str) -> str:
     """Return the values of a setting in the trained rows: as recorded, else as the parameters state."""
-    recipes = [row.recipe or study.params.recipe for row in study.trained]
+    recipes = [row.recipe or study.params.recipe_of(row.name) for row in study.trained]
     return " or ".join(dict.fromkeys(_text(getattr(recipe, key)) for recipe in recipes))
 
 
@@ -123,6 +124,8 @@ def _words(key: str) -> str:
 def _text(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
+    if value in (None, ()):
+        return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

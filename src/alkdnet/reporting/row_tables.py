@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from alkdnet.config.params import Run
 from alkdnet.reporting.cells import costs, origin, score_cells, shown_sets
 from alkdnet.reporting.study import Study
 from alkdnet.reporting.table import Table, number, text_row
@@ -39,7 +40,7 @@ def rows_frame(study: Study) -> pd.DataFrame:
             "label": row.label,
             "kind": row.row.kind,
             "scale": row.row.scale,
-            "seed": study.params.runs[row.name].seed if row.row.kind == "trained" else None,
+            "seed": row.row.seed if isinstance(row.row, Run) else None,
             "iterations": row.recipe.iterations if row.recipe else None,
             **{name: getattr(row.cost, name, None) for name in COSTS},
         }

@@ -1,7 +1,7 @@
 """The study that a report shows: the rows of a parameter file with what the stages left of them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
@@ -10,7 +10,7 @@ import pandas as pd
 
 from alkdnet.config.params import Params, Recipe, Row
 from alkdnet.config.paths import Paths
-from alkdnet.paper.published import SETS
+from alkdnet.paper.published import CLASSIC_METHODS, SETS
 from alkdnet.results.costs import Cost, read_costs
 from alkdnet.results.efficiency import Machine, Measurement, read_efficiency
 from alkdnet.results.features import FeaturesRecord
@@ -42,7 +42,8 @@ class StudyRow:
         name: its key.
         label: its name in tables and figures.
         row: network, scale and options.
-        scores: by test set.
+        scores: by test set, by the protocol that the section `evaluate` describes.
+        classic: likewise by the classic protocol, where it was measured.
         missing: by test set, what could not be scored.
         images: one row per image, as in `Scores.images`.
         cost: of its network.
@@ -55,6 +56,7 @@ class StudyRow:
     label: str
     row: Row
     scores: Mapping[str, Score]
+    classic: Mapping[str, Score]
     missing: Mapping[str, str]
     images: pd.DataFrame | None
     cost: Cost | None
@@ -67,6 +69,14 @@ class StudyRow:
     def short_label(self) -> str:
         """Return the label for figures, where there is room for as many characters."""
         return self.label if len(self.label) <= FIGURE_LABEL else f"{self.label[: FIGURE_LABEL - 1]}…"
+
+    def as_published(self, method: str) -> Self:
+        """Return the row with the scores by the protocol of a method's row of Table 4."""
+        return replace(self, scores=self.classic) if self.by_classic(method) else self
+
+    def by_classic(self, method: str) -> bool:
+        """Return whether it is compared with a method's row of Table 4 by the classic protocol."""
+        return method in CLASSIC_METHODS and bool(self.classic)
 
     @property
     def status(self) -> Literal["done", "unrecorded", "waiting"]:
@@ -148,6 +158,10 @@ class Study:
             if row.row.scale == scale
         ]
 
+    def as_published(self, scale: int) -> list[tuple[str, StudyRow]]:
+        """Return `methods`, each with the scores that are comparable with its row of Table 4."""
+        return [(method, row.as_published(method)) for method, row in self.methods(scale)]
+
     def images(self, rows: Iterable[StudyRow]) -> pd.DataFrame:
         """Return the scores of rows by image, with the columns run, set, image, height, width, psnr, ssim."""
         parts = [
@@ -215,7 +229,8 @@ def _read_row(name: str, params: Params, paths: Paths, cost: Cost | None) -> Stu
         name=name,
         label=" ".join(params.report.labels.get(name, "").split()) or default,
         row=row,
-        scores={} if scores is None else _scores(scores),
+        scores={} if scores is None else _scores(scores, ""),
+        classic={} if scores is None else _scores(scores, "classic_"),
         missing={} if scores is None else scores.missing,
         images=None if scores is None else scores.images,
         cost=cost,
@@ -226,8 +241,16 @@ def _read_row(name: str, params: Params, paths: Paths, cost: Cost | None) -> Stu
     )
 
 
-def _scores(scores: Scores) -> dict[str, Score]:
+def _scores(scores: Scores, prefix: Literal["", "classic_"]) -> dict[str, Score]:
+    """Return the means by the protocol whose columns have the prefix; none where it was not measured."""
+    if f"{prefix}psnr" not in scores.images:
+        return {}
     return {
-        name: Score(images=mean.images, psnr=mean.psnr, ssim=mean.ssim, complete=name not in scores.missing)
+        name: Score(
+            images=mean.images,
+            psnr=getattr(mean, f"{prefix}psnr"),
+            ssim=getattr(mean, f"{prefix}ssim"),
+            complete=name not in scores.missing,
+        )
         for name, mean in scores.means().items()
     }

@@ -24,10 +24,10 @@ def main_table(study: Study) -> Table:
     sets = shown_sets(study, everything)
     rows: list[tuple[Cell, ...]] = []
     for scale in study.scales:
-        measured = study.methods(scale)
+        measured = study.as_published(scale)
         columns = [compared_cells(study, measured, name) for name in sets]
         for index, (method, row) in enumerate(measured):
-            texts = text_row(f"×{scale}", method, origin(study, row), *costs(row))
+            texts = text_row(f"×{scale}", method, _origin(study, method, row), *costs(row))
             rows.append((*texts, *(column[index] for column in columns)))
     return Table(
         caption="Measured methods: PSNR (dB) / SSIM",
@@ -44,7 +44,7 @@ def table4_table(study: Study, scale: int) -> Table:
     """
     cells = table4()
     cells = cells[cells["scale"] == scale]
-    measured = study.methods(scale)
+    measured = study.as_published(scale)
     set_of = {column: name for name, column in study.columns.items()}
     published_columns = [_published_column(cells[cells["set"] == column]) for column in SETS]
     measured_columns = [
@@ -71,7 +71,7 @@ def table4_table(study: Study, scale: int) -> Table:
         for index, (name, row) in enumerate(measured):
             if name == method:
                 status = "measured" if row.scores else "not evaluated"
-                texts = text_row(f"↳ {method}", f"{status}: {origin(study, row)}", *costs(row))
+                texts = text_row(f"↳ {method}", f"{status}: {_origin(study, method, row)}", *costs(row))
                 rows.append((*texts, *(column[index] for column in measured_columns)))
     return Table(
         caption=f"Comparison at ×{scale}: PSNR (dB) / SSIM, published and measured, with the differences",
@@ -84,9 +84,11 @@ def table4_table(study: Study, scale: int) -> Table:
 def table4_frame(study: Study) -> pd.DataFrame:
     """Return Table 4 as data, one row for each method, scale and set, and each row that measures it.
 
-    Columns: method, scale, set, published_psnr, published_ssim, run, weights, measured_psnr, measured_ssim,
-    psnr_difference, ssim_difference (measured - published). A method that is not in the paper has no
-    published values, one that was not measured no measured ones; a set that is not whole has no difference.
+    Columns: method, scale, set, published_psnr, published_ssim, run, weights, protocol (`paper` or `classic`:
+    the one of the published cell, if it was measured), measured_psnr, measured_ssim, psnr_difference,
+    ssim_difference (measured - published), paper_psnr, paper_ssim (measured by the paper's own protocol). A
+    method that is not in the paper has no published values, one that was not measured no measured ones; a set
+    that is not whole has no difference.
     """
     set_of = {column: name for name, column in study.columns.items()}
     cells = []
@@ -127,16 +129,24 @@ def _cell(
     study: Study, method: str, scale: int, column: str, name: str | None, row: StudyRow | None
 ) -> dict[str, object]:
     published = published_score(method, scale, column) or (math.nan, math.nan)
-    score = row.scores.get(name) if row and name else None
+    score = row.as_published(method).scores.get(name) if row and name else None
+    by_paper = row.scores.get(name) if row and name else None
     measured = (score.psnr, score.ssim) if score else (math.nan, math.nan)
     comparable = score is not None and score.complete
     found: dict[str, object] = {"method": method, "scale": scale, "set": column}
     found |= zip(("published_psnr", "published_ssim"), published, strict=True)
     found |= {"run": row.name if row else None, "weights": origin(study, row) if row else None}
+    found["protocol"] = ("classic" if row.by_classic(method) else "paper") if row else None
     found |= zip(("measured_psnr", "measured_ssim"), measured, strict=True)
     for key, here, there in zip(("psnr_difference", "ssim_difference"), measured, published, strict=True):
         found[key] = here - there if comparable else math.nan
+    found["paper_psnr"] = by_paper.psnr if by_paper else math.nan
+    found["paper_ssim"] = by_paper.ssim if by_paper else math.nan
     return found
+
+
+def _origin(study: Study, method: str, row: StudyRow) -> str:
+    return origin(study, row) + (", classic protocol" if row.by_classic(method) else "")
 
 
 def _published_column(column: pd.DataFrame) -> list[Cell]:

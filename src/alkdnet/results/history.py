@@ -15,16 +15,21 @@ class HistoryRow(NamedTuple):
     iteration: int
     """Finished optimiser steps, from 1."""
     loss: float
-    """Mean L1 loss, of values in [0, 1], over the steps since the row before."""
+    """Mean loss by the recipe, of values in [0, 1], over the steps since the row before."""
     learning_rate: float
     """Of the row's own step."""
     validation_psnr: float | None
     """Mean over the validation images in dB; None where it was not measured."""
+    validation_psnr_ema: float | None = None
+    """The same with the average of the weights; None also where the recipe has none."""
+    gradient_norm: float | None = None
+    """Of the row's own step before clipping; None: the recipe does not clip."""
 
     def values(self) -> dict[str, float]:
         """Return the columns besides the iteration, those without a value left out."""
-        values = {"loss": self.loss, "learning_rate": self.learning_rate}
-        return values if self.validation_psnr is None else {**values, "validation_psnr": self.validation_psnr}
+        values = self._asdict()
+        del values["iteration"]
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def write_history(path: Path, rows: Iterable[HistoryRow]) -> None:
@@ -47,8 +52,12 @@ def read_history(path: Path) -> list[HistoryRow]:
         if tuple(header) != HistoryRow._fields:
             raise ValueError(f"its columns are not {', '.join(HistoryRow._fields)}")
         return [
-            HistoryRow(int(iteration), float(loss), float(rate), float(psnr) if psnr else None)
-            for iteration, loss, rate, psnr in lines
+            HistoryRow(int(iteration), float(loss), float(rate), _number(psnr), _number(ema), _number(norm))
+            for iteration, loss, rate, psnr, ema, norm in lines
         ]
     except (OSError, ValueError, csv.Error) as error:
         raise damaged(path, str(error)) from None
+
+
+def _number(cell: str) -> float | None:
+    return float(cell) if cell else None

@@ -1,4 +1,8 @@
-"""What a stage leaves of a network with its weights: `models/<run>/{weights.safetensors, run.json}`."""
+"""What a stage leaves of a network with its weights: `models/<run>/{weights.safetensors, run.json}`.
+
+weights.safetensors is what a run has come to: the average of its weights if its recipe has one, or the
+last.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +13,33 @@ from alkdnet.networks import problems_of
 from alkdnet.results.records import damaged, read_record, write_record
 
 WEIGHTS = "weights.safetensors"
+# Of a run whose weights are an average: those of its last step.
+RAW_WEIGHTS = "weights_raw.safetensors"
 HISTORY = "history.csv"
 RECORD = "run.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitFrom:
+    """The weights that a training started from.
+
+    Attributes:
+        row: the row of the parameter file that they are of.
+        weights_sha256: of their file.
+        new: tensors of the network that no tensor of theirs fits by name and shape: they started at random.
+        unused: tensors of theirs that fit none of the network.
+    """
+
+    row: str
+    weights_sha256: str
+    new: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        left = [("new", self.new), ("not taken", self.unused)]
+        return "; ".join(
+            [f"starts from {self.row}", *(f"{what}: {', '.join(names)}" for what, names in left if names)]
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +53,7 @@ class Training:
         sets: names of the training sets.
         validation_sets: names of the test sets that PSNR was followed on.
         identity: digest of all that decides the weights (training/runtime/identity.py).
+        init_from: the weights that it started from; None: random ones.
     """
 
     seed: int
@@ -32,6 +62,7 @@ class Training:
     sets: tuple[str, ...]
     validation_sets: tuple[str, ...]
     identity: str
+    init_from: InitFrom | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

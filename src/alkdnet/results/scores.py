@@ -23,6 +23,8 @@ COLUMNS = ("set", "image", "height", "width", "psnr", "ssim")
 # Where the classic protocol was measured too.
 CLASSIC_COLUMNS = ("classic_psnr", "classic_ssim")
 _TEXTS = ("set", "image")
+# What is stated of a set that a row is not evaluated on.
+SKIPPED = "not measured: too slow"
 
 
 @dataclass(frozen=True, kw_only=True)

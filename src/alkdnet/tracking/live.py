@@ -16,7 +16,7 @@ from alkdnet.config.paths import Paths
 from alkdnet.errors import in_one_line
 from alkdnet.results.run import RunRecord
 from alkdnet.tracking.location import WORKSPACE, DeletedExperimentError, find_group, find_origin, find_store
-from alkdnet.tracking.settings import Point, recipe_settings, settings
+from alkdnet.tracking.settings import Point, settings, training_settings
 from alkdnet.tracking.timings import Timing, write_timing
 from alkdnet.training.runtime.monitor import Monitor, NullMonitor
 from alkdnet.training.runtime.signals import Stopped
@@ -205,10 +205,10 @@ class _Writer:
             self._id = own[0].info.run_id
             self._store.reopen(self._id, origin)
         else:
-            row = params.runs[run]
+            row = params.trained[run]
             tags = {"session": session, "label": params.report.labels.get(run, run)}
             self._id = self._store.create(run, origin, tags=tags, start_ms=opened_ms)
-            shown = settings(row) | recipe_settings(row.seed, params.recipe)
+            shown = settings(row) | training_settings(row, row.seed, params.recipes[row.recipe])
             self._store.log_settings(self._id, shown, {})
         self._system = SystemMetrics()
 

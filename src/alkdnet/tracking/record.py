@@ -19,7 +19,7 @@ from alkdnet.results.history import read_history
 from alkdnet.results.run import HISTORY, RECORD, WEIGHTS, RunRecord
 from alkdnet.results.scores import IMAGES, SCORES, Scores
 from alkdnet.results.scores import RECORD as SCORES_RECORD
-from alkdnet.tracking.settings import Point, recipe_settings, settings
+from alkdnet.tracking.settings import Point, settings, training_settings
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def _read(params: Params, paths: Paths, name: str, cost: Cost | None) -> Record 
     if made is not None:
         tags["weights_sha256"] = made.weights_sha256
     if trained is not None:
-        shown |= recipe_settings(trained.seed, trained.recipe)
+        shown |= training_settings(params.trained[name], trained.seed, trained.recipe)
         tags["identity"] = trained.identity
         inputs = {"+".join(trained.sets): trained.data}
         points = [

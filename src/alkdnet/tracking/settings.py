@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from alkdnet.config.params import Option, Recipe, Row
+from alkdnet.config.params import Finetuned, Option, Recipe, Row, Run
 from alkdnet.results.run import RunRecord
 
 
@@ -29,10 +29,12 @@ def settings(row: Row | RunRecord) -> dict[str, str]:
     return {key: str(value) for key, value in values.items()}
 
 
-def recipe_settings(seed: int, recipe: Recipe) -> dict[str, str]:
-    """Return how a row is trained as MLflow shows it."""
-    values = {f"recipe.{key}": str(value) for key, value in dataclasses.asdict(recipe).items()}
-    return {"seed": str(seed), **values}
+def training_settings(row: Run, seed: int, recipe: Recipe) -> dict[str, str]:
+    """Return how a row is trained as MLflow shows it; `-` is what the recipe does not have."""
+    values = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
+    shown = {f"recipe.{key}": "-" if value in (None, ()) else str(value) for key, value in values.items()}
+    init_from = row.init_from if isinstance(row, Finetuned) else "-"
+    return {"seed": str(seed), "recipe": row.recipe, "init_from": init_from, **shown}
 
 
 @cache

@@ -3,6 +3,7 @@
 Shape letters: B batch (this process's share), C colours, H and W the patch size, LR or HR.
 """
 
+import logging
 from pathlib import Path
 
 import torch
@@ -14,14 +15,21 @@ from alkdnet.data.validation_images import Pairs
 from alkdnet.device import arithmetic, choose_device, keep_freed_memory
 from alkdnet.kernels.choice import choose_kernels
 from alkdnet.networks import build
+from alkdnet.results.run import Training
+from alkdnet.training.averaging import WeightAverage
 from alkdnet.training.distributed import join_ranks
-from alkdnet.training.recipe import learning_rate, make_loss, make_optimizer
+from alkdnet.training.initialisation import start_from
+from alkdnet.training.losses import largest_loss, make_loss
+from alkdnet.training.optimizers import make_optimizer
 from alkdnet.training.running_loss import RunningLoss
 from alkdnet.training.runtime.identity import run_identity
 from alkdnet.training.runtime.monitor import Monitor
 from alkdnet.training.runtime.session import Session
+from alkdnet.training.schedules import learning_rate
 from alkdnet.training.step import TrainingStep
 from alkdnet.training.validation import Validator
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -35,6 +43,7 @@ def train(
     output: Path,
     checkpoints: Path,
     monitor: Monitor,
+    start: Path | None = None,
     parent: int | None = None,
 ) -> None:
     """Train one run from its beginning or its checkpoint, and write its folder of outputs.
@@ -44,14 +53,15 @@ def train(
 
     Args:
         run: network, scale, options, seed.
-        recipe: section 4.2 of the paper.
+        recipe: optimiser, schedule, loss, batch, number of iterations.
         history: what is recorded, and how often.
         execution: device, kernels, threads, interval of checkpoints.
         packed: the training images of the run's scale.
-        validation: images (LR, HR) to follow PSNR on; none: the column stays empty.
+        validation: images (LR, HR) to follow PSNR on; none: the columns stay empty.
         output: folder of weights.safetensors, history.csv and run.json; its name is that of the run.
         checkpoints: folder of the states of unfinished runs.
         monitor: receives every row of the history.
+        start: file of the weights to start from, in the folder of their row; None: random ones by the seed.
         parent: id of the process that waits for the outputs; the training stops when it is gone.
 
     Raises:
@@ -61,7 +71,14 @@ def train(
             space for it.
     """
     device = choose_device(execution.device)
-    identity = run_identity(run, recipe, history, data=packed.digest, validation=validation)
+    identity = run_identity(
+        run,
+        recipe,
+        history,
+        data=packed.digest,
+        validation=validation,
+        start=start,
+    )
     with arithmetic(device, recipe.precision, threads=execution.threads), join_ranks(device.type) as ranks:
         batches = PatchSampler(
             packed,
@@ -74,8 +91,12 @@ def train(
         )
         torch.manual_seed(run.seed)
         model = build(run.network, run.scale, run.options)
+        init_from = start_from(start, model) if start else None
+        if init_from and ranks.is_rank_zero:
+            logger.info("%s: %s", output.name, init_from)
         model.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         choose_kernels(model, execution.kernels, device)
+        average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
         optimizer = make_optimizer(recipe, model.parameters())
         batch_loss = make_loss(recipe, model, ranks.wrap(model), device)
         if device.type == "cpu":
@@ -85,21 +106,27 @@ def train(
         step = TrainingStep(
             optimizer=optimizer,
             batch_loss=batch_loss,
+            clip_norm=recipe.clip_norm,
+            average=average,
             device=device,
             graph=device.type == "cuda" and ranks.world_size == 1,
         )
         running_loss = RunningLoss(device, ranks)
-        validator = None
-        if validation and ranks.is_rank_zero:
-            validator = Validator(validation, scale=run.scale, device=device)
+        validator = Validator(validation, scale=run.scale, device=device)
+        # What PSNR is followed of, by the column of the history.
+        followed = {"validation_psnr": model} if validation and ranks.is_rank_zero else {}
+        if followed and average:
+            followed["validation_psnr_ema"] = average.model
         session = Session(
             name=output.name,
             model=model,
+            average=average,
             optimizer=optimizer,
             running_loss=running_loss,
             identity=identity,
             checkpoints=checkpoints,
             iterations=recipe.iterations,
+            largest_loss=largest_loss(recipe.loss, run.scale * recipe.patch_size),
             ranks=ranks,
             monitor=monitor,
             parent=parent,
@@ -116,10 +143,21 @@ def train(
                 last = done == recipe.iterations
                 validates = done % history.validation_interval == 0 or last
                 if validates or done % history.log_interval == 0:
-                    session.log(rate, validator.start(model) if validator and validates else None)
+                    networks = followed if validates else {}
+                    psnr = {column: validator.start(network) for column, network in networks.items()}
+                    session.log(rate, step.gradient_norm, psnr)
                 stop = session.stop_requested() and not last
                 if stop or last or done % execution.checkpoint_interval == 0:
                     session.save()
                 if stop:
                     session.stop()
-            session.write_outputs(output, run=run, recipe=recipe, history=history, packed=packed)
+            training = Training(
+                seed=run.seed,
+                recipe=recipe,
+                data=packed.digest,
+                sets=tuple(packed.sets),
+                validation_sets=history.validation_sets,
+                identity=identity,
+                init_from=init_from,
+            )
+            session.write_outputs(output, run=run, training=training)

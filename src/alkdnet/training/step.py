@@ -8,9 +8,11 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
+from alkdnet.training.averaging import WeightAverage
 from alkdnet.training.cuda_graph import GraphedFunction
-from alkdnet.training.recipe import BatchLoss
+from alkdnet.training.losses import BatchLoss
 
 
 class TrainingStep:
@@ -19,6 +21,8 @@ class TrainingStep:
     Args:
         optimizer: holds the weights.
         batch_loss: the function from a batch (LR, HR) to its loss.
+        clip_norm: the norm over all gradients above which they are scaled down to it; None: never.
+        average: takes the new weights in; None: there is none.
         device: where both are.
         graph: record the step as a CUDA graph and replay it. For one process on a CUDA device.
     """
@@ -30,9 +34,16 @@ class TrainingStep:
         batch_loss: BatchLoss,
         device: torch.device,
         graph: bool,
+        clip_norm: float | None = None,
+        average: WeightAverage | None = None,
     ) -> None:
         self._optimizer = optimizer
         self._batch_loss = batch_loss
+        self._clip_norm = clip_norm
+        self._average = average
+        self._weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        self.gradient_norm: Tensor | None = None
+        """Norm over all gradients of the last step before they were clipped; None: they are not clipped."""
         # On CUDA a tensor, recorded or not: the same bits, and a change of its value queues like the rest.
         self._rate = torch.zeros((), device=device) if device.type == "cuda" else None
         self._run = GraphedFunction(self.update) if graph else self.update
@@ -59,9 +70,13 @@ class TrainingStep:
         self._optimizer.zero_grad()
         loss = self._batch_loss(lr_BCHW, hr_BCHW)
         loss.backward()  # type: ignore[no-untyped-call]
+        if self._clip_norm is not None:
+            self.gradient_norm = clip_grad_norm_(self._weights, self._clip_norm)
         recorded = loss.is_cuda and torch.cuda.is_current_stream_capturing()
         with _capturable(self._optimizer) if recorded else nullcontext():
             self._optimizer.step()
+        if self._average is not None:
+            self._average.update()
         return loss.detach()
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path
@@ -22,8 +22,19 @@ def load_weights(path: Path, model: nn.Module) -> None:
     """Fill the model with the weights of a safetensors file whose names and shapes are exactly the model's.
 
     Raises:
-        UserError: the file is missing, is no safetensors file, belongs to another network, or its weights are
-            no finite floating-point numbers.
+        UserError: as `read_weights`; also if the file belongs to another network.
+    """
+    tensors = read_weights(path)
+    check_weights(path, tensors, model)
+    model.load_state_dict(tensors)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file by name.
+
+    Raises:
+        UserError: the file is missing, is no safetensors file, or its weights are no finite floating-point
+            numbers.
     """
     check_file(path)
     try:
@@ -31,5 +42,4 @@ def load_weights(path: Path, model: nn.Module) -> None:
     except SafetensorError as error:
         raise UserError(f"{path}: not a safetensors file ({error})") from error
     check_values(path, tensors)
-    check_weights(path, tensors, model)
-    model.load_state_dict(tensors)
+    return tensors

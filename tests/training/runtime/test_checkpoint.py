@@ -17,6 +17,7 @@ from alkdnet.training.runtime.checkpoint import FORMAT, CheckpointFile, State
 STATE = State(
     iteration=7,
     model={"weight": torch.arange(6.0).reshape(2, 3)},
+    average={"weight": torch.ones(2, 3)},
     optimizer={
         "state": {0: {"step": torch.tensor(7.0)}},
         "param_groups": [{"lr": 1e-3, "betas": (0.9, 0.99)}],
@@ -35,8 +36,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     _file(tmp_path).write(STATE)
     read = _file(tmp_path).read()
     assert read is not None
-    assert torch.equal(read.model.pop("weight"), STATE.model["weight"])
-    assert dataclasses.replace(read, model=STATE.model) == STATE
+    assert torch.equal(read.model["weight"], STATE.model["weight"])
+    assert torch.equal(read.average["weight"], STATE.average["weight"])
+    assert dataclasses.replace(read, model=STATE.model, average=STATE.average) == STATE
     assert [path.name for path in tmp_path.iterdir()] == ["some_run-aaaaaaaaaaaaaaaa.ckpt"]
 
 
@@ -71,15 +73,16 @@ FIELDS = {**dataclasses.asdict(STATE), "rows": [tuple(row) for row in STATE.rows
     [
         (b"no archive", "UnpicklingError"),
         (Path("/"), "UnpicklingError"),  # an object whose unpickling would run code
-        ([], "it does not hold iteration, loss_sum, model, monitor, optimizer, rows"),
-        ({**FIELDS, "more": 1}, "it does not hold iteration"),
+        ([], "it does not hold average, iteration, loss_sum, model, monitor, optimizer, rows"),
+        ({**FIELDS, "more": 1}, "it does not hold average"),
         ({**FIELDS, "iteration": True}, "wrong iteration"),
         ({**FIELDS, "iteration": -1}, "wrong iteration"),
         ({**FIELDS, "model": {"weight": 3}}, "wrong model"),
         ({**FIELDS, "model": {3: torch.ones(1)}}, "wrong model"),
+        ({**FIELDS, "average": None}, "wrong average"),
         ({**FIELDS, "optimizer": None}, "wrong optimizer"),
         ({**FIELDS, "rows": [(1, 2.0)]}, "wrong rows"),
-        ({**FIELDS, "rows": [("1", 2.0, 3.0, None)]}, "wrong rows"),
+        ({**FIELDS, "rows": [("1", 2.0, 3.0, None, None, None)]}, "wrong rows"),
         ({**FIELDS, "loss_sum": float("nan"), "monitor": 3}, "wrong loss_sum, monitor"),
     ],
 )

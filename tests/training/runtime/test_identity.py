@@ -27,10 +27,11 @@ def of(
     history: History = RECORDED,
     data: str = "d",
     first: int = 0,
+    start: Path | None = None,
 ) -> str:
     lr_HWC, hr_HWC = validation_pair()
     hr_HWC[0, 0, 0] = first
-    return run_identity(run, recipe, history, data=data, validation=[(lr_HWC, hr_HWC)])
+    return run_identity(run, recipe, history, data=data, validation=[(lr_HWC, hr_HWC)], start=start)
 
 
 def changed(value: object) -> object:
@@ -59,9 +60,18 @@ def test_data_and_validation_images_count() -> None:
     assert len({of(), of(data="e"), of(first=1)}) == 3
     pair = validation_pair()
     flat = tuple(np.ascontiguousarray(image_HWC.reshape(1, -1, 3)) for image_HWC in pair)
-    assert run_identity(RUN, RECIPE, RECORDED, data="d", validation=[pair]) != run_identity(
-        RUN, RECIPE, RECORDED, data="d", validation=[(flat[0], flat[1])]
+    assert run_identity(RUN, RECIPE, RECORDED, data="d", validation=[pair], start=None) != run_identity(
+        RUN, RECIPE, RECORDED, data="d", validation=[(flat[0], flat[1])], start=None
     )
+
+
+def test_the_weights_to_start_from_count(tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    identities = {of()}
+    for content in ("one", "two"):
+        file.write_text(content)
+        identities.add(of(start=file))
+    assert len(identities) == 3
 
 
 def test_code_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +89,8 @@ SURROUNDING = {
     "alkdnet.arrays": "names types",
     "alkdnet.errors": "yields nothing",
     "alkdnet.files": "yields what it is given",
+    "alkdnet.results": "records",
+    "alkdnet.weights": "yields what it is given: the file's digest is in the identity",
     "alkdnet.networks": "dispatch: the network's own file is hashed",
     "alkdnet.training.runtime": "surrounds a training",
 }

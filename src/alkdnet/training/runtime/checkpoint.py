@@ -21,7 +21,7 @@ from alkdnet.results.history import HistoryRow
 logger = logging.getLogger(__name__)
 
 # Part of the identity of a run: to be raised with any change of the file's layout.
-FORMAT = "alkdnet-checkpoint 2"
+FORMAT = "alkdnet-checkpoint 3"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +31,8 @@ class State:
     iteration: int
     """Finished optimiser steps."""
     model: dict[str, Tensor]
+    average: dict[str, Tensor]
+    """The average of the weights; empty: the recipe has none."""
     optimizer: dict[str, Any]
     rows: list[HistoryRow]
     loss_sum: float
@@ -147,7 +149,8 @@ def _state(payload: bytes) -> State:
         raise ValueError(f"it does not hold {', '.join(sorted(names))}")
     right = {
         "iteration": _is_count(content["iteration"]),
-        "model": _is_dict(content["model"], str) and all(map(torch.is_tensor, content["model"].values())),
+        "model": _is_tensors(content["model"]),
+        "average": _is_tensors(content["average"]),
         "optimizer": _is_dict(content["optimizer"], str),
         "rows": isinstance(content["rows"], list) and all(map(_is_row, content["rows"])),
         "loss_sum": isinstance(content["loss_sum"], float) and math.isfinite(content["loss_sum"]),
@@ -166,10 +169,13 @@ def _is_dict(value: object, keys: type) -> bool:
     return isinstance(value, dict) and all(isinstance(key, keys) for key in value)
 
 
+def _is_tensors(value: object) -> bool:
+    return isinstance(value, dict) and _is_dict(value, str) and all(map(torch.is_tensor, value.values()))
+
+
 def _is_row(value: object) -> bool:
     if not isinstance(value, tuple) or len(value) != len(HistoryRow._fields):
         return False
-    iteration, *numbers, psnr = value
-    return _is_count(iteration) and all(
-        isinstance(number, float) for number in (*numbers, *([] if psnr is None else [psnr]))
-    )
+    iteration, loss, rate, *optional = value
+    numbers = [loss, rate, *(number for number in optional if number is not None)]
+    return _is_count(iteration) and all(isinstance(number, float) for number in numbers)

@@ -26,12 +26,16 @@ DECIDING = (
     "kernels/cpu/training.py",
     "kernels/cuda",
     "layers",
+    "training/averaging.py",
     "training/cuda_graph.py",
     "training/distributed.py",
+    "training/initialisation.py",
     "training/loop.py",
+    "training/losses.py",
+    "training/optimizers.py",
     "training/precision.py",
-    "training/recipe.py",
     "training/running_loss.py",
+    "training/schedules.py",
     "training/step.py",
     "training/validation.py",
 )
@@ -44,6 +48,7 @@ def run_identity(
     *,
     data: str,
     validation: Pairs,
+    start: Path | None,
 ) -> str:
     """Return the SHA-256 of the run's row, its recipe, data and code, as hexadecimal digits.
 
@@ -53,6 +58,7 @@ def run_identity(
         history: what is recorded; of the validation sets the pixels count, not the names.
         data: digest of the packed training images.
         validation: the images (LR, HR) that PSNR is followed on, for the history records it.
+        start: the file of the weights that it starts from; None: random ones.
     """
     settings = {
         "format": FORMAT,
@@ -65,6 +71,7 @@ def run_identity(
         "history": [history.log_interval, history.validation_interval],
         "data": data,
         "validation": _digest(validation),
+        "start": sha256_file(start) if start else None,
         "code": [sha256_file(path) for path in source_files(run.network)],
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -1,6 +1,6 @@
 """The rows of a training's history while it goes on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 
 from alkdnet.results.history import HistoryRow
@@ -18,7 +18,7 @@ class Recorder:
     def __init__(self, rows: Sequence[HistoryRow], monitor: Monitor) -> None:
         self._rows = list(rows)
         self._monitor = monitor
-        self._awaited: Future[float] | None = None
+        self._awaited: Mapping[str, Future[float]] = {}
         known = (row.validation_psnr for row in reversed(self._rows) if row.validation_psnr is not None)
         self._last_psnr = next(known, None)
 
@@ -27,20 +27,21 @@ class Recorder:
         """That of the last row, 0 if there is none."""
         return self._rows[-1].iteration if self._rows else 0
 
-    def add(self, iteration: int, loss: float, learning_rate: float, psnr: Future[float] | None) -> None:
-        """Add a row, when the one before is complete; its PSNR may follow."""
+    def add(self, row: HistoryRow, awaited: Mapping[str, Future[float]]) -> None:
+        """Add a row, when the one before is complete; the columns in `awaited` follow."""
         self.complete()
-        self._rows.append(HistoryRow(iteration, loss, learning_rate, None))
-        self._awaited = psnr
-        if psnr is None:
-            self._monitor.log(iteration, self._rows[-1].values())
+        self._rows.append(row)
+        self._awaited = awaited
+        if not awaited:
+            self._monitor.log(row.iteration, row.values())
 
     def complete(self) -> list[HistoryRow]:
         """Wait for the validation that goes on, and return all rows."""
-        if self._awaited is not None:
-            self._last_psnr = self._awaited.result()
-            self._rows[-1] = self._rows[-1]._replace(validation_psnr=self._last_psnr)
-            self._awaited = None
+        if self._awaited:
+            found = {column: psnr.result() for column, psnr in self._awaited.items()}
+            self._rows[-1] = HistoryRow(**{**self._rows[-1]._asdict(), **found})
+            self._awaited = {}
+            self._last_psnr = self._rows[-1].validation_psnr
             self._monitor.log(self._rows[-1].iteration, self._rows[-1].values())
         return self._rows
 

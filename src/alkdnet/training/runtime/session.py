@@ -3,22 +3,23 @@
 import contextlib
 import logging
 import math
+from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from alkdnet.config.params import History, Recipe, Run
-from alkdnet.data.packs import PackedImages
+from alkdnet.config.params import Run
 from alkdnet.errors import UserError, one_line
 from alkdnet.files import atomic_directory, sha256_file
 from alkdnet.progress import Progress
-from alkdnet.results.history import write_history
-from alkdnet.results.run import HISTORY, WEIGHTS, RunRecord, Training
+from alkdnet.results.history import HistoryRow, write_history
+from alkdnet.results.run import HISTORY, RAW_WEIGHTS, WEIGHTS, RunRecord, Training
+from alkdnet.training.averaging import WeightAverage
 from alkdnet.training.distributed import Ranks
 from alkdnet.training.running_loss import RunningLoss
 from alkdnet.training.runtime.checkpoint import CheckpointFile, State
@@ -29,7 +30,7 @@ from alkdnet.weights.files import save_weights
 
 logger = logging.getLogger(__name__)
 
-# Pixels lie in [0, 1], so that even a black image has a loss below 1: ten times that has diverged.
+# A loss this many times what a black image for a white one can have has diverged.
 DIVERGED = 10.0
 
 
@@ -39,11 +40,13 @@ class Session:
     Args:
         name: of the run.
         model: the network; a checkpoint fills it.
+        average: the average of its weights, which becomes the run's result; likewise. None: there is none.
         optimizer: its optimizer; likewise.
         running_loss: of the steps since the last row; likewise.
         identity: digest of all that decides the run: the key of its checkpoint.
         checkpoints: folder of checkpoints.
         iterations: of the whole training.
+        largest_loss: that images in [0, 1] can have.
         ranks: the processes that take part; rank 0 writes and shows.
         monitor: receives every row of the history.
         parent: id of the process that waits for the outputs.
@@ -57,11 +60,13 @@ class Session:
         *,
         name: str,
         model: nn.Module,
+        average: WeightAverage | None,
         optimizer: torch.optim.Optimizer,
         running_loss: RunningLoss,
         identity: str,
         checkpoints: Path,
         iterations: int,
+        largest_loss: float,
         ranks: Ranks,
         monitor: Monitor,
         parent: int | None,
@@ -69,9 +74,10 @@ class Session:
         self.iteration = 0
         self._name = name
         self._model = model
+        self._average = average
         self._optimizer = optimizer
-        self._identity = identity
         self._iterations = iterations
+        self._limit = DIVERGED * largest_loss
         self._ranks = ranks
         self._monitor = monitor if ranks.is_rank_zero else NullMonitor()
         self._parent = parent
@@ -108,15 +114,20 @@ class Session:
         if self._progress is not None:
             self._progress.advance(note=self._recorder.note())
 
-    def log(self, learning_rate: float, psnr: Future[float] | None) -> None:
-        """Add a row to the history; its PSNR may follow.
+    def log(
+        self, learning_rate: float, gradient_norm: Tensor | None, validation: Mapping[str, Future[float]]
+    ) -> None:
+        """Add a row to the history; its PSNRs, by column, may follow.
 
         Raises:
             UserError: the loss has diverged.
         """
         loss = self._loss.mean()
         self._require_finite(loss)
-        self._recorder.add(self.iteration, loss, learning_rate, psnr)
+        norm = None if gradient_norm is None else gradient_norm.item()
+        self._recorder.add(
+            HistoryRow(self.iteration, loss, learning_rate, None, gradient_norm=norm), validation
+        )
         self._loss.reset()
 
     def save(self) -> None:
@@ -132,6 +143,7 @@ class Session:
         state = State(
             iteration=self.iteration,
             model=self._model.state_dict(),
+            average=self._average.model.state_dict() if self._average else {},
             optimizer=self._optimizer.state_dict(),
             rows=self._recorder.complete(),
             loss_sum=loss_sum,
@@ -156,20 +168,17 @@ class Session:
             then = "continues from the checkpoint before" if self._file.path.exists() else "starts again"
         raise Stopped(f"{reason}; the next start {then}", reason.exit_code)
 
-    def write_outputs(
-        self,
-        output: Path,
-        *,
-        run: Run,
-        recipe: Recipe,
-        history: History,
-        packed: PackedImages,
-    ) -> None:
-        """Write the folder `output` whole: weights.safetensors, history.csv and run.json."""
+    def write_outputs(self, output: Path, *, run: Run, training: Training) -> None:
+        """Write the folder `output` whole: weights.safetensors, history.csv and run.json.
+
+        With an average, weights.safetensors has it, and weights_raw.safetensors the weights of the last step.
+        """
         if not self._ranks.is_rank_zero:
             return
         with atomic_directory(output) as folder:
-            save_weights(folder / WEIGHTS, self._model)
+            save_weights(folder / WEIGHTS, self._average.model if self._average else self._model)
+            if self._average:
+                save_weights(folder / RAW_WEIGHTS, self._model)
             write_history(folder / HISTORY, self._recorder.complete())
             record = RunRecord(
                 network=run.network,
@@ -178,14 +187,7 @@ class Session:
                 parameters=sum(parameter.numel() for parameter in self._model.parameters()),
                 weights_sha256=sha256_file(folder / WEIGHTS),
                 torch=torch.__version__.partition("+")[0],
-                training=Training(
-                    seed=run.seed,
-                    recipe=recipe,
-                    data=packed.digest,
-                    sets=tuple(packed.sets),
-                    validation_sets=history.validation_sets,
-                    identity=self._identity,
-                ),
+                training=training,
                 published=None,
             )
             record.write(folder)
@@ -213,6 +215,8 @@ class Session:
             if state.iteration > self._iterations:
                 raise ValueError(f"iteration {state.iteration} of {self._iterations}")
             self._model.load_state_dict(state.model)
+            if self._average:
+                self._average.model.load_state_dict(state.average)
             _load_optimizer(self._optimizer, state.optimizer)
         except Exception as error:  # the names, shapes and types of a file that was not written here
             problem = one_line(" ".join(str(error).split()))
@@ -227,14 +231,14 @@ class Session:
 
     def _require_finite(self, loss: float) -> None:
         """Stop before a state that cannot recover gets into a checkpoint."""
-        if not has_diverged(loss, self._model):
+        if not has_diverged(loss, self._model, limit=self._limit):
             return
         path = self._file.path
         good = f"the last good checkpoint is {path}" if path.exists() else "there is no checkpoint yet"
         raise UserError(
             f"{self._name}: the training has diverged (loss {loss:.3g} at iteration {self.iteration}); "
-            f"{good}. The same settings would diverge again: lower recipe.learning_rate, or use another seed "
-            "or precision"
+            f"{good}. The same settings would diverge again: lower learning_rate in its recipe, or use "
+            "clip_norm, another seed or precision"
         )
 
 
@@ -255,8 +259,8 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> 
                 raise ValueError(f"{name} of the optimizer does not fit its parameter")
 
 
-def has_diverged(loss: float, model: nn.Module) -> bool:
-    """Return whether a mean loss or a weight cannot recover."""
+def has_diverged(loss: float, model: nn.Module, *, limit: float) -> bool:
+    """Return whether a mean loss, which should be below `limit`, or a weight cannot recover."""
     # One norm over all parameters: on a GPU every number that is looked at waits for the device.
     norm = get_total_norm([parameter.detach() for parameter in model.parameters()]).item()
-    return not (math.isfinite(loss) and loss < DIVERGED and math.isfinite(norm))
+    return not (math.isfinite(loss) and loss < limit and math.isfinite(norm))

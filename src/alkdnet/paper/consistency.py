@@ -5,20 +5,13 @@ from collections.abc import Mapping
 import pandas as pd
 
 from alkdnet.paper.published import (
-<<<<<<< HEAD
-=======
     CLASSIC_METHODS,
->>>>>>> main
     OURS,
     SCALES,
     SETS,
     STATED_GAINS,
     corrected_table4,
-<<<<<<< HEAD
     field,
-    remeasured,
-=======
->>>>>>> main
     table4,
 )
 

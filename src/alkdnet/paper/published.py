@@ -209,17 +209,6 @@ def corrected_table4() -> pd.DataFrame:
     return cells
 
 
-<<<<<<< HEAD
-def remeasured() -> pd.DataFrame:
-    """Return what released weights of methods of Table 4 give; NaN where it was not measured.
-
-    Columns: method, scale, set, new_psnr, new_ssim, old_psnr, old_ssim. `new` is this project's protocol;
-    `old` is MATLAB's luma-only one of the years before 2017: the uint8 luma is shrunk without rounding, and
-    grey files are taken in full range.
-    """
-    return _packaged_csv("remeasured.csv")
-
-
 def field() -> pd.DataFrame:
     """Return what networks that Table 4 leaves out have, as their authors print it; all at x4.
 
@@ -229,8 +218,6 @@ def field() -> pd.DataFrame:
     return _packaged_csv("field.csv")
 
 
-=======
->>>>>>> main
 def stated_difference(table: int, row: Row) -> Stated | None:
     """Return what the text states for the variant that this row is of Table 1, 2 or 3; None: nothing."""
     for stated in STATED:

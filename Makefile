@@ -56,8 +56,8 @@ ui: $(BIN)/.installed ## MLflow's page at http://127.0.0.1:5000, open at the run
 mlflow-sync: $(BIN)/.installed ## mirror the results of PIPELINE into MLflow
 	PYTHONPATH=src python tools/mlflow_sync.py $(PIPELINE)
 
-train-parallel: $(BIN)/.installed ## the runs of PIPELINE side by side: one per GPU, without GPUs two; N=4: four
-	PYTHONPATH=src python tools/train_parallel.py $(if $(N),--jobs $(N)) --pipeline $(PIPELINE)
+train-parallel: $(BIN)/.installed ## the runs of PIPELINE side by side: one per GPU, without GPUs two; N=4: four; ARGS='--on slurm ...'
+	PYTHONPATH=src python tools/train_parallel.py $(if $(N),--jobs $(N)) --pipeline $(PIPELINE) $(ARGS)
 
 clean-stale: $(BIN)/.installed ## remove what a stopped machine left behind; results and checkpoints stay
 	PYTHONPATH=src python tools/clean_stale.py

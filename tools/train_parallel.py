@@ -1,7 +1,11 @@
-"""Train several runs of a pipeline at once, one per GPU where there are GPUs, then do the rest of it."""
+"""Train several runs of a pipeline at once, then do the rest of it: on this machine, or as jobs of a cluster.
+
+    PYTHONPATH=src python tools/train_parallel.py --pipeline paper --on slurm --partition gpu --hours 12
+
+Arguments may stand in a file, one a line: `... --on slurm @slurm.txt`.
+"""
 
 import argparse
-import os
 import queue
 import subprocess
 import sys
@@ -10,44 +14,117 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from alkdnet.config.loading import DEMO, params_path
+from processes import Stages, devices, due, dvc, environment, find_stages, run_of
 
-TRAIN = "train@"
+from alkdnet.config.loading import DEMO, load_pipeline
+from alkdnet.config.paths import Paths
+from alkdnet.errors import UserError
+
+# Logs of jobs, and what submitit hands to them.
+JOBS = Path(".jobs")
 
 
 def main() -> int:
     """Do all that the runs need, the runs side by side, and what follows them; 0 if all of it succeeded."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-j", "--jobs", type=int, default=0, help="runs at once; 0: one per GPU, else 2")
-    parser.add_argument("--pipeline", default=DEMO, help="its name: demo, paper, ...")
-    parser.add_argument("runs", nargs="*", help="runs to train at once; without any, all")
-    arguments = parser.parse_args()
-    pipeline = params_path(arguments.pipeline).with_name("dvc.yaml")
-    stages = _dvc_lines("stage", "list", "--name-only", str(pipeline))
-    targets = [_target(pipeline, name) for name in stages]
-    trained = [target for target in targets if _run(target)]
-    known = {_run(target): target for target in trained}
-    if unknown := [run for run in arguments.runs if run not in known]:
-        sys.exit(f"error: {arguments.pipeline} has no run {', '.join(unknown)}; it has: {', '.join(known)}")
-    chosen = [known[run] for run in arguments.runs] or trained
-    devices = _devices()
-    jobs = arguments.jobs or len(devices) or 2
-
-    before = _before(pipeline, trained)
+    arguments = _arguments()
+    stages = find_stages(arguments.pipeline)
+    if unknown := [run for run in arguments.runs if run not in stages.training]:
+        known = ", ".join(stages.training)
+        sys.exit(f"error: {arguments.pipeline} has no run {', '.join(unknown)}; it has: {known}")
+    chosen = arguments.runs or list(stages.training)
     # Without targets, DVC would reproduce the pipeline of this folder, whichever was asked for.
-    if before and _dvc("repro", *before):
+    if stages.before and dvc("repro", *stages.before):
         sys.exit("error: what the runs are made from failed; nothing was trained")
-    failed = train_all(chosen, jobs=jobs, devices=devices)
+    return train_as_jobs(arguments, stages, chosen) if arguments.on else train_here(arguments, stages, chosen)
+
+
+def train_here(arguments: argparse.Namespace, stages: Stages, runs: Sequence[str]) -> int:
+    """Train the runs on this machine and do the rest; return DVC's exit status."""
+    available = devices()
+    jobs = arguments.jobs or len(available) or 2
+    # Rows that start from the weights of another one come with what follows.
+    targets = [stages.training[run] for run in runs if "finetune@" not in stages.training[run]]
+    failed = train_all(targets, jobs=jobs, devices=available)
     for target in failed:
-        _say(f"{_run(target)} failed; it gets another try by itself")
+        _say(f"{run_of(target)} failed; it gets another try by itself")
     # By now everything trained is in dvc.lock; --keep-going does what does not depend on a run that failed.
-    status = _dvc("repro", "--keep-going", str(pipeline))
-    lost = [_run(target) for target in failed if _dvc("status", "--quiet", target)]
+    status = dvc("repro", "--keep-going", str(stages.file))
+    lost = [run_of(target) for target in failed if dvc("status", "--quiet", target)]
     if status and lost:
         _say(f"error: failed: {', '.join(lost)} (their output is above)")
     elif status:
         _say("error: every run is trained; what failed comes after them (its output is above)")
     return status
+
+
+def train_as_jobs(arguments: argparse.Namespace, stages: Stages, runs: Sequence[str]) -> int:
+    """Train the runs that are due as jobs, record them, do the rest if none failed; 0 if all succeeded."""
+    try:
+        from cluster import Resources, train_on
+    except ImportError:
+        sys.exit("error: --on needs submitit: pip install 'alkdnet[cluster]'")
+    from alkdnet.tracking import sync_or_warn
+
+    params = load_pipeline(arguments.pipeline)
+    resources = Resources(
+        hours=arguments.hours,
+        gpus=params.execution.processes if arguments.gpus is None else arguments.gpus,
+        cpus=arguments.cpus,
+        memory_gb=arguments.memory,
+        partition=arguments.partition,
+        at_once=arguments.jobs or (256 if arguments.on == "slurm" else 2),
+        more=dict(option.split("=", 1) for option in arguments.sbatch),
+    )
+    failed: dict[str, str] = {}
+    tried: set[str] = set()
+    # The second time: rows that start from the weights of the first.
+    while wanted := [run for run in due(stages, params, runs) if run not in tried]:
+        lost = train_on(arguments.on, arguments.pipeline, wanted, resources, JOBS / "%j")
+        failed |= lost
+        tried |= set(wanted)
+        trained = [stages.training[run] for run in wanted if run not in lost]
+        if trained and dvc("commit", "--force", *trained):
+            sys.exit("error: DVC could not record the outputs (see above); they lie in their folders")
+    if failed:
+        # `dvc repro` would train them here.
+        sync_or_warn(params, Paths(arguments.pipeline), Path.cwd())
+        _say("\n".join(["error: failed:", *(f"  {run}: {why}" for run, why in failed.items())]))
+        _say("the same command trains these again, from their checkpoints")
+        return 1
+    return dvc("repro", str(stages.file))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        fromfile_prefix_chars="@",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-j", "--jobs", type=int, default=0, help="runs at once; 0: one per GPU, else 2")
+    parser.add_argument("--pipeline", default=DEMO, help="its name: demo, paper, ...")
+    parser.add_argument("runs", nargs="*", help="runs to train at once; without any, all")
+    jobs = parser.add_argument_group("as jobs, requeued at the end of their time and when they are preempted")
+    jobs.add_argument("--on", choices=("slurm", "local"), help="default: no jobs, DVC trains on this machine")
+    jobs.add_argument("--partition", help="of Slurm")
+    jobs.add_argument("--hours", type=float, default=24.0, help="time limit of a job, default 24")
+    jobs.add_argument("--gpus", type=int, help="for each job; default: `execution.processes`; 0: none")
+    jobs.add_argument("--cpus", type=int, help="for each job")
+    jobs.add_argument("--memory", type=float, metavar="GB", help="for each job")
+    jobs.add_argument(
+        "--sbatch",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="further options: account=..., qos=...",
+    )
+    arguments = parser.parse_args()
+    if wrong := [option for option in arguments.sbatch if "=" not in option]:
+        parser.error(f"--sbatch {wrong[0]}: expected KEY=VALUE")
+    if arguments.hours < 0.1:
+        parser.error(
+            "--hours: a job must have 0.1 hours at least, two minutes of which are for its checkpoint"
+        )
+    return arguments
 
 
 def train_all(targets: Sequence[str], *, jobs: int, devices: Sequence[str]) -> list[str]:
@@ -62,11 +139,7 @@ def train_all(targets: Sequence[str], *, jobs: int, devices: Sequence[str]) -> l
             return False
         device = free.get()
         try:
-            # Only this stage (-s), or the workers would block each other over the stages before it; and
-            # waiting for the lock, which every one of them takes for a moment at its start and its end.
-            status = _dvc(
-                "--wait-for-lock", "repro", "-s", target, device=device, prefix=f"[{_run(target)}] "
-            )
+            status = _repro(target, device)
         finally:
             free.put(device)
         return status == 0
@@ -81,52 +154,15 @@ def train_all(targets: Sequence[str], *, jobs: int, devices: Sequence[str]) -> l
             raise
 
 
-def _before(pipeline: Path, trained: Sequence[str]) -> list[str]:
-    """Return the stages that the training stages depend on, directly or not."""
-    edges = [
-        (source.strip().strip('"'), target.strip().rstrip(";").strip('"'))
-        for line in _dvc_lines("dag", "--dot", str(pipeline))
-        if "->" in line
-        for source, target in [line.split("->")]
-    ]
-    wanted, found = set(trained), set[str]()
-    while wanted:
-        found |= wanted
-        wanted = {source for source, target in edges if target in found} - found
-    return sorted(found - set(trained))
+def _repro(target: str, device: str) -> int:
+    """Reproduce one stage and pass its output on, line by line behind its run; return the exit status.
 
-
-def _devices() -> list[str]:
-    """Return the GPUs as CUDA_VISIBLE_DEVICES names them: those allowed to this process, or all."""
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if allowed is not None:
-        return [name for name in allowed.split(",") if name]
-    try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return []
-    return [str(index) for index in range(listed.count("GPU "))]
-
-
-def _target(pipeline: Path, name: str) -> str:
-    return name if pipeline == Path("dvc.yaml") or ":" in name else f"{pipeline}:{name}"
-
-
-def _run(target: str) -> str:
-    """Return the run that a stage trains, empty for other stages."""
-    _, found, run = target.rpartition(":")[2].partition(TRAIN)
-    return run if found else ""
-
-
-def _dvc(*arguments: str, device: str = "", prefix: str = "") -> int:
-    """Run DVC and pass its output on, line by line behind a prefix; return its exit status."""
-    environment = _environment() | ({"CUDA_VISIBLE_DEVICES": device} if device else {})
-    command = [sys.executable, "-m", "dvc", *arguments]
-    if not prefix:
-        return subprocess.run(command, env=environment).returncode
+    Only this stage (-s), or the workers would block each other over the stages before it; and waiting for the
+    lock, which every one of them takes for a moment at its start and its end.
+    """
     with subprocess.Popen(
-        command,
-        env=environment,
+        [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", target],
+        env=environment() | ({"CUDA_VISIBLE_DEVICES": device} if device else {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -134,21 +170,8 @@ def _dvc(*arguments: str, device: str = "", prefix: str = "") -> int:
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            _say(prefix + line.rstrip())
+            _say(f"[{run_of(target)}] {line.rstrip()}")
         return process.wait()
-
-
-def _dvc_lines(*arguments: str) -> list[str]:
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, env=_environment(), stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit(done.returncode)
-    return done.stdout.splitlines()
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment in which the stages' `python` is this one."""
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
 
 
 def _say(line: str) -> None:
@@ -159,5 +182,7 @@ def _say(line: str) -> None:
 if __name__ == "__main__":
     try:
         sys.exit(main())
+    except UserError as error:
+        sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

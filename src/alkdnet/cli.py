@@ -329,6 +329,25 @@ def export(
 
 
 @app.command()
+def card(
+    pipeline: Annotated[str, typer.Argument(help="Its name: demo, paper, ...")],
+    run: Annotated[str, typer.Argument(help="A row of `runs` or `released` that is evaluated.")],
+    target: Annotated[Path, typer.Argument(help="The file to write; the hub shows README.md.")],
+) -> None:
+    """Write the model card of a run: Markdown with the metadata of the Hugging Face hub."""
+    from alkdnet.config.loading import load_pipeline
+    from alkdnet.config.paths import Paths
+    from alkdnet.export.card import write_card
+
+    params = load_pipeline(pipeline)
+    known = [*params.runs, *params.released]
+    if run not in known:
+        raise UserError(f"{pipeline} has no row {run}; it has: {', '.join(known)}")
+    write_card(Paths(pipeline), run, target)
+    typer.echo(f"{target}: the card of {run}")
+
+
+@app.command()
 def verify(
     pipeline: Annotated[str, typer.Argument(help="Its name: demo, paper, ...")] = "demo",
     psnr: Annotated[float, typer.Option(min=0, help="Largest difference of a PSNR in dB.")] = 0.02,

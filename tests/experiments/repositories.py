@@ -1,11 +1,16 @@
 """Commands in a git + DVC repository, as a user's shell runs them."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 TIMEOUT_S = 600
 # What a test that runs inside of a DVC stage would hand on: an inherited DVC_ROOT wins over the real one.
@@ -17,6 +22,26 @@ FOREIGN = (
     "MLFLOW_TRACKING_URI",
     "PYTHONPATH",
 )
+# A demo of seconds.
+PARAMS: dict[str, dict[str, Any]] = {
+    "history": {"validation_interval": 20, "log_interval": 5},
+    "execution": {"checkpoint_interval": 10},
+    "downscale": {"scales": [2]},
+    "features": {
+        "maps_run": "alkdnet_x2",
+        "field_runs": [],
+        "field_size": 33,
+        "field_images": 1,
+        "crops": [],
+    },
+}
+TINY = {"network": "alkdnet", "scale": 2, "recipe": "paper", "blocks": 1, "channels": 8}
+RUNS = {"alkdnet_x2": TINY, "other_x2": {**TINY, "kernel_size": 3}}
+# The same with trainings that a test can stop in the middle.
+LONGER: dict[str, dict[str, Any]] = {
+    **PARAMS,
+    "execution": {"checkpoint_interval": 20},
+}
 
 
 class Repository:
@@ -71,3 +96,53 @@ class Repository:
         """Commit everything."""
         self.git("add", "--all")
         self.git("commit", "--quiet", "--message", message)
+
+
+def clone_project(
+    folder: Path,
+    repository: Path,
+    params: Mapping[str, Mapping[str, Any]],
+    runs: Mapping[str, Any],
+    *,
+    iterations: int = 20,
+) -> Repository:
+    """Clone this repository, code as it is on disk, with a demo of these parameters; nothing is made.
+
+    Args:
+        folder: receives the folder `clone`.
+        repository: this one.
+        params: values that replace those of the demo, by section.
+        runs: all rows of `runs`.
+        iterations: of each.
+    """
+    Repository(folder).git("clone", "--quiet", str(repository), "clone")
+    clone = Repository(folder / "clone")
+    for name in ("src", "pipeline", "tools", "demo", "reports/demo", "dvc.lock"):
+        clone.git("rm", "-r", "--quiet", "--ignore-unmatch", name)
+    listed = Repository(repository).git(
+        *("ls-files", "-co", "--exclude-standard", "--deduplicate"),
+        *("src", "pipeline", "tools", "dvc.yaml", "paper", ".gitignore", ".dvcignore"),
+    )
+    for name in listed.splitlines():
+        if (repository / name).is_file():
+            (clone.root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(repository / name, clone.root / name)
+    content = yaml.safe_load((repository / "params.yaml").read_text())
+    for section, values in params.items():
+        content[section] |= values
+    content["recipes"]["paper"] |= {"iterations": iterations, "batch_size": 2, "patch_size": 12}
+    content["runs"] = dict(runs)
+    (clone.root / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    return clone
+
+
+def outputs(project: Repository) -> dict[str, bytes]:
+    """Return the files of the trainings."""
+    folder = project.root / "demo" / "models"
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def models(project: Repository) -> list[str]:
+    """Return the digests of the outputs of the trainings in dvc.lock."""
+    lock = (project.root / "dvc.lock").read_text()
+    return re.findall(r"- path: demo/models/\w+\n +hash: md5\n +md5: (\w+)", lock)

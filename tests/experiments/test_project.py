@@ -19,7 +19,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.experiments.repositories import Repository
+from tests.experiments.repositories import PARAMS, RUNS, Repository, clone_project
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -30,20 +30,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
 ]
 
-PARAMS: dict[str, dict[str, Any]] = {
-    "history": {"validation_interval": 20, "log_interval": 5},
-    "execution": {"checkpoint_interval": 10},
-    "downscale": {"scales": [2]},
-    "features": {
-        "maps_run": "alkdnet_x2",
-        "field_runs": [],
-        "field_size": 33,
-        "field_images": 1,
-        "crops": [],
-    },
-}
-TINY = {"network": "alkdnet", "scale": 2, "recipe": "paper", "blocks": 1, "channels": 8}
-RUNS = {"alkdnet_x2": TINY, "other_x2": {**TINY, "kernel_size": 3}}
 ROWS = {*RUNS, "bicubic_x2"}
 RECIPE = "src/alkdnet/training/losses.py"
 # The columns that docs/experiments.md leaves in `dvc exp show`.
@@ -53,25 +39,7 @@ COLUMNS = "(?!Exp|.*(runs|recipe|psnr))"
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Repository:
     """A clone of this repository, code as it is on disk, with two tiny runs, reproduced and committed."""
-    folder = tmp_path_factory.mktemp("project")
-    Repository(folder).git("clone", "--quiet", str(repository), "clone")
-    clone = Repository(folder / "clone")
-    for name in ("src", "pipeline", "tools", "demo", "reports/demo", "dvc.lock"):
-        clone.git("rm", "-r", "--quiet", "--ignore-unmatch", name)
-    listed = Repository(repository).git(
-        *("ls-files", "-co", "--exclude-standard", "--deduplicate"),
-        *("src", "pipeline", "tools", "dvc.yaml", "paper", ".gitignore", ".dvcignore"),
-    )
-    for name in listed.splitlines():
-        if (repository / name).is_file():
-            (clone.root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(repository / name, clone.root / name)
-    content = yaml.safe_load((repository / "params.yaml").read_text())
-    for section, values in PARAMS.items():
-        content[section] |= values
-    content["recipes"]["paper"] |= {"iterations": 20, "batch_size": 2, "patch_size": 12}
-    content["runs"] = RUNS
-    (clone.root / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    clone = clone_project(tmp_path_factory.mktemp("project"), repository, PARAMS, RUNS)
     clone.dvc("repro")
     clone.commit("Shrink the demo")
     return clone

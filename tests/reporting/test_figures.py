@@ -13,7 +13,7 @@ from matplotlib.text import Annotation, Text
 from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError
 from alkdnet.reporting.figures.cost import CostPoint, cost_figure, cost_panel, cost_plan, legend_sizes
-from alkdnet.reporting.figures.crops import crop_rows, crops_plan
+from alkdnet.reporting.figures.crops import crop_rows, crops_plans
 from alkdnet.reporting.figures.curves import curves_plan, validation_curve
 from alkdnet.reporting.figures.gains import gains_by_set, gains_figure, gains_plan, swarm
 from alkdnet.reporting.figures.maps import fields_figure
@@ -32,7 +32,7 @@ def _with(study: Study, name: str, **changes: object) -> Study:
 
 def test_all_figures_in_order_and_what_is_missing(study: Study) -> None:
     plans, missing = figure_plans(study)
-    assert [each.name for each in plans] == ["crops", "cost", "gains_x2", "curves", "maps", "fields"]
+    assert [each.name for each in plans] == ["crop_1", "cost", "gains_x2", "curves", "maps", "fields"]
     assert [each.name for each in plans if each.lines] == ["cost", "gains_x2", "curves"]
     assert missing == ["Crop of EienNoWith: the licence of manga109 forbids showing it."]
 
@@ -90,15 +90,13 @@ def test_tiles_are_the_methods_of_table_4(study: Study) -> None:
 
 
 def test_where_alkdnet_is_below_its_rivals_the_caption_says_so(study: Study) -> None:
-    plan = crops_plan(study)
-    assert plan is not None
+    (plan,) = crops_plans(study)
     assert "is below" not in plan.caption
     features = study.rows["alkdnet_x2"].features
     assert features is not None
     crop = dataclasses.replace(features.crops[0], psnr=34.9)
     worse = FeaturesRecord(maps=None, field=None, crops=(crop,), missing=())
-    plan = crops_plan(_with(study, "alkdnet_x2", features=worse))
-    assert plan is not None
+    (plan,) = crops_plans(_with(study, "alkdnet_x2", features=worse))
     assert plan.caption.endswith(" On img\\_001 (Set5), ×2, ALKDNet is below BSRN.")
 
 

@@ -25,7 +25,7 @@ from alkdnet.reporting.report import write_report
 from alkdnet.reporting.study import Study
 from tests.reporting.latex import check_table
 
-FIGURES = ("crops", "cost", "gains_x2", "curves", "maps", "fields")
+FIGURES = ("crop_1", "cost", "gains_x2", "curves", "maps", "fields")
 LINE_ART = ("cost", "gains_x2", "curves")
 PAGES = {"README.md", "ablations.md", "comparison.md", "runs.md", "figures.md"}
 HOSTILE = r"_$\frac{$ <script>alert(1)</script> | [a](https://x.y) `b` \ } {% x %} {{ y }} ~^&#"
@@ -42,7 +42,7 @@ def _digests(folder: Path) -> dict[str, str]:
 def test_a_report_is_whole(report: Path) -> None:
     files = set(_digests(report))
     assert files >= PAGES
-    assert {"tables/table1.csv", "tables/table4_x3.tex", "figures/crops.png"} <= files
+    assert {"tables/table1.csv", "tables/table4_x3.tex", "figures/crop_1.png"} <= files
     assert {file for file in files if file.endswith(".svg")} == {f"figures/{name}.svg" for name in LINE_ART}
 
 
@@ -167,7 +167,7 @@ def test_gaps_do_not_stop_the_report(params: Params, tree: Paths) -> None:
     front = (tree.report / "README.md").read_text(encoding="utf-8")
     assert "Not evaluated yet: bicubic\\_x2, alkdnet\\_x2." in front
     figures = {path.stem for path in (tree.report / "figures").iterdir()}
-    assert figures == {"crops", "curves", "fields", "maps"}
+    assert figures == {"crop_1", "curves", "fields", "maps"}
 
 
 def _recorded(study: Study, name: str, *, seed: int = 0, **recipe: Any) -> Study:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from alkdnet.config.params import Execution, Recipe
+from alkdnet.config.params import Execution, Loss, Recipe
 from alkdnet.data.packs import PackedImages
 from alkdnet.data.sampler import PatchSampler
 from alkdnet.kernels.cuda.exchange import exchange_kernels
@@ -92,12 +92,29 @@ def test_reduced_precision_lowers_the_loss_too(
     assert losses[-1] < losses[0] / 2
 
 
+ADAN = {"optimizer": "adan", "beta3": 0.99}
+
+
 @pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"precision": "tf32"},
+        {"precision": "bfloat16"},
+        {"optimizer": "adamw", "weight_decay": 0.01, "clip_norm": 0.1},
+        {**ADAN, "weight_decay": 0.02, "ema_decay": 0.9, "loss": Loss(l1=1.0, fft=0.05)},
+    ],
+    ids=["float32", "tf32", "bfloat16", "adamw", "adan"],
+)
 def test_the_graph_of_a_step_computes_the_same_bits(
-    patches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, compiled: bool
+    patches: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, object],
+    compiled: bool,
 ) -> None:
-    recipe = dataclasses.replace(RECIPE, precision=precision)  # type: ignore[arg-type]
+    recipe = dataclasses.replace(RECIPE, **change)  # type: ignore[arg-type]
     execution = dataclasses.replace(ON_CUDA, compile=compiled)
     graph = _train(patches, tmp_path / "graph", recipe=recipe, execution=execution)
     monkeypatch.setattr(step, "GraphedFunction", lambda function: function)
@@ -105,9 +122,11 @@ def test_the_graph_of_a_step_computes_the_same_bits(
     assert _weights(tmp_path / "plain") == _weights(tmp_path / "graph")
 
 
-@pytest.mark.parametrize("precision", ["float32", "tf32"])
-def test_stopped_and_continued_ends_with_the_same_bits(patches: Path, tmp_path: Path, precision: str) -> None:
-    recipe = dataclasses.replace(RECIPE, precision=precision)  # type: ignore[arg-type]
+@pytest.mark.parametrize("change", [{}, {"precision": "tf32"}, {**ADAN, "ema_decay": 0.9}])
+def test_stopped_and_continued_ends_with_the_same_bits(
+    patches: Path, tmp_path: Path, change: dict[str, object]
+) -> None:
+    recipe = dataclasses.replace(RECIPE, **change)  # type: ignore[arg-type]
     losses = _train(patches, tmp_path / "whole", recipe=recipe)
     with pytest.raises(Stopped):
         _train(patches, tmp_path / "parts", recipe=recipe, monitor=Killer(7, signal.SIGTERM))

@@ -74,7 +74,7 @@ def test_exported_weights_are_those_of_the_run_and_open_by_themselves(folder: Pa
     assert [path.name for path in exported.parent.iterdir()] == [exported.name]
     open_model(exported, 2)
     assert done.stdout == (
-        "weights/alkdnet_x2.safetensors: alkdnet_x2 of study, x2, 100000 iterations, seed 0, "
+        "weights/alkdnet_x2.safetensors: alkdnet_x2 of study, x2, 10000 iterations, seed 0, "
         "trained on bsds500, 37.72 dB on set5\n"
     )
 
@@ -84,7 +84,7 @@ def test_exported_weights_are_those_of_the_run_and_open_by_themselves(folder: Pa
     [
         ({"options": {"kernel_size": 5, "blocks": 8}}, "not the paper's ALKDNet, but kernel_size 5"),
         ({"network": "rfdn", "options": {}}, "not the paper's ALKDNet, but rfdn"),
-        ({"training": None}, "trained for 0 iterations, the parameters of study ask for 100000"),
+        ({"training": None}, "trained for 0 iterations, the parameters of study ask for 10000"),
         ({"weights_sha256": "0" * 64}, "not the weights that run.json speaks of"),
     ],
 )
@@ -104,10 +104,10 @@ def test_a_training_of_another_length_is_rejected(folder: Path, recipe: Recipe) 
     _change(
         folder, training=dataclasses.replace(training, recipe=dataclasses.replace(recipe, iterations=400))
     )
-    expected = "trained for 400 iterations, the parameters of study ask for 100000"
+    expected = "trained for 400 iterations, the parameters of study ask for 10000"
     assert expected in _export(folder).stderr
 
 
 def test_a_run_that_is_unknown_or_unfinished_is_rejected(folder: Path) -> None:
-    assert "study trains no bicubic_x2; it trains: bsrn_x2" in _export(folder, "bicubic_x2").stderr
+    assert "study trains no bicubic_x2; it trains: alkdnet_x2" in _export(folder, "bicubic_x2").stderr
     assert "not finished; `dvc repro` trains it" in _export(folder, "alkdnet_x3").stderr

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,6 +16,11 @@ from alkdnet.reporting.figures.files import read_image, short_name
 from alkdnet.reporting.figures.style import ACCENT, INK, MUTED, FigurePlan, image_axes, new_figure
 from alkdnet.reporting.study import Study, StudyRow
 from alkdnet.results.features import CropImage
+
+CAPTION = (
+    "On the left the whole image with the crop's box. Below each crop the PSNR and SSIM of its whole image; "
+    "in colour where one method has the best of both. Positions and images are parameters (`features.crops`)."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,20 +50,18 @@ class CropRow:
     box: tuple[float, float, float, float]
 
 
-def crops_plan(study: Study) -> FigurePlan | None:
-    """Return the figure; None if there is no crop."""
-    rows = crop_rows(study)
-    if not rows:
-        return None
-    return FigurePlan(
-        name="crops",
-        title="Crops of test images (Figures 7 and 8)",
-        caption="On the left the whole image with the crop's box. Below each crop the PSNR and SSIM of its "
-        "whole image; in colour where one method has the best of both. Positions and images are parameters "
-        "(`features.crops`)." + "".join(f" {sentence}" for row in rows if (sentence := _behind(row))),
-        draw=lambda: crops_figure(rows),
-        lines=False,
-    )
+def crops_plans(study: Study) -> list[FigurePlan]:
+    """Return a figure for each crop, for one file of all would be megabytes large."""
+    return [
+        FigurePlan(
+            name=f"crop_{number}",
+            title=f"{row.title}: crop (as in Figures 7 and 8)",
+            caption=f"{CAPTION} {_behind(row)}".rstrip(),
+            draw=partial(crop_figure, row),
+            lines=False,
+        )
+        for number, row in enumerate(crop_rows(study), start=1)
+    ]
 
 
 def crop_rows(study: Study) -> list[CropRow]:
@@ -89,28 +93,23 @@ def crop_rows(study: Study) -> list[CropRow]:
     return found
 
 
-def crops_figure(rows: Sequence[CropRow]) -> Figure:
-    """Draw for each crop the whole image with the crop's box, and beside it its tiles in one or two lines.
+def crop_figure(row: CropRow) -> Figure:
+    """Draw the whole image with the crop's box, and beside it the tiles in one or two lines.
 
     A tile that has the best PSNR and SSIM is in bold colour.
     """
-    columns = max(_columns(row) for row in rows)
-    lines = [-(-len(row.tiles) // columns) for row in rows]
+    columns = _columns(row)
+    lines = -(-len(row.tiles) // columns)
     tile = 10.0 / (columns + 2)
-    heights = [count * (tile * _aspect(row) + 0.5) for count, row in zip(lines, rows, strict=True)]
-    figure = new_figure(tile * (columns + 2), sum(heights))
-    parts = figure.add_gridspec(len(rows), 1, height_ratios=heights)
-    for number, (row, count) in enumerate(zip(rows, lines, strict=True)):
-        grid = parts[number, 0].subgridspec(count, columns + 2)
-        whole = figure.add_subplot(grid[:, :2])
-        whole.imshow(row.whole)
-        left, top, width, height = row.box
-        whole.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor="red", linewidth=1.5))
-        image_axes(whole)
-        whole.set_xlabel(row.title, fontsize=8, color=MUTED)
-        _draw_tiles(
-            [figure.add_subplot(grid[i // columns, 2 + i % columns]) for i in range(len(row.tiles))], row
-        )
+    figure = new_figure(tile * (columns + 2), lines * (tile * _aspect(row) + 0.5))
+    grid = figure.add_gridspec(lines, columns + 2)
+    whole = figure.add_subplot(grid[:, :2])
+    whole.imshow(row.whole)
+    left, top, width, height = row.box
+    whole.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor="red", linewidth=1.5))
+    image_axes(whole)
+    whole.set_xlabel(row.title, fontsize=8, color=MUTED)
+    _draw_tiles([figure.add_subplot(grid[i // columns, 2 + i % columns]) for i in range(len(row.tiles))], row)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Requests to stop: Ctrl-C, SIGTERM, or the end of the process that waits for the outputs."""
+"""Requests to stop: a signal, or the end of the process that waits for the outputs."""
 
 import signal
 import threading
@@ -45,15 +45,16 @@ class StopRequest:
 
 @contextmanager
 def stop_requests(parent: int | None) -> Iterator[StopRequest]:
-    """Turn SIGINT, SIGTERM and SIGHUP into requests while the block runs, if it does in the main thread.
+    """Turn signals into requests while the block runs, if it does in the main thread.
 
-    SIGHUP, a closed terminal, stays ignored where it is, as under nohup.
+    SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 (what schedulers send before a time limit or a preemption); SIGHUP, a
+    closed terminal, stays ignored where it is, as under nohup.
     """
     request = StopRequest(parent)
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    numbers = [signal.SIGINT, signal.SIGTERM]
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
     earlier = {number: signal.signal(number, request.receive) for number in numbers}

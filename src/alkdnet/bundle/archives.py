@@ -1,0 +1,110 @@
+"""Archives of results, none of them larger than what may be carried back."""
+
+import dataclasses
+import io
+import json
+import logging
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from alkdnet.bundle.records import RECORDS, Result
+from alkdnet.config.schema import parse
+from alkdnet.data.disk import size
+from alkdnet.errors import UserError, in_one_line
+
+logger = logging.getLogger(__name__)
+
+_BLOCK, _END = 512, 10240  # of tar: a member's header and padding; the end of the archive, at most
+
+
+class ArchiveWriter:
+    """Fills results-0.tar, results-1.tar, ... in a folder, each run whole in one of them.
+
+    A run is added when it ends, so that what kills the host later costs nothing that was finished.
+
+    Args:
+        folder: archives that are there already stay as they are.
+        limit_bytes: of one archive.
+    """
+
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
+        self._folder = folder
+        self._limit = limit_bytes
+        self._number = sum(1 for _ in folder.glob("results-*.tar"))
+        self._used = _END
+
+    def add(self, result: Result, files: Mapping[str, Path]) -> bool:
+        """Add a run with its files; return False, with a warning, if no archive can hold them."""
+        record = json.dumps(dataclasses.asdict(result), indent=1).encode()
+        needed = sum(_room(path.stat().st_size) for path in files.values()) + _room(len(record))
+        if needed + _END > self._limit:
+            logger.warning(
+                "%s: its files have %s, more than the %s of an archive: they stay where they are",
+                *(result.run, size(needed), size(self._limit)),
+            )
+            return False
+        if self._used + needed > self._limit:
+            self._number += 1
+            self._used = _END
+        self._used += needed
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(self._folder / f"results-{self._number}.tar", "a") as archive:
+            for name, path in files.items():
+                archive.add(path, name)
+            member = tarfile.TarInfo(f"{RECORDS}/{result.run}.json")
+            member.size = len(record)
+            archive.addfile(member, io.BytesIO(record))
+        return True
+
+
+def _room(file_bytes: int) -> int:
+    return _BLOCK + -(-file_bytes // _BLOCK) * _BLOCK
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[tarfile.TarFile]:
+    """Open an archive of results.
+
+    Raises:
+        UserError: it is missing, no archive, or torn.
+    """
+    try:
+        with tarfile.open(path) as archive:
+            archive.getmembers()
+            yield archive
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (tarfile.TarError, EOFError) as error:
+        raise UserError(f"{path}: damaged, carry it over again ({in_one_line(error)})") from None
+
+
+def read_results(archive: tarfile.TarFile) -> Iterator[Result]:
+    """Yield the records in an archive.
+
+    Raises:
+        UserError: one is damaged.
+    """
+    for member in archive.getmembers():
+        if not member.name.startswith(f"{RECORDS}/"):
+            continue
+        problems: list[str] = []
+        try:
+            result = parse(Result, json.loads(read_member(archive, member.name)), "", problems)
+        except ValueError as error:
+            raise UserError(f"{archive.name!s}: {member.name}: not JSON ({error})") from None
+        if result is None:
+            raise UserError(f"{archive.name!s}: {member.name}: {'; '.join(problems)}")
+        yield result
+
+
+def read_member(archive: tarfile.TarFile, name: str) -> bytes:
+    """Return the bytes of a file in an archive; raise UserError if it is not there."""
+    try:
+        file = archive.extractfile(name)
+    except KeyError:
+        file = None
+    if file is None:
+        raise UserError(f"{archive.name!s}: {name} is missing in it")
+    return file.read()

@@ -1,0 +1,49 @@
+"""The identities that runs have with the code, the parameters and the data of this checkout."""
+
+from functools import cache
+
+from alkdnet.config.params import Params
+from alkdnet.config.paths import Paths
+from alkdnet.data.packs import PackedImages
+from alkdnet.data.validation_images import Pairs, read_validation
+from alkdnet.training.runtime.identity import run_identity
+
+
+class Identities:
+    """Computes identities; the data of a scale are read once.
+
+    Args:
+        params: of the pipeline.
+        paths: its outputs; patches and validation images are there.
+    """
+
+    def __init__(self, params: Params, paths: Paths) -> None:
+        self._params = params
+        self._paths = paths
+        self._data = cache(self._read)
+
+    def of(self, run: str) -> str:
+        """Return the identity of a run.
+
+        Raises:
+            UserError: its data are missing or damaged.
+            OSError: the weights that it starts from are missing.
+        """
+        row = self._params.trained[run]
+        data, validation = self._data(row.scale)
+        return run_identity(
+            row,
+            self._params.recipe_of(run),
+            self._params.history,
+            data=data,
+            validation=validation,
+            start=self._paths.start(row),
+        )
+
+    def data(self, scale: int) -> str:
+        """Return the digest of the packed training images of a scale."""
+        return self._data(scale)[0]
+
+    def _read(self, scale: int) -> tuple[str, Pairs]:
+        packed = PackedImages.open(self._paths.patches, scale)
+        return packed.digest, read_validation(self._paths.validation(scale))

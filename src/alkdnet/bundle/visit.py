@@ -1,0 +1,218 @@
+"""Training what a bundle holds, most worth first, until the time is over: one visit to a host."""
+
+import logging
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import IO
+
+from alkdnet.bundle.archives import ArchiveWriter
+from alkdnet.bundle.records import BUNDLE, RECORDS, Bundle, Result
+from alkdnet.config.loading import load_pipeline
+from alkdnet.config.paths import Paths
+from alkdnet.data.packs import PackedImages
+from alkdnet.errors import UserError, raise_problems
+from alkdnet.files import sha256_file
+from alkdnet.results.records import read_record, write_record
+
+logger = logging.getLogger(__name__)
+
+# How long a training that is asked to stop may take for its checkpoint: the compiler may be at work.
+GRACE_S = 45.0
+# How long a run must be able to train for a start to be worth it.
+LEAST_S = 60.0
+
+
+class Visit:
+    """One visit: runs of a bundle side by side, each on its devices.
+
+    Args:
+        folder: the bundle.
+        archives: receive every run that has ended.
+        devices: as CUDA_VISIBLE_DEVICES names them; none: one run at a time, on what it finds.
+        deadline: by time.monotonic(): when trainings are asked to stop.
+        environment: of the trainings.
+        device_name: for the records.
+        torch: version of PyTorch, for the records.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        archives: ArchiveWriter,
+        devices: Sequence[str],
+        deadline: float,
+        environment: Mapping[str, str],
+        device_name: str,
+        torch: str,
+    ) -> None:
+        self.outcome: dict[str, str] = {}
+        """What became of each run, in words."""
+        self.failed = False
+        self._folder = folder
+        self._bundle = read_bundle(folder)
+        self._params = load_pipeline(self._bundle.pipeline, folder)
+        self._paths = Paths(self._bundle.pipeline, folder)
+        self._archives = archives
+        self._devices = devices
+        self._deadline = deadline
+        self._environment = environment
+        self._device_name = device_name
+        self._torch = torch
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+
+    def prepare(self) -> None:
+        """Make the packs if they have not travelled, and compare them with those that were packed.
+
+        Raises:
+            UserError: they differ, since this host decodes images in another way, or could not be made.
+        """
+        if not (self._paths.patches / "hr").is_dir():
+            for name in self._params.names("train"):
+                self._stage("downscale", "--key", name)
+            self._stage("patches")
+        for name, digest in self._bundle.data.items():
+            if PackedImages.open(self._paths.patches, int(name[1:])).digest != digest:
+                raise UserError(
+                    f"{self._paths.patches / name}: other pixels than those that were packed: this host "
+                    "reads the images in another way; pack the bundle without --images"
+                )
+
+    def train(self) -> None:
+        """Train the runs in order until the deadline, a signal, or the end of the last one."""
+        waiting: SimpleQueue[str] = SimpleQueue()
+        for run in self._bundle.runs:
+            waiting.put(run)
+
+        def work(device: str) -> None:
+            while True:
+                try:
+                    run = waiting.get_nowait()
+                except Empty:
+                    return
+                self.outcome[run] = self._train_one(run, device)
+                logger.info("%s: %s", run, self.outcome[run])
+
+        each = self._params.execution.processes
+        groups = [",".join(self._devices[at : at + each]) for at in range(0, len(self._devices), each)]
+        with ThreadPoolExecutor(max(1, len(groups))) as pool:
+            list(pool.map(work, groups or [""]))
+
+    def stop(self) -> None:
+        """Ask the trainings to stop now, with their checkpoints."""
+        self._stopped.set()
+
+    def _train_one(self, run: str, device: str) -> str:
+        record = self._folder / RECORDS / f"{run}.json"
+        if record.is_file() and read_record(record, Result).finished:
+            return "finished before"
+        if self._stopped.is_set() or self._deadline - time.monotonic() < LEAST_S:
+            return "not started"
+        began = time.monotonic()
+        status = self._run_stage(run, device)
+        seconds = time.monotonic() - began
+        finished = (self._paths.model(run) / "run.json").is_file()
+        kept = self._keep(run, finished=finished, seconds=seconds)
+        if finished:
+            return f"finished after {seconds:.0f} s{kept}"
+        if status == 0 or not self._is_over():
+            self.failed = True
+            return f"failed with status {status} after {seconds:.0f} s (its output is above){kept}"
+        return f"stopped after {seconds:.0f} s{kept}"
+
+    def _keep(self, run: str, *, finished: bool, seconds: float) -> str:
+        """Add the outputs of a run, or its checkpoint, to the archives; return what is to be said of it."""
+        if finished:
+            found = sorted(self._paths.model(run).iterdir())
+        else:
+            found = sorted((self._folder / ".checkpoints").glob(f"{run}-????????????????.ckpt"))
+        files = {str(path.relative_to(self._folder)): path for path in found}
+        if not files:
+            return ", no checkpoint"
+        result = Result(
+            run=run,
+            commit=self._bundle.commit,
+            finished=finished,
+            device=self._device_name,
+            torch=self._torch,
+            seconds=round(seconds, 1),
+            files={name: sha256_file(path) for name, path in files.items()},
+        )
+        with self._lock:
+            if not self._archives.add(result, files):
+                self.failed = True
+                return ", in no archive"
+        write_record(self._folder / RECORDS / f"{run}.json", result)
+        return ""
+
+    def _run_stage(self, run: str, device: str) -> int:
+        """Run the stage `train` until it ends or must stop; return its exit status."""
+        with self._start("train", "--key", run, device=device) as process:
+            assert process.stdout is not None
+            reader = threading.Thread(target=_pass_on, args=(process.stdout, run))
+            reader.start()
+            while process.poll() is None and not self._is_over():
+                time.sleep(0.1)
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(GRACE_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+            reader.join()
+        return process.returncode
+
+    def _is_over(self) -> bool:
+        return self._stopped.is_set() or time.monotonic() >= self._deadline
+
+    def _stage(self, stage: str, *arguments: str) -> None:
+        with self._start(stage, *arguments) as process:
+            assert process.stdout is not None
+            _pass_on(process.stdout, stage)
+        if process.returncode:
+            raise UserError(f"the stage {stage} failed (its output is above); no run was started")
+
+    def _start(self, stage: str, *arguments: str, device: str = "") -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, f"pipeline/{stage}.py", self._bundle.pipeline, *arguments],
+            cwd=self._folder,
+            env={**self._environment, **({"CUDA_VISIBLE_DEVICES": device} if device else {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            # A signal to the visit, Ctrl-C among them, reaches the trainings through it alone.
+            start_new_session=True,
+        )
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Return what a bundle says of itself, its files verified.
+
+    Raises:
+        UserError: a file is missing or has changed.
+    """
+    bundle = read_record(folder / BUNDLE, Bundle)
+    problems = []
+    for name, digest in bundle.files.items():
+        if name.startswith(".checkpoints/"):  # it has been continued since, or finished
+            continue
+        if not (folder / name).is_file():
+            problems.append(f"{folder / name}: missing")
+        elif sha256_file(folder / name) != digest:
+            problems.append(f"{folder / name}: not what was packed")
+    raise_problems(problems, "the bundle is damaged; carry it over again, or pack it again:")
+    return bundle
+
+
+def _pass_on(lines: IO[str], name: str) -> None:
+    for line in lines:
+        logger.info("[%s] %s", name, line.rstrip())

@@ -1,0 +1,98 @@
+"""Model cards: Markdown with the metadata block of the Hugging Face hub, from a run's record and scores."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from alkdnet.config.paths import Paths
+from alkdnet.errors import UserError
+from alkdnet.files import atomic_path
+from alkdnet.markdown import render, table
+from alkdnet.networks import network_class
+from alkdnet.results.run import RECORD, RunRecord
+from alkdnet.results.scores import SCORES, Scores, SetScore
+from alkdnet.sources.catalogue import SOURCES
+
+
+def write_card(paths: Paths, run: str, target: Path) -> None:
+    """Write the card of a trained or imported run, with the scores of the weights that are there.
+
+    Args:
+        paths: of the pipeline.
+        run: its row.
+        target: the file, README.md on the hub.
+
+    Raises:
+        UserError: the run or its scores are missing or damaged, or the scores are of other weights.
+    """
+    folder = paths.model(run)
+    if not (folder / RECORD).is_file():
+        raise UserError(f"{folder}: there is no {RECORD}; `dvc repro` makes it")
+    if not (paths.evaluation(run) / SCORES).is_file():
+        raise UserError(f"{paths.evaluation(run)}: there is no {SCORES}; `dvc repro` makes it")
+    record = RunRecord.read(folder)
+    scores = Scores.read(paths.evaluation(run))
+    if scores.weights_sha256 != record.weights_sha256:
+        raise UserError(f"{paths.evaluation(run)}: scores of other weights than those of {folder}")
+    page = card(run, record, scores.means())
+    with atomic_path(target) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def card(run: str, record: RunRecord, scores: dict[str, SetScore]) -> str:
+    """Return a run's card.
+
+    Args:
+        run: its name.
+        record: its run.json.
+        scores: means by test set.
+    """
+    training, published = record.training, record.published
+    source = SOURCES.get(published.source) if published else None
+    rows = [
+        (name, str(score.images), f"{score.psnr:.2f}", f"{score.ssim:.4f}") for name, score in scores.items()
+    ]
+    metadata = yaml.safe_dump(_metadata(run, record, scores), sort_keys=False, allow_unicode=True, width=110)
+    return render(
+        "alkdnet.export",
+        "card.md.j2",
+        metadata=metadata.strip(),
+        run=run,
+        record=record,
+        network=network_class(record.network).__name__,
+        options=", ".join(f"{name} {value}" for name, value in record.options.items()),
+        training=training,
+        recipe=[(name, str(value)) for name, value in asdict(training.recipe).items()] if training else [],
+        published=published,
+        source=source,
+        scores=table(("test set", "images", "PSNR (dB)", "SSIM"), rows),
+    )
+
+
+def _metadata(run: str, record: RunRecord, scores: dict[str, SetScore]) -> dict[str, object]:
+    """Return what the hub reads from the head of a card."""
+    results = [
+        {
+            "task": {"type": "image-to-image", "name": f"Image super-resolution x{record.scale}"},
+            "dataset": {"name": name, "type": name},
+            "metrics": [
+                {"type": "psnr", "name": "PSNR of luma", "value": round(score.psnr, 4)},
+                {"type": "ssim", "name": "SSIM of luma", "value": round(score.ssim, 6)},
+            ],
+        }
+        for name, score in scores.items()
+    ]
+    metadata: dict[str, object] = {
+        # Weights of others keep their authors' licence, which the hub has no identifier for.
+        "license": "mit" if record.training else "other",
+        "library_name": "pytorch",
+        "pipeline_tag": "image-to-image",
+        "tags": ["super-resolution", "image-super-resolution", record.network, f"x{record.scale}"],
+        "metrics": ["psnr", "ssim"],
+    }
+    if record.training:
+        metadata["datasets"] = list(record.training.sets)
+    if results:
+        metadata["model-index"] = [{"name": run, "results": results}]
+    return metadata

@@ -1,0 +1,247 @@
+"""A bundle on its way: packed, trained in visits, taken in; damaged and foreign ones are rejected."""
+
+import dataclasses
+import io
+import json
+import logging
+import os
+import shutil
+import signal
+import tarfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from alkdnet.bundle.archives import ArchiveWriter
+from alkdnet.bundle.intake import Intake, take_in
+from alkdnet.bundle.packing import CODE, pack_bundle
+from alkdnet.bundle.records import RECORDS, Bundle, Result
+from alkdnet.bundle.visit import LEAST_S, Visit, read_bundle
+from alkdnet.config.loading import load_pipeline
+from alkdnet.config.paths import Paths
+from alkdnet.data.packs import PackedImages
+from alkdnet.data.validation_images import read_validation
+from alkdnet.errors import UserError
+from alkdnet.files import sha256_file
+from alkdnet.training.loop import train
+from alkdnet.training.runtime.monitor import Monitor, NullMonitor
+from alkdnet.training.runtime.signals import Stopped
+from tests.training.trainer import make_pipeline
+
+RUN = "alkdnet_x2"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, repository: Path) -> Path:
+    """A folder like a checkout of the project, with tiny runs and data."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    make_pipeline(folder)
+    for name in CODE:
+        source, target = repository / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, target)
+    return folder
+
+
+def pack(checkout: Path, target: Path, *, limit: int | None = None) -> Bundle:
+    return pack_bundle(
+        load_pipeline("study", checkout),
+        [RUN, "bsrn_x2"],
+        target,
+        root=checkout,
+        checkpoints=checkout / ".checkpoints",
+        commit="abc",
+        limit_bytes=limit,
+    )
+
+
+def train_run(checkout: Path, *, monitor: Monitor | None = None) -> None:
+    """Train the run in a folder as the stage does."""
+    params, paths = load_pipeline("study", checkout), Paths("study", checkout)
+    row = params.runs[RUN]
+    train(
+        run=row,
+        recipe=params.recipe_of(RUN),
+        history=params.history,
+        execution=params.execution,
+        packed=PackedImages.open(paths.patches, row.scale),
+        validation=read_validation(paths.validation(row.scale)),
+        output=paths.model(RUN),
+        checkpoints=checkout / ".checkpoints",
+        monitor=monitor or NullMonitor(),
+        start=None,
+    )
+
+
+class StopAt(NullMonitor):
+    """Asks its training to stop when the row of an iteration is logged."""
+
+    def __init__(self, iteration: int) -> None:
+        self.iteration = iteration
+
+    def log(self, iteration: int, values: Mapping[str, float]) -> None:
+        if iteration == self.iteration:
+            os.kill(os.getpid(), signal.SIGUSR2)
+
+
+def train_until(checkout: Path, iteration: int) -> None:
+    with pytest.raises(Stopped, match="SIGUSR2"):
+        train_run(checkout, monitor=StopAt(iteration))
+
+
+def archive(checkout: Path, out: Path, *, finished: bool) -> Path:
+    """Write an archive of the run as a visit does."""
+    folder = Paths("study", checkout).model(RUN) if finished else checkout / ".checkpoints"
+    paths = [path for path in sorted(folder.iterdir()) if path.suffix != ".lock"]
+    files = {str(path.relative_to(checkout)): path for path in paths}
+    result = Result(
+        run=RUN,
+        commit="abc",
+        finished=finished,
+        device="CPU",
+        torch="2",
+        seconds=1.0,
+        files={name: sha256_file(path) for name, path in files.items()},
+    )
+    assert ArchiveWriter(out, 2**20).add(result, files)
+    return max(out.iterdir())
+
+
+def take(checkout: Path, *archives: Path) -> Intake:
+    return take_in(
+        load_pipeline("study", checkout),
+        Paths("study", checkout),
+        archives,
+        checkpoints=checkout / ".checkpoints",
+    )
+
+
+def test_a_bundle_has_what_its_runs_need_and_knows_when_it_has_changed(
+    checkout: Path, tmp_path: Path
+) -> None:
+    train_until(checkout, 4)
+    bundle = pack(checkout, tmp_path / "bundle")
+    assert bundle.runs == (RUN, "bsrn_x2")
+    assert list(bundle.data) == ["x2"]
+    assert [name for name in bundle.files if name.startswith(f".checkpoints/{RUN}-")]
+    assert {"study/params.yaml", "study/patches/hr/images.bin", "pipeline/train.py"} < set(bundle.files)
+    assert read_bundle(tmp_path / "bundle") == bundle
+    (tmp_path / "bundle/study/params.yaml").write_text("runs: {}")
+    (tmp_path / "bundle/pipeline/train.py").unlink()
+    with pytest.raises(UserError, match=r"params.yaml: not what was packed\n.*train.py: missing"):
+        read_bundle(tmp_path / "bundle")
+
+
+def test_a_bundle_above_the_limit_is_not_written(checkout: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the limit is 50 kB; largest: src/alkdnet .*--images"):
+        pack(checkout, tmp_path / "bundle", limit=50_000)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_outputs_are_taken_in_once_they_are_of_this_checkout(checkout: Path, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    shutil.copytree(checkout, there)
+    train_run(there)
+    path = archive(there, tmp_path / "out", finished=True)
+    assert take(checkout, path) == Intake(finished=[RUN])
+    for file in Paths("study", there).model(RUN).iterdir():
+        assert (Paths("study", checkout).model(RUN) / file.name).read_bytes() == file.read_bytes()
+
+    shutil.rmtree(Paths("study", checkout).model(RUN))
+    parameters = checkout / "study/params.yaml"
+    parameters.write_text(parameters.read_text().replace("beta1: 0.9\n", "beta1: 0.8\n"))
+    intake = take(checkout, path)
+    assert intake.finished == []
+    (problem,) = intake.problems
+    assert problem.startswith(f"{path}: {RUN}: trained by other code, parameters or data")
+    assert "packed at commit abc" in problem
+    assert not Paths("study", checkout).model(RUN).exists()
+
+
+def test_a_checkpoint_is_taken_in_if_it_is_further(checkout: Path, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    shutil.copytree(checkout, there)
+    train_until(there, 4)
+    early = archive(there, tmp_path / "early", finished=False)
+    train_until(there, 12)
+    late = archive(there, tmp_path / "late", finished=False)
+    assert take(checkout, late, early) == Intake(continued=[RUN, RUN])
+    train_run(checkout)
+    train_run(there)
+    for file in Paths("study", there).model(RUN).iterdir():
+        assert (Paths("study", checkout).model(RUN) / file.name).read_bytes() == file.read_bytes()
+
+
+def test_what_is_damaged_is_named_and_costs_the_others_nothing(checkout: Path, tmp_path: Path) -> None:
+    train_run(checkout)
+    good = archive(checkout, tmp_path / "good", finished=True)
+    torn = tmp_path / "torn.tar"
+    torn.write_bytes(good.read_bytes()[:3000])
+    altered = tmp_path / "altered.tar"
+    with tarfile.open(good) as source, tarfile.open(altered, "w") as target:
+        for member in source:
+            content = source.extractfile(member)
+            assert content is not None
+            data = bytearray(content.read())
+            if member.name.endswith("history.csv"):
+                data[-3] ^= 1
+            target.addfile(member, io.BytesIO(data))
+    unknown = tmp_path / "unknown.tar"
+    with tarfile.open(unknown, "w") as target:
+        record = {"run": "nobody", "commit": "", "finished": True, "device": "", "torch": "", "seconds": 1.0}
+        data = bytearray(json.dumps({**record, "files": {}}).encode())
+        member = tarfile.TarInfo(f"{RECORDS}/nobody.json")
+        member.size = len(data)
+        target.addfile(member, io.BytesIO(data))
+    intake = take(checkout, torn, altered, unknown, tmp_path / "missing.tar", good)
+    assert intake.finished == [RUN]
+    assert [problem.partition(": ")[0] for problem in intake.problems] == [
+        str(path) for path in (torn, altered, unknown, tmp_path / "missing.tar")
+    ]
+    assert "carry it over again" in intake.problems[0]
+    assert "history.csv is damaged" in intake.problems[1]
+    assert "has no such run" in intake.problems[2]
+
+
+def test_archives_stay_below_their_limit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    writer = ArchiveWriter(tmp_path / "out", 40_000)
+    result = Result(run="a", commit="", finished=True, device="", torch="", seconds=1.0, files={})
+    file = tmp_path / "file"
+    file.write_bytes(bytes(12_000))
+    for number in range(5):
+        assert writer.add(dataclasses.replace(result, run=str(number)), {f"models/{number}/w": file})
+    file.write_bytes(bytes(40_000))
+    with caplog.at_level(logging.WARNING):
+        assert not writer.add(result, {"models/a/w": file})
+    assert "a: its files have 42 kB, more than the 40 kB of an archive" in caplog.text
+    archives = sorted((tmp_path / "out").iterdir())
+    assert [path.name for path in archives] == ["results-0.tar", "results-1.tar", "results-2.tar"]
+    assert all(path.stat().st_size <= 40_000 for path in archives)
+    # The next visit begins a new one.
+    assert ArchiveWriter(tmp_path / "out", 80_000).add(result, {"models/a/w": file})
+    assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+def test_no_run_starts_in_the_last_seconds(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(checkout, tmp_path / "bundle")
+    visit = Visit(
+        tmp_path / "bundle",
+        archives=ArchiveWriter(tmp_path / "out", 2**20),
+        devices=["0", "1"],
+        deadline=time.monotonic() + LEAST_S - 1,
+        environment={},
+        device_name="CPU",
+        torch="2",
+    )
+    monkeypatch.setattr(Visit, "_start", lambda *_, **__: pytest.fail("started"))
+    visit.train()
+    assert visit.outcome == dict.fromkeys((RUN, "bsrn_x2"), "not started")
+    assert not visit.failed

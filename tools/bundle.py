@@ -1,0 +1,157 @@
+"""Train rows of a pipeline on a host without network, DVC or MLflow.
+
+PYTHONPATH=src python tools/bundle.py pack study bundle     # here
+python bundle/tools/bundle.py train --minutes 60 out        # there
+PYTHONPATH=src python tools/bundle.py take study out/*.tar  # here
+"""
+
+import argparse
+import logging
+import math
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+# There, the package is nowhere but in the bundle.
+HERE = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(HERE / "src"))
+
+from processes import devices, due, dvc, environment, find_stages
+
+from alkdnet.bundle.archives import ArchiveWriter
+from alkdnet.config.loading import load_pipeline
+from alkdnet.config.paths import Paths
+from alkdnet.errors import UserError, in_words, raise_problems
+
+MIB = 2**20
+
+
+def pack(arguments: argparse.Namespace) -> None:
+    """Make what the trainings depend on, and the bundle of the runs that are due."""
+    from alkdnet.bundle.packing import pack_bundle
+
+    params = load_pipeline(arguments.pipeline)
+    if unknown := [run for run in arguments.runs if run not in params.trained]:
+        raise UserError(
+            f"{arguments.pipeline} has no run {', '.join(unknown)}; it has: {', '.join(params.trained)}"
+        )
+    stages = find_stages(arguments.pipeline)
+    if stages.before and dvc("repro", *stages.before):
+        raise UserError("what the runs are made from failed; nothing was packed")
+    runs = due(stages, params, arguments.runs or list(params.trained))
+    if not runs:
+        print("every run is trained: there is nothing to pack")
+        return
+    bundle = pack_bundle(
+        params,
+        runs,
+        arguments.target,
+        root=Path(),
+        checkpoints=Path(".checkpoints"),
+        commit=_commit(),
+        limit_bytes=None if arguments.limit is None else round(arguments.limit * MIB),
+        images=arguments.images,
+    )
+    used = sum(path.stat().st_size for path in arguments.target.rglob("*") if path.is_file())
+    print(f"{arguments.target}: {used / MIB:.1f} MiB, {len(bundle.runs)} runs: {', '.join(bundle.runs)}")
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train the runs of the bundle that this file is in, until the time is over."""
+    started = time.monotonic()
+    import torch
+
+    from alkdnet.bundle.visit import GRACE_S, Visit
+
+    found = devices()
+    visit = Visit(
+        HERE,
+        archives=ArchiveWriter(arguments.out, round(arguments.archive * MIB)),
+        devices=found,
+        deadline=math.inf if arguments.minutes is None else started + 60 * arguments.minutes - GRACE_S,
+        environment=environment(),
+        device_name=torch.cuda.get_device_name() if found else "CPU",
+        torch=torch.__version__,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, lambda *_: visit.stop())
+    visit.prepare()
+    visit.train()
+    if visit.failed:
+        sys.exit(1)
+
+
+def take(arguments: argparse.Namespace) -> None:
+    """Verify archives, put what is in them in its place, and record finished runs with DVC."""
+    from alkdnet.bundle.intake import take_in
+
+    params = load_pipeline(arguments.pipeline)
+    stages = find_stages(arguments.pipeline)
+    if stages.before and dvc("repro", *stages.before):
+        raise UserError("what the runs are made from failed; nothing was taken in")
+    intake = take_in(params, Paths(arguments.pipeline), arguments.archives, checkpoints=Path(".checkpoints"))
+    if intake.finished and dvc("commit", "--force", *(stages.training[run] for run in intake.finished)):
+        raise UserError("the runs lie in their folders, but DVC could not record them (its output is above)")
+    for what, runs in (("finished", intake.finished), ("to be continued", intake.continued)):
+        if runs:
+            print(f"{what}: {', '.join(runs)}")
+    raise_problems(intake.problems, "not taken in:")
+
+
+def _commit() -> str:
+    """Return the commit of this checkout, `-dirty` behind it if its code differs."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], stdout=subprocess.PIPE, text=True).stdout.strip()
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "src", "pipeline"]).returncode
+    return f"{commit}-dirty" if commit and changed else commit
+
+
+def main() -> None:
+    """Read the command line and do one of the three."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+
+    packing = commands.add_parser(
+        "pack", help="here: make the bundle of the runs that are due", description=pack.__doc__
+    )
+    packing.add_argument("pipeline", help="its name: study, paper, ...")
+    packing.add_argument("target", type=Path, help="folder to make; one there is replaced")
+    packing.add_argument("runs", nargs="*", help="in order of worth; default: all, in the order of the file")
+    packing.add_argument("--limit", type=float, metavar="MIB", help="reject a bundle that is larger")
+    packing.add_argument(
+        "--images",
+        action="store_true",
+        help="take the images, often a tenth of their packs, which are then made there\nby Pillow and SciPy",
+    )
+    packing.set_defaults(work=pack)
+
+    training = commands.add_parser(
+        "train", help="there: train until the time is over", description=train.__doc__
+    )
+    training.add_argument("out", type=Path, help="folder that receives the archives")
+    training.add_argument(
+        "--minutes", type=float, help="wall time of it all; default: until everything is trained"
+    )
+    training.add_argument(
+        "--archive", type=float, metavar="MIB", default=15.0, help="largest size of an archive, default 15"
+    )
+    training.set_defaults(work=train)
+
+    taking = commands.add_parser("take", help="here: take the results in", description=take.__doc__)
+    taking.add_argument("pipeline", help="its name: study, paper, ...")
+    taking.add_argument("archives", nargs="+", type=Path, help="of one visit or several")
+    taking.set_defaults(work=take)
+
+    arguments = parser.parse_args()
+    try:
+        arguments.work(arguments)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {in_words(error)}")
+
+
+if __name__ == "__main__":
+    main()

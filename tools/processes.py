@@ -1,0 +1,106 @@
+"""What the tools that start trainings share: DVC's stages of a pipeline, the devices of this host."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from alkdnet.config.loading import params_path
+from alkdnet.config.params import Params
+
+# Stages that train a row: from random weights, from those of another row.
+TRAINING = ("train@", "finetune@")
+# What a tool that is started inside a DVC stage would hand on.
+_FOREIGN = ("DVC_ROOT", "DVC_STAGE")
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages of a pipeline as DVC's targets.
+
+    Attributes:
+        file: the pipeline's dvc.yaml.
+        training: target of the training of each run, in the order of the parameter file.
+        before: targets of all stages that the trainings depend on.
+    """
+
+    file: Path
+    training: dict[str, str]
+    before: tuple[str, ...]
+
+
+def find_stages(pipeline: str) -> Stages:
+    """Ask DVC for the stages of a pipeline; exit with its status if it fails."""
+    file = params_path(pipeline).with_name("dvc.yaml")
+    targets = [_target(file, name) for name in dvc_lines("stage", "list", "--name-only", str(file))]
+    training = {run: target for target in targets if (run := run_of(target))}
+    edges = [
+        (source.strip().strip('"'), target.strip().rstrip(";").strip('"'))
+        for line in dvc_lines("dag", "--dot", str(file))
+        if "->" in line
+        for source, target in [line.split("->")]
+    ]
+    wanted, found = set(training.values()), set[str]()
+    while wanted:
+        found |= wanted
+        wanted = {source for source, target in edges if target in found} - found
+    return Stages(file, training, tuple(sorted(found - set(training.values()))))
+
+
+def due(stages: Stages, params: Params, runs: Sequence[str]) -> list[str]:
+    """Return those of the runs whose training can be done now; the images that they need are up to date.
+
+    A row that starts from the weights of another one is due when that one is not.
+    """
+    changed = json.loads("".join(dvc_lines("status", "--json", *stages.training.values())))
+    waiting = {run for run, target in stages.training.items() if target in changed}
+    return [
+        run
+        for run in runs
+        if run in waiting and (run not in params.finetuned or params.finetuned[run].init_from not in waiting)
+    ]
+
+
+def run_of(target: str) -> str:
+    """Return the run that a stage trains, empty for other stages."""
+    name = target.rpartition(":")[2]
+    return next((name.removeprefix(stage) for stage in TRAINING if name.startswith(stage)), "")
+
+
+def dvc(*arguments: str) -> int:
+    """Run DVC; return its exit status."""
+    return subprocess.run([sys.executable, "-m", "dvc", *arguments], env=environment()).returncode
+
+
+def dvc_lines(*arguments: str) -> list[str]:
+    """Return the lines that DVC prints; exit with its status if it fails."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(done.returncode)
+    return done.stdout.splitlines()
+
+
+def devices() -> list[str]:
+    """Return the GPUs as CUDA_VISIBLE_DEVICES names them: those allowed to this process, or all."""
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if allowed is not None:
+        return [name for name in allowed.split(",") if name]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return [str(index) for index in range(listed.count("GPU "))]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment in which the stages' `python` is this one."""
+    own = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    return {**own, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+
+
+def _target(file: Path, name: str) -> str:
+    return name if file == Path("dvc.yaml") or ":" in name else f"{file}:{name}"

@@ -1,7 +1,7 @@
 # Everything a newcomer types. `make help` lists it.
 SHELL := /bin/bash
 PYTHON ?= python3
-# The name of a pipeline: demo, paper, released, study, field.
+# The name of a pipeline: demo, paper, released, study, field, recipes.
 PIPELINE ?= demo
 DVC_FILE = $(if $(filter demo,$(PIPELINE)),dvc.yaml,$(PIPELINE)/dvc.yaml)
 BIN := .venv/bin

@@ -239,6 +239,7 @@ def time_variant(name: str, folder: Path, arguments: argparse.Namespace) -> tupl
     if name == "plain":
         # PyTorch's default lets convolutions use TF32 on CUDA, and the table calls this row float32.
         with arithmetic(device, "float32", threads=arguments.threads):
+            torch.backends.cudnn.deterministic = False  # PyTorch's default
             return time_plain(folder, device, arguments.batch, arguments.steps + WARM_UP)
     iterations = (arguments.steps + WARM_UP) * row
     recipe = recipe_of(batch=arguments.batch, precision=precision_of(name), iterations=iterations)

@@ -18,7 +18,7 @@ from alkdnet.paper.published import table4
 from alkdnet.results.scores import IMAGES, RECORD, SCORES, read_means
 
 ROOT = Path(__file__).resolve().parent.parent
-PIPELINES = ("field", "paper", "released", "study")
+PIPELINES = ("field", "paper", "recipes", "released", "study")
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # Imported by a stage, yet no reason to run it again.
 SURROUNDING = {
@@ -276,7 +276,10 @@ def test_no_output_names_a_machine_or_a_moment() -> None:
     moment = re.compile(r"\b20\d\d-[01]\d-[0-3]\d[T ][0-2]\d:[0-5]\d|mlflow|run_id|/(home|root|tmp|Users)/")
     files = [
         file
-        for folder in ("demo/results", "field/results", "released/results", "study/results", "reports")
+        for folder in (
+            *(f"{pipeline}/results" for pipeline in ("demo", *PIPELINES)),
+            "reports",
+        )
         for file in (ROOT / folder).rglob("*")
         if file.suffix in {".json", ".csv", ".md", ".tex"}
     ]

@@ -31,24 +31,30 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
 def arithmetic(device: torch.device, precision: Precision, *, threads: int) -> Iterator[None]:
     """Fix the precision of float32 products on CUDA and the number of CPU threads while the block runs.
 
+    cuDNN takes none of its algorithms that add in another order every time.
+
     Raises:
         UserError: a reduced precision is wanted on the CPU.
     """
     if device.type == "cpu" and precision != "float32":
         raise UserError(f"precision: {precision} needs a CUDA device; to train on the CPU, set float32")
-    matmul, convolution, before = (
+    cudnn = torch.backends.cudnn
+    matmul, convolution, deterministic, before = (
         torch.get_float32_matmul_precision(),
-        torch.backends.cudnn.allow_tf32,
+        cudnn.allow_tf32,
+        cudnn.deterministic,
         torch.get_num_threads(),
     )
     # PyTorch lets convolutions use TF32 unless told otherwise.
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    cudnn.allow_tf32 = precision == "tf32"
+    cudnn.deterministic = True
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.set_num_threads(threads)
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = convolution
+        cudnn.allow_tf32 = convolution
+        cudnn.deterministic = deterministic
         torch.set_float32_matmul_precision(matmul)
         torch.set_num_threads(before)
 

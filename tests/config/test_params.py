@@ -45,10 +45,11 @@ PUBLISHED_COUNTS = {
 }
 RELEASED = {"network": "bsrn", "scale": 2, "source": "bsrn_x2"}
 FINETUNED = {"network": "bsrn", "scale": 2, "recipe": "paper", "init_from": "alkdnet_x2"}
-PIPELINES = ("demo", "field", "paper", "released", "study")
+PIPELINES = ("demo", "field", "paper", "recipes", "released", "study")
+FULL_SIZE = ("field", "paper", "released", "study")
 
 
-@pytest.mark.parametrize("pipeline", PIPELINES[1:])
+@pytest.mark.parametrize("pipeline", FULL_SIZE)
 def test_every_row_has_its_published_size(repository: Path, pipeline: str) -> None:
     for name, run in load_pipeline(pipeline, repository).rows.items():
         model = build(run.network, run.scale, run.options)

@@ -84,6 +84,22 @@ def end_by(monitor: Monitor, error: BaseException) -> None:
         raise error
 
 
+def test_a_job_of_a_cluster_leaves_a_store_in_a_file_alone(
+    params: Params, paths: Paths, project: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
+    tracker = open_tracker(params, paths, "small", project)
+    follow(tracker)
+    tracker.close(finished=True)
+    assert store.sessions == []
+    assert len(read_timings(find_store(project))) == 1
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:1")
+    tracker = open_tracker(params, paths, "small", project, delay_s=0.0)
+    follow(tracker)
+    tracker.close(finished=True)
+    assert len(store.sessions) == 1
+
+
 def test_every_point_is_written_once_and_in_order(tracker: Tracker, store: Store) -> None:
     follow(tracker)
     tracker.close(finished=True)

@@ -9,7 +9,7 @@ from alkdnet.config.params import Params, Run
 from alkdnet.config.paths import Paths
 from alkdnet.networks import network_class, network_names
 from alkdnet.results.costs import Cost, write_costs
-from alkdnet.tracking.record import Record, read_records
+from alkdnet.tracking.record import Input, Record, read_records
 from alkdnet.tracking.settings import default_options, settings, training_settings
 from tests.tracking.fabricated import HISTORY, TEST_SET
 
@@ -55,7 +55,9 @@ def test_the_record_holds_everything(read: Read, train: Write, evaluate: Write) 
         "evaluation/record.json",
         f"crops/{TEST_SET}_cat.png",
     }
-    assert record.inputs == {"embedded_train": "d" * 64}
+    training, test = record.inputs
+    assert training == Input("embedded_train", "d" * 64, "training")
+    assert (test.name, test.context) == (TEST_SET, "testing")
     assert "Small net" in record.description
     assert record.tags["label"] == "Small net"
 

@@ -94,8 +94,10 @@ def test_a_run_is_shown_with_all_that_its_outputs_hold(
     assert run.data.metrics[f"{TEST_SET}/psnr"] == 32.0
     assert run.data.metrics["parameters"] == 1000
     assert tracked.points(run) == POINTS
-    (data,) = run.inputs.dataset_inputs
-    assert (data.dataset.name, data.dataset.digest) == ("embedded_train", "d" * 36)
+    used = {each.dataset.name: each for each in run.inputs.dataset_inputs}
+    assert used.keys() == {"embedded_train", TEST_SET}
+    assert used["embedded_train"].dataset.digest == "d" * 36
+    assert [each.tags[0].value for each in used.values()] == ["training", "testing"]
     parent = tracked.client.get_run(run.data.tags["mlflow.parentRunId"])
     assert parent.info.run_name == "workspace"
     artifacts = tracked.root / "mlartifacts" / run.info.run_id / "artifacts"

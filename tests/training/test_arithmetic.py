@@ -47,6 +47,13 @@ def test_validation_is_float32_whatever_the_training_computes_in() -> None:
     assert model.seen == [("highest", False)]
 
 
+def test_convolutions_are_deterministic_while_the_arithmetic_is_fixed() -> None:
+    before = torch.backends.cudnn.deterministic
+    with arithmetic(CUDA, "tf32", threads=1):
+        assert torch.backends.cudnn.deterministic
+    assert torch.backends.cudnn.deterministic is before is False
+
+
 def test_the_plain_step_of_the_benchmark_is_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(train_step, "time_plain", lambda *_: seen.append(_precision()))

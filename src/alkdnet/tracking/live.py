@@ -2,6 +2,8 @@
 
 import importlib.util
 import logging
+import math
+import os
 import sys
 import threading
 import time
@@ -13,7 +15,7 @@ from queue import SimpleQueue
 
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
-from alkdnet.errors import in_one_line
+from alkdnet.errors import UserError, in_one_line
 from alkdnet.results.run import RunRecord
 from alkdnet.tracking.location import WORKSPACE, DeletedExperimentError, find_group, find_origin, find_store
 from alkdnet.tracking.settings import Point, settings, training_settings
@@ -34,7 +36,20 @@ def open_tracker(params: Params, paths: Paths, run: str, root: Path, **pace: flo
     if importlib.util.find_spec("mlflow") is None:
         logger.info("MLflow is not installed: the training is not tracked")
         return NullMonitor()
+    if _is_mirrored_later(root):
+        pace["delay_s"] = math.inf  # nothing but the time is kept
     return Tracker(params, paths, run, root, **pace)
+
+
+def _is_mirrored_later(root: Path) -> bool:
+    """Return whether this is a job of a cluster and the store a file, which no network disk shares safely.
+
+    The host that submitted the job mirrors its outputs.
+    """
+    try:
+        return "SUBMITIT_EXECUTOR" in os.environ and find_store(root).database is not None
+    except UserError:  # a tracker says that, once
+        return False
 
 
 class Tracker:

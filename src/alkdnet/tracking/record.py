@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
@@ -16,7 +17,7 @@ from alkdnet.results.costs import Cost, read_costs
 from alkdnet.results.features import RECORD as FEATURES
 from alkdnet.results.features import FeaturesRecord
 from alkdnet.results.history import read_history
-from alkdnet.results.run import HISTORY, RECORD, WEIGHTS, RunRecord
+from alkdnet.results.run import HISTORY, RAW_WEIGHTS, RECORD, WEIGHTS, RunRecord
 from alkdnet.results.scores import IMAGES, SCORES, Scores
 from alkdnet.results.scores import RECORD as SCORES_RECORD
 from alkdnet.tracking.settings import Point, settings, training_settings
@@ -25,6 +26,15 @@ logger = logging.getLogger(__name__)
 
 # Fields of the protocol that decide the scores.
 _PROTOCOL = ("channel", "round_luma", "crop", "self_ensemble", "tile")
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """A data set: `digest` of its contents; `context`: what it was used for."""
+
+    name: str
+    digest: str
+    context: Literal["training", "testing"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +48,7 @@ class Record:
         tags: what identifies the row and its outputs.
         points: loss, learning rate and validation PSNR against the iteration; at iteration 0, the final
             figures: `<set>/psnr`, `<set>/ssim`, `parameters`, `multi_adds`, ...
-        inputs: training data: name and digest.
+        inputs: training data and the test sets that it was evaluated on.
         artifacts: path within the run's artifacts: file.
         description: a few lines of Markdown.
         time_ms: when the outputs were written.
@@ -49,7 +59,7 @@ class Record:
     params: Mapping[str, str]
     tags: Mapping[str, str]
     points: tuple[Point, ...]
-    inputs: Mapping[str, str]
+    inputs: tuple[Input, ...]
     artifacts: Mapping[str, Path]
     description: str
     time_ms: int
@@ -88,13 +98,13 @@ def _read(params: Params, paths: Paths, name: str, cost: Cost | None) -> Record 
     label = params.report.labels.get(name, name)
     tags, shown = {"run": name, "label": label}, settings(made or row)
     figures: dict[str, float] = {}
-    points, inputs = [], {}
+    points, inputs = [], []
     if made is not None:
         tags["weights_sha256"] = made.weights_sha256
     if trained is not None:
         shown |= training_settings(params.trained[name], trained.seed, trained.recipe)
         tags["identity"] = trained.identity
-        inputs = {"+".join(trained.sets): trained.data}
+        inputs.append(Input("+".join(trained.sets), trained.data, "training"))
         points = [
             Point(key, logged.iteration, value, time_ms)
             for logged in read_history(folder / HISTORY)
@@ -106,6 +116,7 @@ def _read(params: Params, paths: Paths, name: str, cost: Cost | None) -> Record 
     is_current = scores is not None and scores.weights_sha256 == tags.get("weights_sha256")
     if scores is not None and is_current:
         shown |= {f"evaluate.{key}": str(getattr(params.evaluate, key)) for key in _PROTOCOL}
+        inputs += _test_sets(paths, scores)
         for test_set, score in scores.means().items():
             # As many digits as papers give; scores.json, among the artifacts, has all.
             figures |= {f"{test_set}/psnr": round(score.psnr, 2), f"{test_set}/ssim": round(score.ssim, 4)}
@@ -118,13 +129,14 @@ def _read(params: Params, paths: Paths, name: str, cost: Cost | None) -> Record 
     # The weights need not be read again: their digest is among the tags.
     files = {key: sha256_file(file) for key, file in artifacts.items() if key != WEIGHTS}
     curves = [(point.key, point.iteration, point.value) for point in points]
-    content = json.dumps([shown, tags, curves, inputs, files, description])
+    used = [dataclasses.astuple(each) for each in inputs]
+    content = json.dumps([shown, tags, curves, used, files, description])
     return Record(
         row=name,
         params=shown,
         tags=tags,
         points=tuple(points),
-        inputs=inputs,
+        inputs=tuple(inputs),
         artifacts=artifacts,
         description=description,
         time_ms=time_ms,
@@ -132,9 +144,18 @@ def _read(params: Params, paths: Paths, name: str, cost: Cost | None) -> Record 
     )
 
 
+def _test_sets(paths: Paths, scores: Scores) -> Iterator[Input]:
+    """Yield the test sets of scores: what is known of their source, and the names and sizes of images."""
+    for name, images in scores.images.groupby("set", sort=False):
+        descriptor = paths.descriptor("test", str(name))
+        source = descriptor.read_text(encoding="utf-8") if descriptor.is_file() else ""
+        content = source + images[["image", "height", "width"]].to_csv(index=False)
+        yield Input(str(name), hashlib.sha256(content.encode()).hexdigest(), "testing")
+
+
 def _artifacts(paths: Paths, name: str, *, evaluated: bool) -> Iterator[tuple[str, Path]]:
     """Yield the files to keep with a run, with their path among its artifacts."""
-    for file in (WEIGHTS, RECORD, HISTORY):
+    for file in (WEIGHTS, RAW_WEIGHTS, RECORD, HISTORY):
         if (path := paths.model(name) / file).is_file():
             yield file, path
     if not evaluated:

@@ -17,6 +17,7 @@ from alkdnet.tracking.location import (
     StoreLocation,
     runs_here,
 )
+from alkdnet.tracking.record import Input
 from alkdnet.tracking.settings import Point
 
 # Before the import, which reads them; what the user set wins. MLflow's own patience with a server that does
@@ -193,14 +194,14 @@ class Store:
             }
         return self._points[run_id]
 
-    def log_inputs(self, run_id: str, inputs: Mapping[str, str]) -> None:
-        """Log training data: name and digest."""
+    def log_inputs(self, run_id: str, inputs: Iterable[Input]) -> None:
+        """Log data sets that a run used and does not have yet."""
         datasets = [
             DatasetInput(
-                Dataset(name=name, digest=digest[:_DIGEST], source_type="local", source="{}"),
-                [InputTag("mlflow.data.context", "training")],
+                Dataset(name=each.name, digest=each.digest[:_DIGEST], source_type="local", source="{}"),
+                [InputTag("mlflow.data.context", each.context)],
             )
-            for name, digest in inputs.items()
+            for each in inputs
         ]
         self._client.log_inputs(run_id, datasets=datasets)
 

@@ -172,8 +172,9 @@ def _fill(store: "Store", stored: "StoredRun", record: "Record", timing: Timing 
     params = {key: value for key, value in record.params.items() if key not in stored.data.params}
     store.log_settings(run_id, params, {**record.tags, NOTE: record.description})
     store.log_points(run_id, (*record.points, *(timing.points() if timing else ())))
-    if record.inputs and not (stored.inputs and stored.inputs.dataset_inputs):
-        store.log_inputs(run_id, record.inputs)
+    known = {each.dataset.name for each in (stored.inputs.dataset_inputs if stored.inputs else ())}
+    if missing := [each for each in record.inputs if each.name not in known]:
+        store.log_inputs(run_id, missing)
     store.log_files(run_id, record.artifacts)
     store.log_settings(run_id, {}, {"mirrored": record.digest})
     if stored.info.status != "FINISHED":

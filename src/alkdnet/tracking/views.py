@@ -94,7 +94,11 @@ def _cards(params: Params) -> Iterator[dict[str, Any]]:
             "yaxis": {"key": key, "type": "METRIC"},
             "runsCountToCompare": 100,
         }
-    for key in ("validation_psnr", "loss"):
+    recipes = [params.recipe_of(run) for run in params.trained]
+    followed = ["validation_psnr", "loss"]
+    followed += ["validation_psnr_ema"] if any(recipe.ema_decay for recipe in recipes) else []
+    followed += ["gradient_norm"] if any(recipe.clip_norm for recipe in recipes) else []
+    for key in followed:
         yield {
             **common,
             "uuid": f"curve-{key}",

@@ -14,6 +14,10 @@ from alkdnet.data.images import write_png
 from alkdnet.data.resize import crop_to_multiple, downscale, upscale
 from alkdnet.evaluation.benchmark import BenchmarkSet
 
+# Before anything imports triton: its interpreter runs the CUDA kernels on a CPU.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 ROOT = Path(__file__).resolve().parent.parent
 MakeSet = Callable[..., BenchmarkSet]
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from alkdnet.inference.ensemble import SelfEnsemble
 from alkdnet.inference.tiling import Tiled, attentions_of
 from alkdnet.kernels.cpu.alkdnet import FastALKDNet
+from alkdnet.kernels.cuda.exchange import exchange_kernels, works_for_inference
 from alkdnet.layers.luma import LumaNetwork
 from alkdnet.networks.alkdnet import ALKDNet
 from alkdnet.networks.bsrn import BSRN
@@ -23,7 +24,7 @@ class Upscaler:
     """A network ready for inference, by the fastest way there is for it; several threads may call it at once.
 
     An ALKDNet or BSRN on a CPU runs through `FastALKDNet`, everything else through the network itself
-    in channels-last memory, tiles too.
+    in channels-last memory, tiles too; on CUDA with the kernels of kernels/cuda.
 
     Args:
         model: the network, in float32. It is copied: later changes have no effect, and it is not changed.
@@ -43,6 +44,8 @@ class Upscaler:
     ) -> None:
         self._device = torch.device(device)
         model = copy.deepcopy(model).eval().requires_grad_(False).to(self._device)
+        if self._device.type == "cuda" and works_for_inference(self._device):
+            exchange_kernels(model)
         self._luma = model.forward_luma if isinstance(model, LumaNetwork) else None
         if tile is None:
             self._forward = _fastest(model, self._device)

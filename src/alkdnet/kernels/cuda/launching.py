@@ -1,0 +1,94 @@
+"""How many columns, strips and rows a program takes, by the shape of the features alone.
+
+There is no tuning at run time: another choice in the next process would be another order of summation, and
+so other bits.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# A launch aims at that many programs: two for each of three places on 132 multiprocessors (H100, H200).
+PROGRAMS = 768
+# Rows that a strip can have: few lengths, since each is a kernel of its own to compile. Of the least, most of
+# what is loaded are the rows around it.
+ROWS = (48, 32, 24, 16, 12, 8, 6, 4, 2)
+# Fewer only where the image has no more.
+LEAST_ROWS = 8
+# Rows below the image that are computed for nothing, in parts of its height.
+WASTE = 0.125
+WARP = 32
+WARPS = 4
+# A tile is at most that many strips wide.
+MOST_STRIPS = 16
+# What the kernels compute with; float64 stays with PyTorch.
+SUPPORTED = (torch.float32, torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """The launch of a kernel that walks down strips of columns; see elementary.py."""
+
+    channels: int
+    """CP: C padded to a power of two."""
+    columns: int
+    """P of a strip."""
+    strips: int
+    """G of a program."""
+    rows: int
+    """Of a strip."""
+    bands: int
+    """Strips above one another in an image."""
+    grid: tuple[int, int]
+    warps: int
+
+
+def tiling(batch: int, height: int, width: int, channels: int, *, columns: int, per_thread: int) -> Tiling:
+    """Return the launch for an output of this size.
+
+    Args:
+        batch: B.
+        height: H.
+        width: W.
+        channels: C.
+        columns: P.
+        per_thread: channels that a thread should have; with P it decides how many registers are needed.
+    """
+    padded = power_of_two(channels)
+    strips = min(WARPS * WARP * per_thread // padded, MOST_STRIPS, power_of_two(-(-width // columns)))
+    strips = max(strips, 1)
+    beside = -(-width // (columns * strips))
+    long = [rows for rows in ROWS if rows >= min(height, LEAST_ROWS)]
+    fitting = [rows for rows in long if -height % rows <= height * WASTE] or long
+    enough = [rows for rows in fitting if batch * beside * -(-height // rows) >= PROGRAMS]
+    rows = max(enough, default=min(fitting))
+    bands = -(-height // rows)
+    return Tiling(
+        channels=padded,
+        columns=columns,
+        strips=strips,
+        rows=rows,
+        bands=bands,
+        grid=(batch * bands, beside),
+        warps=min(max(strips * padded // (WARP * per_thread), 1), 16),
+    )
+
+
+def power_of_two(number: int) -> int:
+    """Return the smallest power of two that is at least `number`."""
+    return 1 << (number - 1).bit_length()
+
+
+def laid_out_as(flat: Tensor, parameter: Tensor) -> Tensor:
+    """Return a gradient, C-major in memory, in the parameter's shape and strides, without a copy.
+
+    A depthwise weight (C, 1, h, w) has one order in memory in both layouts, but other strides along axes of
+    length 1, and DistributedDataParallel warns and copies where they differ.
+    """
+    if parameter.dim() == 4:
+        channels, _, height, width = parameter.shape
+        channels_last = flat.view(channels, height, width, 1).permute(0, 3, 1, 2)
+        if channels_last.stride() == parameter.stride():
+            return channels_last
+    return flat.view(parameter.shape)

@@ -1,0 +1,126 @@
+"""The forward passes that layers get in exchange for their own, each with the meaning of the layer's own.
+
+Features of another device or type than the kernels take go through the layer's own forward pass: a network
+whose layers were exchanged can be moved to the CPU.
+
+Shape letters: B batch, C channels, H height, W width.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch.nn.functional as F
+import triton
+from torch import Tensor, nn
+
+from alkdnet.kernels.cuda.alkconv import alkconv
+from alkdnet.kernels.cuda.depthwise import depthwise
+from alkdnet.kernels.cuda.elementary import gelu
+from alkdnet.kernels.cuda.launching import SUPPORTED
+from alkdnet.kernels.cuda.resampling import bilinear, max_pool
+from alkdnet.layers.attention import Resize
+from alkdnet.layers.convolution import ALKConv
+
+# Triton's interpreter (TRITON_INTERPRET=1) runs the kernels on a CPU, to test them.
+INTERPRETED = not isinstance(gelu, triton.JITFunction)
+
+
+def fast_form(module: nn.Module) -> Callable[..., Tensor] | None:
+    """Return the function (module, inputs) -> output that replaces the `forward` of a module, or None."""
+    # Exact types: what a subclass changes is not known here.
+    if type(module) is ALKConv:
+        return _alkconv
+    if type(module) is Resize:
+        return _resize
+    if type(module) is nn.MaxPool2d and _is_plain_pool(module):
+        return _max_pool
+    if type(module) is nn.Conv2d and module.padding_mode == "zeros" and module.dilation == (1, 1):
+        if module.kernel_size == module.stride == (1, 1) and module.padding == (0, 0) and module.groups == 1:
+            return _pointwise
+        if _is_depthwise(module):
+            return _depthwise
+    return None
+
+
+def _is_plain_pool(pool: nn.MaxPool2d) -> bool:
+    return (
+        all(isinstance(value, int) for value in (pool.kernel_size, pool.stride, pool.padding))
+        and pool.dilation == 1
+        and not pool.ceil_mode
+        and not pool.return_indices
+    )
+
+
+def _is_depthwise(conv: nn.Conv2d) -> bool:
+    return (
+        conv.groups == conv.in_channels == conv.out_channels
+        and conv.stride[0] == conv.stride[1]
+        and not isinstance(conv.padding, str)
+    )
+
+
+def _takes(x_BCHW: Tensor) -> bool:
+    return (x_BCHW.is_cuda or INTERPRETED) and x_BCHW.dtype in SUPPORTED
+
+
+def _plain(module: nn.Module, *inputs: Any) -> Tensor:
+    out: Tensor = type(module).forward(module, *inputs)
+    return out
+
+
+def _to_channels_last(x_BCHW: Tensor) -> Tensor:
+    """Return the features as (B, H, W, C): no copy where they are channels-last in memory."""
+    return x_BCHW.permute(0, 2, 3, 1)
+
+
+def _from_channels_last(x_BHWC: Tensor) -> Tensor:
+    return x_BHWC.permute(0, 3, 1, 2)
+
+
+def _product(conv: nn.Conv2d, x_BCHW: Tensor) -> Tensor:
+    """Return a 1x1 convolution as (B, H, W, C): a matrix product over the channels, which cuBLAS computes."""
+    return F.linear(_to_channels_last(x_BCHW), conv.weight.flatten(1), conv.bias)
+
+
+def _pointwise(conv: nn.Conv2d, x_BCHW: Tensor) -> Tensor:
+    return _from_channels_last(_product(conv, x_BCHW)) if _takes(x_BCHW) else _plain(conv, x_BCHW)
+
+
+def _alkconv(conv: ALKConv, x_BCHW: Tensor) -> Tensor:
+    if not _takes(x_BCHW):
+        return _plain(conv, x_BCHW)
+    y_BHWC = alkconv(
+        _product(conv.pointwise, x_BCHW),
+        conv.vertical.weight,
+        conv.horizontal.weight,
+        conv.square.weight,
+        conv.vertical.bias,
+        conv.horizontal.bias,
+        conv.square.bias,
+        conv.norm.weight,
+        conv.norm.bias,
+        conv.norm.eps,
+    )
+    return _from_channels_last(y_BHWC)
+
+
+def _depthwise(conv: nn.Conv2d, x_BCHW: Tensor) -> Tensor:
+    if not _takes(x_BCHW):
+        return _plain(conv, x_BCHW)
+    assert not isinstance(conv.padding, str)
+    pad_above, pad_left = conv.padding
+    y_BHWC = depthwise(_to_channels_last(x_BCHW), conv.weight, conv.bias, conv.stride[0], pad_above, pad_left)
+    return _from_channels_last(y_BHWC)
+
+
+def _resize(resize: Resize, x_BCHW: Tensor, size: Sequence[int]) -> Tensor:
+    if not _takes(x_BCHW):
+        return _plain(resize, x_BCHW, size)
+    return _from_channels_last(bilinear(_to_channels_last(x_BCHW), size[0], size[1]))
+
+
+def _max_pool(pool: nn.MaxPool2d, x_BCHW: Tensor) -> Tensor:
+    if not _takes(x_BCHW):
+        return _plain(pool, x_BCHW)
+    y_BHWC, _ = max_pool(_to_channels_last(x_BCHW), pool.kernel_size, pool.stride, pool.padding)
+    return _from_channels_last(y_BHWC)

@@ -1,0 +1,216 @@
+"""The CUDA kernels against float64 autograd: through Triton's interpreter on a CPU, compiled on a GPU.
+
+Each case is compared in its output and all its gradients. A few run by default, the grid with `-m slow`, and
+all on a GPU with `-m gpu`, which needs nothing but PyTorch, triton and pytest.
+"""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from alkdnet.kernels.cuda import exchange
+from alkdnet.kernels.cuda.exchange import exchange_kernels, largest_difference, self_check
+from alkdnet.layers.attention import Resize
+from alkdnet.layers.convolution import ALKConv, BSConv
+from alkdnet.networks import build
+
+pytest.importorskip("triton", reason="triton is not installed")
+
+ON_CUDA = torch.cuda.is_available()
+DEVICE = torch.device("cuda" if ON_CUDA else "cpu")
+# float32 sums against float64, relative to the largest value.
+CLOSE = 2e-6
+
+Case = tuple[Callable[[], nn.Module], tuple[int, int, int, int], *tuple[object, ...]]
+
+
+def _alkconv(channels: int, k: int, *, batch: int = 1, height: int = 2, width: int = 3) -> Case:
+    return lambda: _with_norm(ALKConv(4, channels, kernel_size=k)), (batch, 4, height, width)
+
+
+def _with_norm(conv: ALKConv) -> ALKConv:
+    nn.init.normal_(conv.norm.weight, 1, 0.3)
+    nn.init.normal_(conv.norm.bias)
+    return conv
+
+
+def _depthwise(channels: int, size: tuple[int, int], **options: int | bool) -> Case:
+    def make() -> nn.Module:
+        return nn.Conv2d(channels, channels, groups=channels, **options)  # type: ignore[arg-type]
+
+    return make, (2, channels, *size)
+
+
+FAST: dict[str, Case] = {
+    "alkconv-k3": _alkconv(5, 3),
+    "alkconv-k5-more-than-the-image": _alkconv(4, 5, width=1),
+    "depthwise": _depthwise(3, (3, 5), kernel_size=3, padding=1),
+    "depthwise-stride-2": _depthwise(3, (4, 5), kernel_size=3, padding=1, stride=2),
+    "resize": (Resize, (1, 3, 2, 3), (5, 4)),
+    "pool": (lambda: nn.MaxPool2d(3, 2), (2, 3, 5, 5)),
+}
+SLOW: dict[str, Case] = {
+    **{
+        f"alkconv-c{channels}-k{k}": _alkconv(channels, k, height=5, width=7)
+        for channels in (16, 32, 48, 64)
+        for k in (3, 5, 9, 11)
+    },
+    "alkconv-k13": _alkconv(32, 13, height=4, width=5),
+    "alkconv-k31": _alkconv(8, 31, height=3, width=4),
+    "alkconv-bands": _alkconv(16, 5, batch=2, height=17, width=33),
+    "depthwise-valid": _depthwise(16, (9, 11), kernel_size=3),
+    "depthwise-stride-2-valid": _depthwise(16, (9, 12), kernel_size=3, stride=2),
+    "depthwise-k5-bands": _depthwise(48, (17, 19), kernel_size=5, padding=2, bias=False),
+    "depthwise-k9": _depthwise(8, (5, 6), kernel_size=9, padding=4),
+    "resize-larger": (Resize, (2, 16, 6, 7), (48, 50)),
+    "resize-one-pixel": (Resize, (1, 16, 1, 1), (13, 15)),
+    "resize-smaller": (Resize, (1, 3, 7, 5), (4, 9)),
+    "resize-same": (Resize, (1, 3, 5, 5), (5, 5)),
+    "pool-7-3": (lambda: nn.MaxPool2d(7, 3), (2, 16, 14, 19)),
+    "pool-padded": (lambda: nn.MaxPool2d(3, 2, 1), (1, 70, 6, 7)),
+}
+
+
+def _made(case: Case) -> tuple[nn.Module, Tensor, *tuple[object, ...]]:
+    torch.manual_seed(0)
+    make, shape, *others = case
+    x_BCHW = torch.randn(shape).to(memory_format=torch.channels_last)
+    return make().to(DEVICE), x_BCHW.to(DEVICE), *others
+
+
+@pytest.mark.skipif(ON_CUDA, reason="runs on the GPU with -m gpu")
+@pytest.mark.parametrize("case", FAST.values(), ids=FAST.keys())
+def test_value_and_gradients(case: Case) -> None:
+    assert largest_difference(*_made(case)) < CLOSE
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(ON_CUDA, reason="runs on the GPU with -m gpu")
+@pytest.mark.parametrize("case", SLOW.values(), ids=SLOW.keys())
+def test_value_and_gradients_of_more_shapes(case: Case) -> None:
+    assert largest_difference(*_made(case)) < CLOSE
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not ON_CUDA, reason="no CUDA device")
+@pytest.mark.parametrize("case", (FAST | SLOW).values(), ids=(FAST | SLOW).keys())
+def test_value_and_gradients_on_the_gpu(case: Case) -> None:
+    assert largest_difference(*_made(case)) < CLOSE
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not ON_CUDA, reason="no CUDA device")
+@pytest.mark.parametrize("case", (FAST | SLOW).values(), ids=(FAST | SLOW).keys())
+def test_the_same_bits_twice(case: Case) -> None:
+    layer, x_BCHW, *others = _made(case)
+    exchange_kernels(layer)
+
+    def results() -> list[Tensor]:
+        leaf = x_BCHW.detach().clone().requires_grad_()
+        y_BCHW = layer(leaf, *others)
+        return [y_BCHW, *torch.autograd.grad(y_BCHW.square().sum(), [leaf, *layer.parameters()])]
+
+    for first, second in zip(results(), results(), strict=True):
+        assert torch.equal(first, second)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not ON_CUDA, reason="no CUDA device")
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("network", ["alkdnet", "bsrn"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_networks_on_the_gpu(network: str, compiled: bool) -> None:
+    torch.manual_seed(0)
+    model = build(network, 2, {"blocks": 2}).to(DEVICE, memory_format=torch.channels_last)
+    x_BCHW = torch.rand(2, 3, 24, 27, device=DEVICE).to(memory_format=torch.channels_last)
+    plain_BCHW = copy.deepcopy(model).double()(x_BCHW.double())
+    exchange_kernels(model)
+    fast_BCHW = (torch.compile(model) if compiled else model)(x_BCHW)
+    fast_BCHW.square().mean().backward()
+    assert (fast_BCHW - plain_BCHW).abs().max() < 1e-5
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    torch.compiler.reset()
+
+
+def test_bfloat16_is_stored_and_float32_summed() -> None:
+    layer, x_BCHW = _made(FAST["depthwise"])
+    expected = copy.deepcopy(layer).double()(x_BCHW.bfloat16().double())
+    exchange_kernels(layer)
+    y_BCHW = layer(x_BCHW.bfloat16())
+    assert y_BCHW.dtype == torch.bfloat16
+    # Triton's interpreter cuts bits off where a GPU rounds.
+    torch.testing.assert_close(y_BCHW.double(), expected, rtol=2**-7, atol=1e-4)
+
+
+def test_gradients_are_laid_out_as_the_parameters() -> None:
+    """DistributedDataParallel warns and copies otherwise."""
+    layer, x_BCHW = _made(FAST["alkconv-k3"])
+    layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    exchange_kernels(layer)
+    gradients = torch.autograd.grad(layer(x_BCHW).sum(), list(layer.parameters()))
+    for (name, parameter), gradient in zip(layer.named_parameters(), gradients, strict=True):
+        if name != "pointwise.weight":
+            assert gradient.stride() == parameter.stride(), name
+
+
+def test_what_is_exchanged() -> None:
+    model = build("alkdnet", 2, {"blocks": 1, "channels": 8})
+    names = set(model.state_dict())
+    exchange_kernels(model)
+    exchanged = {name for name, module in model.named_modules() if "forward" in vars(module)}
+    assert {"shallow.depthwise", "blocks.0.refine.0", "blocks.0.condense", "blocks.0.esa.pool"} <= exchanged
+    assert "blocks.0.esa.resize" in exchanged
+    assert "tail" not in exchanged  # a full 3 x 3 convolution
+    assert set(model.state_dict()) == names
+    copied = copy.deepcopy(model)
+    assert copied.blocks[0].condense.forward.__self__ is copied.blocks[0].condense
+
+
+def test_layers_that_the_kernels_do_not_know_stay() -> None:
+    layers = [
+        nn.Conv2d(4, 4, 3, groups=2),
+        nn.Conv2d(4, 8, 3, groups=4),
+        nn.Conv2d(4, 4, 3, groups=4, dilation=2),
+        nn.Conv2d(4, 4, 3, groups=4, stride=(1, 2)),
+        nn.Conv2d(4, 4, 3, groups=4, padding="same"),
+        nn.Conv2d(4, 4, 3, groups=4, padding=1, padding_mode="reflect"),
+        nn.Conv2d(4, 4, 1, stride=2),
+        nn.MaxPool2d(3, ceil_mode=True),
+        nn.MaxPool2d(3, return_indices=True),
+    ]
+    for layer in layers:
+        exchange_kernels(layer)
+        assert "forward" not in vars(layer), layer
+
+
+def test_float64_goes_through_the_layer_itself() -> None:
+    layer = BSConv(4, 4).double()
+    x_BCHW = torch.randn(1, 4, 5, 6, dtype=torch.float64)
+    expected = layer(x_BCHW)
+    exchange_kernels(layer)
+    assert torch.equal(layer(x_BCHW), expected)
+
+
+def test_the_self_check_names_the_kernel_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        exchange, "largest_difference", lambda layer, *_, **__: 0.5 * isinstance(layer, Resize)
+    )
+    problem = self_check(DEVICE)
+    assert problem == "bilinear resize: differs from PyTorch by 5.0e-01 of the largest value"
+
+
+def test_the_self_check_reports_a_failing_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> float:
+        raise RuntimeError("no ptxas\nsecond line")
+
+    monkeypatch.setattr(exchange, "largest_difference", fail)
+    assert self_check(DEVICE) == "ALKConv: RuntimeError: no ptxas"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(ON_CUDA, reason="runs on the GPU with -m gpu")
+def test_the_self_check_finds_nothing() -> None:
+    assert self_check(DEVICE) is None

@@ -19,7 +19,7 @@ from alkdnet.device import arithmetic
 from alkdnet.kernels.cuda.exchange import exchange_kernels, self_check
 from alkdnet.layers.convolution import ALKConv
 
-# Passes over the features, forward and backward: of a 1x1 convolution 2 and 4, of the rest of ALKConv 2 and 9.
+# Passes over the features, forward and backward: a 1x1 convolution 2 and 4, the rest of ALKConv 2 and 9.
 ALKCONV_PASSES = (4, 13)
 DEPTHWISE_PASSES = (2, 4)
 

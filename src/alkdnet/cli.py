@@ -340,7 +340,7 @@ def card(
     from alkdnet.export.card import write_card
 
     params = load_pipeline(pipeline)
-    known = [*params.runs, *params.released]
+    known = [*params.trained, *params.released]
     if run not in known:
         raise UserError(f"{pipeline} has no row {run}; it has: {', '.join(known)}")
     write_card(Paths(pipeline), run, target)

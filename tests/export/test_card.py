@@ -22,7 +22,7 @@ RECORD = RunRecord(
     torch="2.13.0",
     training=Training(
         seed=3,
-        recipe=load_pipeline("study", ROOT).recipe,
+        recipe=load_pipeline("study", ROOT).recipes["paper"],
         data="d",
         sets=("bsds500",),
         validation_sets=("set5",),
@@ -63,6 +63,8 @@ def test_hub_reads_the_scores_from_the_card(paths: Paths, tmp_path: Path) -> Non
     assert "| set5 | 2 | 38.50 | 0.9650 |" in page
     assert "372,716 parameters" in page
     assert "| seed | 3 |" in page
+    assert "| loss | l1 1.0" in page
+    assert "None" not in page
 
 
 def test_card_of_imported_weights_names_their_authors(paths: Paths, tmp_path: Path) -> None:

@@ -86,3 +86,17 @@ def test_adan_looks_at_no_number() -> None:
             optimizer.step()
     assert looks.count == 0
     assert all(torch.is_tensor(value) for value in optimizer.state[weight].values())
+
+
+def test_adan_takes_a_learning_rate_in_a_tensor() -> None:
+    """As a step on CUDA sets it."""
+    found = []
+    for rate in (0.01, torch.tensor(0.01)):
+        weight = nn.Parameter(torch.ones(3))
+        optimizer = make_optimizer(ADAN, [weight])
+        optimizer.param_groups[0]["lr"] = rate
+        for gradient in (1.0, 2.0):
+            weight.grad = torch.full((3,), gradient)
+            optimizer.step()
+        found.append(weight.detach().clone())
+    assert torch.equal(found[0], found[1])

@@ -1,5 +1,6 @@
 """Model cards: Markdown with the metadata block of the Hugging Face hub, from a run's record and scores."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -63,11 +64,22 @@ def card(run: str, record: RunRecord, scores: dict[str, SetScore]) -> str:
         network=network_class(record.network).__name__,
         options=", ".join(f"{name} {value}" for name, value in record.options.items()),
         training=training,
-        recipe=[(name, str(value)) for name, value in asdict(training.recipe).items()] if training else [],
+        recipe=_stated(asdict(training.recipe)) if training else [],
+        start=_stated(asdict(training.init_from)) if training and training.init_from else [],
         published=published,
         source=source,
         scores=table(("test set", "images", "PSNR (dB)", "SSIM"), rows),
     )
+
+
+def _stated(settings: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return the settings that are made, those of a section in one line."""
+    texts = {
+        name: ", ".join(" ".join(pair) for pair in _stated(value)) if isinstance(value, dict) else str(value)
+        for name, value in settings.items()
+        if value not in (None, ())
+    }
+    return list(texts.items())
 
 
 def _metadata(run: str, record: RunRecord, scores: dict[str, SetScore]) -> dict[str, object]:

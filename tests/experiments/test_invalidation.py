@@ -45,7 +45,10 @@ for use in ("train", "test"):
 def recorded(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """The demo with a second recipe and a run that starts from another, in a repository of its own."""
     root = tmp_path_factory.mktemp("recorded")
-    for name in ("src", "pipeline", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
+    for name in (
+        *("src", "pipeline", "reports/efficiency"),
+        *("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"),
+    ):
         source = repository / name
         if source.is_dir():
             shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))

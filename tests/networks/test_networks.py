@@ -5,12 +5,15 @@ import math
 
 import pytest
 import torch
-from beartype import beartype
-from jaxtyping import Float, jaxtyped
 from torch import Tensor, nn
 
 from alkdnet.networks import network_class, network_names
 from alkdnet.networks.bicubic import Bicubic
+
+# A bare GPU host has neither.
+beartype = pytest.importorskip("beartype").beartype
+jaxtyping = pytest.importorskip("jaxtyping")
+Float, jaxtyped = jaxtyping.Float, jaxtyping.jaxtyped
 
 SMALL = {"blocks": 1, "channels": 8}
 # Small enough to run, every option in every value.

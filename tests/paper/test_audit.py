@@ -8,30 +8,33 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from alkdnet.analysis.statistics import Comparison
 from alkdnet.paper.audit import audit_page, counted, write_audit
 from alkdnet.paper.consistency import (
     agreement,
     column_gaps,
     gains,
+    left_out_gains,
     lost_cells,
     multi_adds_from_other_scales,
     protocol_fit,
     weights_per_pixel,
 )
 from alkdnet.paper.published import corrected_table4, table4
+from tools.audit import against_lkdn
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASURED = ROOT / "reports" / "released" / "tables" / "table4.csv"
 
 
 def test_the_committed_page_is_what_the_tool_writes(tmp_path: Path) -> None:
-    write_audit(tmp_path / "audit.md", MEASURED)
+    write_audit(tmp_path / "audit.md", MEASURED, list(against_lkdn(ROOT)))
     committed = (ROOT / "reports" / "audit.md").read_text(encoding="utf-8")
     assert (tmp_path / "audit.md").read_text(encoding="utf-8") == committed, "run: python tools/audit.py"
 
 
 def test_the_page_has_what_was_counted_and_computed() -> None:
-    page = audit_page(pd.read_csv(MEASURED))
+    page = audit_page(pd.read_csv(MEASURED), [])
     assert "the ×2 network has 81.76 G, and the ×3 network at 640×360 has 83.75 G" in page
     assert "27 of the 30 cells" in page
     assert "the cells as printed give -0.08 dB" in page
@@ -60,6 +63,37 @@ def test_the_stated_gain_at_x2_needs_the_corrected_cell() -> None:
     assert corrected["psnr"].tolist() == pytest.approx([0.114, 0.09, 0.086])
     assert corrected["ssim"].tolist() == pytest.approx([0.0005, 0.00144, 0.0018])
     assert corrected["urban100_psnr"].tolist() == pytest.approx([0.30, 0.19, 0.17])
+
+
+def test_little_of_the_stated_gain_remains_over_lkdn() -> None:
+    # (-0.02 + 0.01 + 0 + 0.04 + 0) / 5 dB, (-3 + 1 - 3 + 5 - 3) / 5 in units of 0.0001
+    lkdn = left_out_gains().set_index("method").loc["LKDN"]
+    assert lkdn["psnr"] == pytest.approx(0.006)
+    assert lkdn["ssim"] == pytest.approx(-0.00006)
+    assert (lkdn["stated_psnr"], lkdn["stated_ssim"]) == (0.09, 0.0019)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.01, 0.03), (None, None)])
+def test_the_page_calls_no_difference_a_gain_whose_interval_has_zero(
+    low: float | None, high: float | None
+) -> None:
+    found = Comparison(
+        variant="alkdnet_x4",
+        baseline="lkdn_x4",
+        set="Set14",
+        metric="psnr",
+        images=14,
+        difference=0.01,
+        low=low,
+        high=high,
+        p_value=0.001,
+        adjusted_p=0.001,
+        verdict="not distinguishable" if low else "too few images",
+    )
+    lines = audit_page(pd.read_csv(MEASURED), [(4, found)]).splitlines()
+    (line,) = (each for each in lines if each.startswith("| ×4 | Set14 | 14 | +0.010"))
+    assert "gain" not in line
+    assert line.endswith(f"{found.verdict} |")
 
 
 def test_one_cell_sticks_out() -> None:

@@ -91,6 +91,11 @@ class Paths:
         return self.directory / "results" / "curves.csv"
 
     @property
+    def efficiency(self) -> Path:
+        """Folder of what `alkdnet benchmark` measured, a folder for each machine: no stage writes it."""
+        return self.root / "reports" / "efficiency"
+
+    @property
     def report(self) -> Path:
         """Folder of the generated pages, tables and figures."""
         return self.root / "reports" / self.pipeline

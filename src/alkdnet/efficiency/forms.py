@@ -27,25 +27,23 @@ class Form:
 
     Attributes:
         name: of the form.
-        title: for a table.
         package: that it needs beside PyTorch, or empty.
         precision: that it computes in; None: that of the `Task`.
     """
 
     name: str
-    title: str
     package: str = ""
     precision: Precision | None = None
 
 
-PLAIN = Form(name="plain", title="PyTorch")
-UPSCALE = Form(name="upscale", title="alkdnet upscale")
+PLAIN = Form(name="plain")
+UPSCALE = Form(name="upscale")
 FORMS = (
     PLAIN,
     UPSCALE,
-    Form(name="onnxruntime", title="onnxruntime", package="onnxruntime", precision="float32"),
-    Form(name="openvino", title="OpenVINO", package="openvino", precision="float32"),
-    Form(name="openvino_bf16", title="OpenVINO, bfloat16", package="openvino", precision="bfloat16"),
+    Form(name="onnxruntime", package="onnxruntime", precision="float32"),
+    Form(name="openvino", package="openvino", precision="float32"),
+    Form(name="openvino_bf16", package="openvino", precision="bfloat16"),
 )
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from alkdnet.efficiency.forms import FORMS, PLAIN, UPSCALE
 from alkdnet.files import atomic_directory
 from alkdnet.markdown import escape, render, table
 from alkdnet.reporting.figures.style import ACCENT, INK, MUTED, FigurePlan, new_figure, write_figure
 from alkdnet.reporting.table import number
-from alkdnet.results.efficiency import Machine, Measurement, write_efficiency
+from alkdnet.results.efficiency import TITLES, Machine, Measurement, write_efficiency
 
 FIGURE = "psnr_latency"
 # Of the machine, taken by other processes: above it the times are too long.
@@ -63,8 +63,8 @@ def page_text(
     """Return the page as Markdown."""
     by_network = _by_network(measurements)
     present = {each.form for each in measurements if each.median_ms is not None}
-    forms = [form for form in FORMS if form.name in present]
-    heads = [form.title for form in forms]
+    forms = [form for form in TITLES if form in present]
+    heads = [TITLES[form] for form in forms]
     disturbed = max((each.disturbed for each in measurements if each.disturbed is not None), default=0.0)
     first = measurements[0]
     return render(
@@ -77,14 +77,14 @@ def page_text(
         figure=figure,
         disturbed=disturbed,
         quiet=disturbed <= QUIET,
-        upscale=UPSCALE.title,
+        upscale=TITLES["upscale"],
         latency=table(
             ["Network", "PSNR on BSD100", *heads],
             [
                 [
                     _label(name, published),
                     number(published[name].psnr, 2) if name in published else "–",
-                    *(_latency(rows.get(form.name)) for form in forms),
+                    *(_latency(rows.get(form)) for form in forms),
                 ]
                 for name, rows in by_network.items()
                 if any(row.median_ms is not None for row in rows.values())
@@ -95,8 +95,8 @@ def page_text(
             [
                 [
                     _label(name, published),
-                    *(_number(rows.get(form.name), "memory_mib", ".0f") for form in forms),
-                    *(_number(rows.get(form.name), "difference", ".1e") for form in forms[1:]),
+                    *(_number(rows.get(form), "memory_mib", ".0f") for form in forms),
+                    *(_number(rows.get(form), "difference", ".1e") for form in forms[1:]),
                 ]
                 for name, rows in by_network.items()
                 if any(row.median_ms is not None for row in rows.values())
@@ -157,7 +157,7 @@ def _plan(measurements: Sequence[Measurement], published: Mapping[str, Published
     points = [
         (published[name], plain.median_ms, min(times))
         for name, rows in _by_network(measurements).items()
-        if name in published and (plain := rows.get(PLAIN.name)) and plain.median_ms is not None
+        if name in published and (plain := rows.get("plain")) and plain.median_ms is not None
         if (times := [r.median_ms for r in rows.values() if r.median_ms and r.precision == plain.precision])
     ]
     if len(points) < 2:
@@ -189,6 +189,10 @@ def _figure(points: Sequence[tuple[Published, float, float]]) -> Figure:
             color=colour,
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}"))
     low = min(fastest for _, _, fastest in points)
     axes.set_xlim(left=low / 1.7)
     axes.set_xlabel("Median latency of a pass in ms: fastest form (filled), PyTorch (open)")

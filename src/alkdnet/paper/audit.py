@@ -1,18 +1,20 @@
 """The audit page: where the paper's own numbers are inconsistent, computed where they can be."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from alkdnet.analysis.statistics import Comparison
 from alkdnet.files import atomic_path
 from alkdnet.markdown import render, table
 from alkdnet.paper.consistency import (
     agreement,
     column_gaps,
     gains,
+    left_out_gains,
     lost_cells,
     multi_adds_from_other_scales,
     protocol_fit,
@@ -58,18 +60,23 @@ _REMARKS: Mapping[str, str] = {
 }
 
 
-def write_audit(path: Path, measured: Path) -> None:
+def write_audit(path: Path, measured: Path, left_out: Sequence[tuple[int, Comparison]]) -> None:
     """Write the page; it depends on what the package holds, on the networks, and on no training.
 
-    `measured` is table4.csv of the report on released weights.
+    `measured` is table4.csv of the report on released weights; `left_out` as `audit_page` takes it.
     """
-    page = audit_page(pd.read_csv(measured))
+    page = audit_page(pd.read_csv(measured), left_out)
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
-def audit_page(measured: pd.DataFrame) -> str:
-    """Return the page as Markdown; `measured` as `protocol_fit` takes it."""
+def audit_page(measured: pd.DataFrame, left_out: Sequence[tuple[int, Comparison]]) -> str:
+    """Return the page as Markdown.
+
+    Args:
+        measured: as `protocol_fit` takes it.
+        left_out: by scale, ALKDNet compared with LKDN, both measured with their authors' weights.
+    """
     leads, fit, lost = column_gaps(), protocol_fit(measured), lost_cells(table4())
     agrees = agreement(measured)
     total = 2 * len(SCALES) * len(SETS)
@@ -95,6 +102,8 @@ def audit_page(measured: pd.DataFrame) -> str:
         multi_adds=multi_adds_from_other_scales(),
         stated=stated_gains(),
         weights=_by_method(weights_per_pixel()),
+        left_out=left_out_gains(),
+        against_left_out=_comparisons(left_out),
         table=_table,
     )
 
@@ -130,6 +139,25 @@ def _table(frame: pd.DataFrame, columns: Mapping[str, str]) -> str:
     """Return a table of the rows of a frame: by header, the format of a column's cells."""
     rows = [[text.format(**record) for text in columns.values()] for record in _records(frame)]
     return table(list(columns), rows, "l" * len(columns))
+
+
+def _comparisons(found: Sequence[tuple[int, Comparison]]) -> pd.DataFrame:
+    """Return the PSNR comparisons: scale, set, images, difference, interval, p, verdict."""
+    rows = [
+        [
+            scale,
+            each.set,
+            each.images,
+            each.difference,
+            "–" if each.low is None else f"[{each.low:+.3f}, {each.high:+.3f}]",
+            "–" if each.low is None else "< 0.001" if each.adjusted_p < 0.001 else f"{each.adjusted_p:.3f}",
+            each.verdict,
+        ]
+        for scale, each in found
+        if each.metric == "psnr"
+    ]
+    columns = ["scale", "set", "images", "difference", "interval", "p", "verdict"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -209,6 +209,15 @@ def corrected_table4() -> pd.DataFrame:
     return cells
 
 
+def field() -> pd.DataFrame:
+    """Return what networks that Table 4 leaves out have, as their authors print it; all at x4.
+
+    Columns: method, year, scale, parameters_k (thousands), <set>_psnr (dB) and <set>_ssim for the five sets,
+    NaN where it is not known here, and source.
+    """
+    return _packaged_csv("field.csv")
+
+
 def stated_difference(table: int, row: Row) -> Stated | None:
     """Return what the text states for the variant that this row is of Table 1, 2 or 3; None: nothing."""
     for stated in STATED:

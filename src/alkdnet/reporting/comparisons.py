@@ -93,10 +93,15 @@ def _verdict(study: Study, each: Comparison) -> tuple[str, ...]:
         study.set_label(each.set),
         str(each.images),
         signed(each.difference, 3),
-        f"[{_bound(each.low)}, {_bound(each.high)}]" if decided else "–",
+        interval(each) if decided else "–",
         p_value if decided else "–",
         each.verdict,
     )
+
+
+def interval(each: Comparison) -> str:
+    """Return the 95 % interval of a comparison that has one."""
+    return f"[{_bound(each.low)}, {_bound(each.high)}]"
 
 
 def _bound(value: float | None) -> str:

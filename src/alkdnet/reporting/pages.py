@@ -21,6 +21,7 @@ from alkdnet.reporting.deviations import (
     training_data,
     training_deviations,
 )
+from alkdnet.reporting.field import field_table, has_others, machines
 from alkdnet.reporting.figures.style import FigurePlan
 from alkdnet.reporting.seeds import seeds_table
 from alkdnet.reporting.study import Study
@@ -43,7 +44,8 @@ def pages(
     undrawn: Sequence[str],
 ) -> dict[str, str]:
     """Return all pages by file name."""
-    values = {"study": study, "params": study.params, "legends": LEGENDS}
+    beyond = {scale: family for scale, family in against.items() if has_others(study, scale)}
+    values = {"study": study, "params": study.params, "legends": LEGENDS, "field": bool(beyond)}
     own: dict[str, dict[str, object]] = {
         "README.md": {
             "lead": figures[0] if figures else None,
@@ -75,6 +77,15 @@ def pages(
         },
         "figures.md": {"figures": figures, "undrawn": undrawn},
     }
+    if beyond:
+        own["field.md"] = {
+            "tables": {scale: field_table(study, scale, family) for scale, family in beyond.items()},
+            "verdicts": {
+                scale: comparisons.verdicts_table(study, family, caption="")
+                for scale, family in beyond.items()
+            },
+            "machines": machines(study),
+        }
     return {name: render("alkdnet.reporting", f"{name}.j2", **values, **page) for name, page in own.items()}
 
 

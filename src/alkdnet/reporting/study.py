@@ -12,6 +12,7 @@ from alkdnet.config.params import Params, Recipe, Row
 from alkdnet.config.paths import Paths
 from alkdnet.paper.published import CLASSIC_METHODS, SETS
 from alkdnet.results.costs import Cost, read_costs
+from alkdnet.results.efficiency import Machine, Measurement, read_efficiency
 from alkdnet.results.features import FeaturesRecord
 from alkdnet.results.history import HistoryRow, read_history
 from alkdnet.results.run import HISTORY, RunRecord
@@ -90,10 +91,14 @@ class StudyRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """All rows of a parameter file, by name, with what is missing as statements of status."""
+    """All rows of a parameter file, by name, with what is missing as statements of status.
+
+    `efficiency` is what was measured of networks, by machine.
+    """
 
     params: Params
     rows: Mapping[str, StudyRow]
+    efficiency: Sequence[tuple[Machine, Sequence[Measurement]]] = ()
 
     @classmethod
     def read(cls, params: Params, paths: Paths) -> Self:
@@ -106,6 +111,7 @@ class Study:
         return cls(
             params=params,
             rows={name: _read_row(name, params, paths, costs.get(name)) for name in params.rows},
+            efficiency=read_efficiency(paths.efficiency),
         )
 
     @property

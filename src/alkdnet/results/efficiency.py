@@ -11,6 +11,14 @@ from alkdnet.errors import UserError
 from alkdnet.results.records import damaged, read_record, write_record
 
 MEASUREMENTS, MACHINE = "measurements.csv", "machine.json"
+# Forms of a network, as tables name them.
+TITLES = {
+    "plain": "PyTorch",
+    "upscale": "alkdnet upscale",
+    "onnxruntime": "onnxruntime",
+    "openvino": "OpenVINO",
+    "openvino_bf16": "OpenVINO, bfloat16",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from alkdnet.files import atomic_directory
 from alkdnet.markdown import escape, render, table
@@ -188,6 +189,10 @@ def _figure(points: Sequence[tuple[Published, float, float]]) -> Figure:
             color=colour,
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}"))
     low = min(fastest for _, _, fastest in points)
     axes.set_xlim(left=low / 1.7)
     axes.set_xlabel("Median latency of a pass in ms: fastest form (filled), PyTorch (open)")

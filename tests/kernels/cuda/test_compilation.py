@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("triton", reason="triton is not installed")
 
-# Bytes that a thread may keep outside of its registers: k = 11 in float32 takes 112.
-STACK = 128
+# Bytes that a thread may keep outside of its registers: k = 31 in bfloat16 takes 160.
+STACK = 192
 
 
 @pytest.mark.slow

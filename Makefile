@@ -18,6 +18,7 @@ $(BIN)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python -c 'import triton' 2> /dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check '.[interpreter]'
 	touch $@
 
 # DVC works in git clones only; said before the installation, which takes minutes.
@@ -71,5 +72,5 @@ clean: ## remove the environment and the caches of the tools; data, results and 
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
 
 lock: ## requirements.lock again, from pyproject.toml
-	rm -rf .venv && $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --upgrade --editable '.[pipeline,dev]' torch==2.13.0
+	rm -rf .venv && $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --upgrade --editable '.[pipeline,onnx,cluster,dev]' torch==2.13.0
 	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' > requirements.lock

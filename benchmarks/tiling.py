@@ -26,7 +26,7 @@ from alkdnet.evaluation.protocol import Protocol
 from alkdnet.inference.tiling import OVERLAP, Tiled, attentions_of
 from alkdnet.inference.upscaler import Upscaler
 from alkdnet.networks.alkdnet import ALKDNet
-from alkdnet.upscaling import open_model
+from alkdnet.upscaling.models import open_model
 
 MEMORY_SIZES = ((180, 320), (540, 960), (1080, 1920))
 
@@ -55,7 +55,7 @@ def originals(paths: list[Path], largest: int) -> Iterator[tuple[str, ImageHWC]]
 def compare(arguments: argparse.Namespace) -> None:
     """Print how PSNR and pixels change for every tile and overlap."""
     scale = arguments.scale
-    model = open_model(arguments.weights, scale)
+    model = open_model(arguments.weights, scale).module
     whole = Upscaler(model)
     variants = list(itertools.product(arguments.tiles, arguments.overlaps, (False, True)))
     change: dict[tuple[int, int, bool], list[float]] = {variant: [] for variant in variants}

@@ -11,10 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from alkdnet import cli, upscaling
+from alkdnet import cli
 from alkdnet.networks import build
 from alkdnet.sources import fetching as download
 from alkdnet.sources.catalogue import SOURCES, Source
+from alkdnet.upscaling import models
 from alkdnet.weights.files import save_weights
 from tests.records import write_run_record
 
@@ -213,25 +214,25 @@ def picture(path: Path, *shape: int) -> None:
 def test_upscale_without_weights_takes_those_of_the_authors(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, network: str
 ) -> None:
-    def fetched(chosen: Source, root: Path, mirror: str | None) -> str:
-        (root / chosen.name).mkdir(parents=True)
-        torch.save(build(network, 2, {}).state_dict(), root / chosen.name / chosen.files[0].name)
-        return ""
+    def fetched(chosen: Source, folder: Path, **_: object) -> None:
+        folder.mkdir(parents=True)
+        torch.save(build(network, 2, {}).state_dict(), folder / chosen.files[0].name)
 
     monkeypatch.setattr(cli, "__file__", str(Path.cwd() / "a" / "b" / "c" / "cli.py"))
-    monkeypatch.setattr(cli, "_fetched", fetched)
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    monkeypatch.setattr("alkdnet.upscaling.weights.fetch", fetched)
     picture(Path("in.png"), 8, 9, 3)
     choice = [] if network == "alkdnet" else ["--network", network]
     status, out = shell.run("upscale", "in.png", "out.png", "--scale", 2, *choice)
     assert status == 0
-    assert out.startswith(f"out.png: 18x16, with data/{network}_x2/")
+    assert out.startswith(f"out.png: 18x16, with {network}, cache/alkdnet/{network}_x2/")
 
 
 def test_upscale_judges_before_it_downloads(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(*_: object) -> str:
+    def never(*_: object, **__: object) -> str:
         raise AssertionError
 
-    monkeypatch.setattr(cli, "_fetched", never)
+    monkeypatch.setattr("alkdnet.upscaling.weights.fetch", never)
     os.mkfifo("pipe")
     Path("file").touch()
     picture(Path("in.png"), 8, 9, 3)
@@ -242,7 +243,8 @@ def test_upscale_judges_before_it_downloads(shell: Shell, monkeypatch: pytest.Mo
         (("absent.png", "out.png"), "absent.png: no such file"),
         (("in.png", "out.xyz"), "out.xyz: unknown ending; there are: .png"),
         (("in.png", "file/out.png"), "file/out.png: "),
-        (("in.png", "in.png", "large"), "in.png and in.png would both become large/in.png"),
+        (("in.png", Path("in.png").absolute(), "large"), "in.png and /"),
+        (("no*.png", "large"), "no*.png: nothing matches this pattern"),
         (("in.png", "pipe", "file"), "file: is no folder, which several pictures need\npipe: is a pipe"),
         ((".", "."), ".: is the folder of the sources; give another one"),
     ):
@@ -263,19 +265,22 @@ def test_upscale_of_folders_keeps_their_structure_and_what_is_finished(
     Path("in/bad.png").write_text("no image")
     picture(Path("single.ppm"), 5, 6, 3)
     opened = []
-    open_model = upscaling.open_model
-    monkeypatch.setattr(upscaling, "open_model", lambda *given: opened.append(given) or open_model(*given))
+    open_model = models.open_model
+    monkeypatch.setattr(models, "open_model", lambda *given: opened.append(given) or open_model(*given))
     command = ("upscale", "in", "single.ppm", "in/large", "--scale", 2, "--weights", "run")
     status, out = shell.run(*command)
     assert str(status).startswith("error: in/bad.png: not an image of a supported format")
-    assert out == "in/large: 4 of 5 images written, with run\n"
+    assert out == "in/large: 4 of 5 images written, with alkdnet, run/weights.safetensors\n"
     large = {str(path.relative_to("in/large")) for path in Path("in/large").rglob("*") if path.is_file()}
     assert large == {"a.png", "trip/b.jpg", "trip/day/c.png", "single.png"}
     Path("in/bad.png").unlink()
     assert len(opened) == 1
-    assert shell.run(*command) == (0, "in/large: all 4 images are finished\n")
+    assert shell.run(*command) == (0, "in/large: all 4 images are finished; --overwrite writes them again\n")
     picture(Path("in/a.png"), 7, 7, 3)  # of another size
-    assert shell.run(*command) == (0, "in/large: 1 of 4 images written, 3 were finished, with run\n")
+    assert shell.run(*command) == (
+        0,
+        "in/large: 1 of 4 images written, 3 were finished, with alkdnet, run/weights.safetensors\n",
+    )
     with Image.open("in/large/a.png") as image:
         assert image.size == (14, 14)
 
@@ -285,7 +290,7 @@ def test_upscale_with_the_weights_of_the_project(shell: Shell) -> None:
     picture(Path("in.png"), 8, 9, 4)
     status, out = shell.run("upscale", "in.png", "out.png", "--scale", 3)
     assert status == 0
-    assert out == "out.png: 27x24, with weights/alkdnet_x3.safetensors\n"
+    assert out == "out.png: 27x24, with alkdnet, weights/alkdnet_x3.safetensors\n"
     with Image.open("out.png") as image:
         assert (image.mode, image.size) == ("RGBA", (27, 24))
 
@@ -305,24 +310,24 @@ def test_upscale_in_tiles_differs_a_little(shell: Shell) -> None:
 
 def test_upscale_rejects_two_choices_of_weights(shell: Shell) -> None:
     status, _ = shell.run("upscale", "in.png", "out.png", "--released", "--weights", "w.safetensors")
-    assert "not both" in str(status)
+    assert str(status) == "error: give one of --weights, --run and --released"
 
 
 @pytest.mark.data
 def test_upscale_with_the_released_weights_downloads_them_once(shell: Shell, data_dir: Path) -> None:
     hr = data_dir / "mirror/raw.githubusercontent.com/jbhuang0604/SelfExSR"
     lr = next(hr.rglob("Set5/image_SRF_2/img_003_SRF_2_LR.png"))
-    command = ("upscale", lr, "out.png", "--scale", 2, "--released")
+    command = ("upscale", lr, "out.png", "--scale", 2, "--released", "--root", "sets")
     status, _ = shell.run(*command, "--mirror", data_dir / "mirror")
     assert status == 0
     first = Path("out.png").read_bytes()
     assert shell.run(*command)[0] == 0
     assert Path("out.png").read_bytes() == first
-    weights = Path("data/alkdnet_x2/net_g_ALKDN_x2.pth")
+    weights = Path("sets/alkdnet_x2/net_g_ALKDN_x2.pth")
     weights.write_bytes(bytes(weights.stat().st_size))
     assert shell.run(*command, "--mirror", data_dir / "mirror")[0] == 0
     assert Path("out.png").read_bytes() == first
-    shutil.rmtree("data")
+    shutil.rmtree("sets")
     truth = np.asarray(Image.open(next(hr.rglob("Set5/image_SRF_2/img_003_SRF_2_HR.png"))), np.float64)
     error = np.asarray(Image.open("out.png"), np.float64) - truth
     # The butterfly of Set5: Pillow's bicubic reaches 26.1 dB in RGB, the released network 34.0.

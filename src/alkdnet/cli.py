@@ -1,17 +1,23 @@
 """The command line. What a command needs is imported inside it, so that `--help` answers at once."""
 
 import logging
+import os
+import signal
 import sys
+from collections import Counter
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alkdnet.errors import UserError, in_words, raise_problems
+from alkdnet.errors import UserError, in_words, one_line, raise_problems
 
 if TYPE_CHECKING:
     from alkdnet.sources.catalogue import Source
+    from alkdnet.upscaling.batch import Engine
+    from alkdnet.upscaling.weights import Wanted
 
 app = typer.Typer(
     add_completion=False,
@@ -40,6 +46,19 @@ Mirror = Annotated[
 _ROOT = Path("data")
 
 
+WeightsRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--root",
+        help="Folder of downloaded weights; by default data/ where it has them, else the user's cache.",
+    ),
+]
+Scale = Annotated[
+    int | None,
+    typer.Option(min=2, max=4, help="How many times as wide and as high; by default the weights', else 4."),
+]
+
+
 class Device(StrEnum):
     """The choices of `--device`."""
 
@@ -49,11 +68,29 @@ class Device(StrEnum):
 
 
 class Arithmetic(StrEnum):
-    """The choices of `--precision`."""
+    """The choices of `benchmark --precision`."""
 
     FLOAT32 = "float32"
     TF32 = "tf32"
     BFLOAT16 = "bfloat16"
+
+
+class Precision(StrEnum):
+    """The choices of `upscale --precision`."""
+
+    FLOAT32 = "float32"
+    TF32 = "tf32"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+
+
+DeviceChoice = Annotated[
+    Device, typer.Option(help="Where to compute; auto takes a CUDA device when there is one.")
+]
+PrecisionChoice = Annotated[
+    Precision,
+    typer.Option(help="Of the numbers; all but float32 need a CUDA device and change pixels a little."),
+]
 
 
 @app.callback()
@@ -129,94 +166,94 @@ def upscale(
         list[Path],
         typer.Argument(
             metavar="SOURCE... TARGET",
-            help="8-bit images, or folders of them; then the larger image (.png, .tif, .webp, .bmp or .jpg), "
-            "or a folder for all, in which finished ones are kept.",
+            help="8-bit images, folders of them or patterns like 'trip/**/*.jpg'; then the larger image "
+            "(.png, .tif, .webp, .bmp or .jpg), or a folder for all, in which finished ones are kept.",
         ),
     ],
-    scale: Annotated[int, typer.Option(min=2, max=4, help="How many times as wide and as high.")] = 4,
+    scale: Scale = None,
     weights: Annotated[
         Path | None,
-        typer.Option(
-            help="Weights of a run (its folder or file), or published ones (.pth, .pt, .ckpt, .safetensors, "
-            "...); else weights/alkdnet_x<scale>, else the authors'."
-        ),
+        typer.Option(help="A file of weights (.pth, .pt, .ckpt, .safetensors, ...), or a run's folder."),
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option(help="Weights that a pipeline trained: demo:alkdnet_x2.", metavar="NAME:RUN")
     ] = None,
     network: Annotated[
-        str | None, typer.Option(help="The network of the weights; by default they tell it themselves.")
+        str | None,
+        typer.Option(
+            help="The network, of which published weights are taken; of a file: what it belongs to."
+        ),
     ] = None,
     released: Annotated[
-        bool, typer.Option("--released", help="Take the authors' weights, downloaded to ROOT at need.")
+        bool, typer.Option("--released", help="Take the authors' weights even if this project has its own.")
     ] = False,
     tile: Annotated[
         int | None,
         typer.Option(
-            min=96, help="Side of tiles in pixels, for images that do not fit into memory; take 192 or more."
+            min=96, help="Side of tiles in pixels, for all images; by default only where the memory is short."
         ),
     ] = None,
-    device: Annotated[
-        Device, typer.Option(help="Where to compute; auto takes a CUDA device when there is one.")
-    ] = Device.AUTO,
-    root: Root = _ROOT,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write finished images again.")] = False,
+    device: DeviceChoice = Device.AUTO,
+    precision: PrecisionChoice = Precision.FLOAT32,
+    root: WeightsRoot = None,
     mirror: Mirror = None,
 ) -> None:
-    """Write images SCALE times as large as the sources; transparency is kept."""
-    if released and weights is not None:
-        raise UserError("give --weights or --released, not both")
+    """Write images 2, 3 or 4 times as large as the sources, with their transparency and metadata.
+
+    Without --weights, --run or --released: weights/<network>_x<scale>.safetensors of this project if it is
+    there, else the authors' weights, which are downloaded once.
+    """
     if len(paths) < 2:
         raise UserError("give the image, or several, and then the file or folder to write")
     *sources, target = paths
 
-    from alkdnet.progress import Progress
-    from alkdnet.upscaling import check_memory, check_target, free_memory, is_finished, plan, upscale_file
+    from alkdnet.upscaling.batch import judge, upscale_all
+    from alkdnet.upscaling.sources import plan
+    from alkdnet.upscaling.weights import USUAL_SCALE, Wanted
 
-    problems: list[str] = []
-    jobs = plan(sources, target)
-    left = []
-    for job in jobs:
-        try:
-            if not is_finished(job, scale):
-                check_target(job.source, job.target, scale)
-                left.append(job)
-        except UserError as error:
-            problems.append(str(error))
-    finished = len(jobs) - len(left) - len(problems)
-    if not left:
+    wanted = Wanted(file=weights, run=run, network=network, scale=scale, released=released)
+    planned = plan(sources, target)
+    local = wanted.local(_repositories())
+    engine = None
+    if local or network == "bicubic":
+        engine = _engine(wanted, local, tile, device, precision)
+    factor = engine.scale if engine else scale or USUAL_SCALE
+    due, finished, problems = judge(planned.jobs, factor, overwrite=overwrite)
+    for suffix, count in planned.foreign.items():
+        typer.echo(f"{count} {suffix} left out: convert {'it' if count == 1 else 'them'} to PNG", err=True)
+    if not due:
         raise_problems(problems)
-        typer.echo(f"{target}: all {finished} images are finished")
+        typer.echo(
+            f"{one_line(str(target))}: all {finished} images are finished; --overwrite writes them again"
+        )
         return
-    path = _weights(scale, weights, network, root, mirror, released=released)
-
-    import torch
-
-    from alkdnet.device import arithmetic, choose_device
-    from alkdnet.upscaling import FiniteUpscaler, open_model
-
-    chosen = choose_device(device.value)
-    model = open_model(path, scale, network)
-    upscaler = FiniteUpscaler(model, device=chosen, tile=tile)
-    available = free_memory() if chosen.type == "cpu" else None
-    written = 0
-    with (
-        arithmetic(chosen, "float32", threads=torch.get_num_threads()),
-        Progress(len(left), description="upscale", unit="images") as shown,
-    ):
-        for job in left:
-            try:
-                check_memory(job.source, model, scale=scale, tile=tile, available=available)
-                height, width = upscale_file(job.source, job.target, upscaler, scale=scale)
-                written += 1
-            except torch.OutOfMemoryError:
-                problems.append(f"{job.source}: does not fit into the memory of the device; give --tile 192")
-            except UserError as error:
-                problems.append(str(error))
-            except OSError as error:
-                problems.append(f"{job.target}: {in_words(error)}")
-            shown.advance(note=job.source.name)
-    if not jobs[0].kept and written:
-        typer.echo(f"{target}: {width}x{height}, with {path}")
-    elif written:
+    if engine is None:
+        wanted = replace(wanted, scale=factor)
+        engine = _engine(wanted, _download_weights(wanted, root, mirror), tile, device, precision)
+    done: list[tuple[int, int]] = []
+    lost: Counter[str] = Counter()
+    try:
+        for outcome in upscale_all(due, engine):
+            if outcome.written:
+                done.append(outcome.written[:2])
+                lost.update(outcome.written.lost)
+            else:
+                problems.append(str(outcome.problem))
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted: {len(done)} of {len(due)} images are written", err=True)
+        raise typer.Exit(130) from None
+    for text, count in lost.items():
+        typer.echo(f"not kept{f' of {count} images' if len(due) > 1 else ''}: {text}", err=True)
+    if done and not planned.jobs[0].kept:
+        height, width = done[0]
+        typer.echo(f"{one_line(str(target))}: {width}x{height}, with {engine.name}")
+    elif done:
         kept = f", {finished} were finished" if finished else ""
-        typer.echo(f"{target}: {written} of {len(jobs)} images written{kept}, with {path}")
+        typer.echo(
+            f"{one_line(str(target))}: {len(done)} of {len(planned.jobs)} images written{kept}, "
+            f"with {engine.name}"
+        )
     raise_problems(problems)
 
 
@@ -313,19 +350,21 @@ def export(
     network: Annotated[
         str | None, typer.Option(help="The network of the weights; by default they tell it themselves.")
     ] = None,
-    root: Root = _ROOT,
+    root: WeightsRoot = None,
     mirror: Mirror = None,
 ) -> None:
     """Write a network with its weights for other programs: onnxruntime, chaiNNer, ComfyUI, BasicSR, C++."""
     from alkdnet.export.model import SUFFIXES, export_model
-    from alkdnet.upscaling import open_model
+    from alkdnet.upscaling.models import open_model
+    from alkdnet.upscaling.weights import Wanted
 
     if target.suffix not in SUFFIXES:
         raise UserError(f"{target}: unknown ending; there are: {', '.join(SUFFIXES)}")
-    path = _weights(scale, weights, network, root, mirror, released=False)
+    wanted = Wanted(file=weights, network=network, scale=scale)
+    path = wanted.local(_repositories()) or _download_weights(wanted, root, mirror)
     if target.suffix in (".onnx", ".pt2"):
         typer.echo(f"{target}: being traced and compared with PyTorch, a minute or more", err=True)
-    typer.echo(export_model(open_model(path, scale, network), target, weights=path))
+    typer.echo(export_model(open_model(path, scale, network).module, target, weights=path))
 
 
 @app.command()
@@ -382,39 +421,44 @@ def _fetched(chosen: "Source", root: Path, mirror: str | None) -> str:
     return f"{chosen.name}: {chosen.images} file{'' if chosen.images == 1 else 's'} in {destination}"
 
 
-def _weights(
-    scale: int, weights: Path | None, network: str | None, root: Path, mirror: str | None, *, released: bool
-) -> Path:
-    """Return the weights that are given, or else this project's, or else the authors'."""
-    if weights is not None:
-        return weights
-    if network in (None, "alkdnet") and not released:
-        if own := _own_weights(scale):
-            return own
-        typer.echo(f"there are no weights/alkdnet_x{scale}.safetensors: the authors' are taken", err=True)
-    return _released_weights(f"{network or 'alkdnet'}_x{scale}", root, mirror)
+def _repositories() -> list[Path]:
+    """Return where runs and this project's weights are looked for: here, and in the checkout."""
+    return [Path(), Path(__file__).resolve().parents[2]]
 
 
-def _released_weights(name: str, root: Path, mirror: str | None) -> Path:
-    """Return the file of weights by its name in the catalogue, after downloading it if it is not there."""
-    from alkdnet.sources.catalogue import source
+def _download_weights(wanted: "Wanted", root: Path | None, mirror: str | None) -> Path:
+    """Return the file of the authors' weights, from the cache or after a download."""
+    from alkdnet.upscaling.weights import fetch_weights
 
-    chosen = source(name)
-    _fetched(chosen, root, mirror)
-    # Of a pair for ncnn the .param is the one that is opened.
-    file = next(file.name for file in chosen.files if not file.name.endswith(".bin"))
-    return root / chosen.name / file
+    source = wanted.source()
+    if root is None:
+        here = (_ROOT / source.name).is_dir()
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        root = _ROOT if here else cache / "alkdnet"
+    return fetch_weights(source, root / source.name, downloads=root / ".downloads", mirror=mirror)
 
 
-def _own_weights(scale: int) -> Path | None:
-    """Return the weights that this project trained, in the current folder or in its checkout."""
-    name = Path("weights") / f"alkdnet_x{scale}.safetensors"
-    found = (folder / name for folder in (Path(), Path(__file__).resolve().parents[2]))
-    return next((path for path in found if path.is_file()), None)
+def _engine(
+    wanted: "Wanted", weights: Path | None, tile: int | None, device: Device, precision: Precision
+) -> "Engine":
+    """Return the network with its weights, ready to upscale."""
+    from alkdnet.device import choose_device
+    from alkdnet.upscaling.batch import Engine
+    from alkdnet.upscaling.models import interpolation, open_model
+    from alkdnet.upscaling.weights import USUAL_SCALE
+
+    chosen = choose_device(device.value)
+    if weights is None:
+        model = interpolation(wanted.scale or USUAL_SCALE)
+    else:
+        model = open_model(weights, wanted.scale, wanted.network)
+    return Engine(model, device=chosen, precision=precision.value, tile=tile)
 
 
 def main() -> None:
     """Run the command line; what the user can fix is printed without a traceback."""
+    # As Ctrl-C: what is half written is removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except UserError as error:

@@ -14,7 +14,7 @@ from alkdnet.files import sha256_file
 from alkdnet.networks import build
 from alkdnet.results.history import HistoryRow, write_history
 from alkdnet.results.run import RunRecord, Training
-from alkdnet.upscaling import open_model
+from alkdnet.upscaling.models import open_model
 from alkdnet.weights.files import save_weights
 
 RUN = "alkdnet_x2"

@@ -48,7 +48,7 @@ class _Sweep:
 
     def meet(self, attention: int, x_BCHW: Tensor) -> None:
         """Note the statistics of what an attention sees of a tile."""
-        core_BCHW = x_BCHW[..., self.core[0], self.core[1]]
+        core_BCHW = x_BCHW[..., self.core[0], self.core[1]].float()  # squares overflow in float16
         mean_BC11 = core_BCHW.mean((2, 3), keepdim=True)
         self.means.setdefault(attention, []).append(mean_BC11)
         self.squares.setdefault(attention, []).append(
@@ -109,23 +109,49 @@ class Tiled:
 
     def __call__(self, x_BCHW: Tensor) -> Tensor:
         """Return the whole image's output."""
-        rows, columns = (self._spans(size) for size in x_BCHW.shape[2:])
-        size = x_BCHW.shape[2], x_BCHW.shape[3]
-        sweep = _Sweep(size, {})
-        if self._needs_statistics and len(rows) * len(columns) > 1:
-            for _ in self._outputs(x_BCHW, rows, columns, sweep):
-                pass
-            sweep = _Sweep(size, sweep.met())
         y_BCHW: Tensor | None = None
-        for (top, bottom), (left, right), out_BCHW in self._outputs(x_BCHW, rows, columns, sweep):
-            s = out_BCHW.shape[2] // (bottom - top)
+        top = 0
+        for band_BCHW in self.bands(x_BCHW):
             if y_BCHW is None:
-                y_BCHW = out_BCHW.new_zeros(*out_BCHW.shape[:2], x_BCHW.shape[2] * s, x_BCHW.shape[3] * s)
-                weights_H, weights_W = (_weights(spans, s, self._overlap) for spans in (rows, columns))
-            weights_HW = weights_H[top, bottom][:, None] * weights_W[left, right]
-            y_BCHW[:, :, top * s : bottom * s, left * s : right * s] += out_BCHW * weights_HW.to(out_BCHW)
+                s = band_BCHW.shape[3] // x_BCHW.shape[3]
+                y_BCHW = band_BCHW.new_empty(*band_BCHW.shape[:2], x_BCHW.shape[2] * s, x_BCHW.shape[3] * s)
+            y_BCHW[:, :, top : top + band_BCHW.shape[2]] = band_BCHW
+            top += band_BCHW.shape[2]
         assert y_BCHW is not None
         return y_BCHW
+
+    def bands(self, x_BCHW: Tensor, on_tile: Callable[[float], None] = lambda _: None) -> Iterator[Tensor]:
+        """Yield the output from top to bottom in float32, as many rows at a time as are finished.
+
+        No more than a row of tiles is held. `on_tile` is called after every tile with its share of the work.
+        """
+        rows, columns = (self._spans(size) for size in x_BCHW.shape[2:])
+        size = x_BCHW.shape[2], x_BCHW.shape[3]
+        sweeps = 2 if self._needs_statistics and len(rows) * len(columns) > 1 else 1
+        share = 1 / (sweeps * len(rows) * len(columns))
+        sweep = _Sweep(size, {})
+        if sweeps == 2:
+            for _ in self._outputs(x_BCHW, rows, columns, sweep):
+                on_tile(share)
+            sweep = _Sweep(size, sweep.met())
+        band_BCHW: Tensor | None = None
+        for (top, bottom), (left, right), out_BCHW in self._outputs(x_BCHW, rows, columns, sweep):
+            s = out_BCHW.shape[2] // (bottom - top)
+            if band_BCHW is None:
+                weights_H, weights_W = (_weights(spans, s, self._overlap) for spans in (rows, columns))
+                band_BCHW, band_top = _empty(out_BCHW, 0, size[1] * s), 0
+            if left == 0:  # a new row of tiles: what is above it is finished
+                finished = (top - band_top) * s
+                if finished:
+                    yield band_BCHW[:, :, :finished]
+                rest_BCHW = band_BCHW[:, :, finished:]
+                band_BCHW, band_top = _empty(out_BCHW, (bottom - top) * s, size[1] * s), top
+                band_BCHW[:, :, : rest_BCHW.shape[2]] = rest_BCHW
+            weights_HW = weights_H[top, bottom][:, None] * weights_W[left, right]
+            band_BCHW[:, :, :, left * s : right * s] += out_BCHW * weights_HW.to(out_BCHW.device)
+            on_tile(share)
+        assert band_BCHW is not None
+        yield band_BCHW
 
     def _outputs(
         self, x_BCHW: Tensor, rows: list[Span], columns: list[Span], sweep: _Sweep
@@ -155,7 +181,7 @@ class Tiled:
             if not sweep.taken:
                 sweep.meet(number, x_BCHW)
                 return None
-            weighted_BCHW: Tensor = x_BCHW * attention.excite(sweep.taken[number])
+            weighted_BCHW: Tensor = x_BCHW * attention.excite(sweep.taken[number].to(x_BCHW))
             return weighted_BCHW
 
         return hook
@@ -186,6 +212,11 @@ class Tiled:
         last = -(-(size - self._tile) // GRID)  # in cells of the grid
         starts = [last * i // (count - 1) * GRID for i in range(count)]
         return [(start, min(start + self._tile, size)) for start in starts]
+
+
+def _empty(like: Tensor, height: int, width: int) -> Tensor:
+    """Return zeros in float32 for sums of tiles that are weighted."""
+    return torch.zeros(*like.shape[:2], height, width, device=like.device)
 
 
 def _resized(esa: ESA, context: Tensor, axis: int, start: int, pixels: int, size: int) -> Tensor:

@@ -7,11 +7,12 @@ of scikit-image. A file without a digest there has its SHA-256 recorded at its f
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.resources import files
 from typing import Any, Literal
 
+from alkdnet.config.params import Option
 from alkdnet.errors import UserError
 
 Kind = Literal["files", "archives", "embedded", "folder", "file", "gated"]
@@ -53,8 +54,8 @@ class Source:
     1, or 2 for a pair), None where only the user knows. `obtain` tells how to get a set that is never
     downloaded.
 
-    Of weights: `network` and `scales` are what they belong to, `provenance` says who trained them, `remark`
-    is what a report must say of them, empty where they are those of the paper as published.
+    Of weights: `network`, its `options` and `scales` are what they belong to, `provenance` says who trained
+    them, `remark` is what a report must say of them, empty where they are those of the paper as published.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Source:
     files: tuple[PublishedFile, ...] = ()
     obtain: str = ""
     network: str | None = None
+    options: Mapping[str, Option] = field(default_factory=dict)
     scales: tuple[int, ...] = ()
     provenance: Provenance | None = None
     remark: str = ""
@@ -147,6 +149,7 @@ def _weights(
     name: str,
     *urls: str,
     network: str,
+    options: Mapping[str, Option] | None = None,
     scales: tuple[int, ...] = (2, 3, 4),
     licence: str,
     citation: str,
@@ -162,6 +165,7 @@ def _weights(
         citation,
         tuple(_published(url) for url in urls),
         network=network,
+        options=options or {},
         scales=scales,
         provenance=provenance,
         remark=remark,
@@ -373,6 +377,7 @@ def _released_weights() -> list[Source]:
             f"{_RAW}/WolframRhodium/Super-Resolution-Zoo/041842f177ab4aa59287f8561ec9b3446bd4826c/DRRN/"
             "DRRN-pytorch@jt827859032/DRRN-B1U25-0000.params",
             network="drrn",
+            options={"form": "port"},
             licence=none_found,
             citation="Tai et al. 2017, Image super-resolution via deep recursive residual network, CVPR",
             provenance="third party",
@@ -389,6 +394,7 @@ def _released_weights() -> list[Source]:
             "erfdn_x4",
             f"{_RAW}/njulj/RFDN/7cf4e25b6633e81fd7e26891aeee2baca4f8f927/trained_model/RFDN_AIM.pth",
             network="rfdn",
+            options={"attention": "esa", "blocks": 4, "channels": 50},
             scales=(4,),
             licence=none_found,
             citation="Liu et al. 2020, Residual feature distillation network, ECCVW",
@@ -398,6 +404,12 @@ def _released_weights() -> list[Source]:
             "fmen_s_x4",
             f"{_RAW}/NJU-Jet/FMEN/a1def169d0e2c99ecebdb1b08bf567f329c3a566/test_weights.pt",
             network="fmen",
+            options={
+                "channels": 50,
+                "attention_channels": 16,
+                "attention_blocks": 1,
+                "first_attention_blocks": 2,
+            },
             scales=(4,),
             licence=none_found,
             citation="Du et al. 2022, Fast and memory-efficient network, CVPRW",

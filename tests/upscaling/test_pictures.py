@@ -3,21 +3,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageCms
 
+from alkdnet.arrays import ImageHWC
 from alkdnet.data.resize import upscale
 from alkdnet.errors import UserError
 from alkdnet.inference.upscaler import Upscaler
 from alkdnet.networks import build
-from alkdnet.upscaling import FiniteUpscaler, Pixels, check_memory, open_model, upscale_file
-from alkdnet.weights.files import save_weights
-from tests.records import write_run_record
+from alkdnet.upscaling.batch import FiniteUpscaler
+from alkdnet.upscaling.pictures import upscale_file
 
 DOUBLE = partial(upscale, scale=2)
 
 
-def noise(*shape: int) -> Pixels:
+def noise(*shape: int) -> ImageHWC:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
@@ -34,7 +33,7 @@ def test_lossless_formats_hold_what_the_network_gives(suffix: str, tmp_path: Pat
     image_HWC = noise(5, 7, 3)
     Image.fromarray(image_HWC).save(tmp_path / "in.png")
     target = tmp_path / f"out{suffix}"
-    assert upscale_file(tmp_path / "in.png", target, DOUBLE, scale=2) == (10, 14)
+    assert upscale_file(tmp_path / "in.png", target, DOUBLE, scale=2)[:2] == (10, 14)
     with Image.open(target) as image:
         assert image.mode == "RGB"
         np.testing.assert_array_equal(np.asarray(image), upscale(image_HWC, 2))
@@ -42,6 +41,7 @@ def test_lossless_formats_hold_what_the_network_gives(suffix: str, tmp_path: Pat
 
 def test_transparency_is_upscaled_apart_and_kept(tmp_path: Path) -> None:
     image_HWC = noise(5, 7, 4)
+    image_HWC[..., 3] |= 1  # colour below fully transparent pixels is not kept
     out = run(Image.fromarray(image_HWC), tmp_path)
     assert out.mode == "RGBA"
     expected = [upscale(np.ascontiguousarray(part), 2) for part in (image_HWC[..., :3], image_HWC[..., 3:])]
@@ -78,7 +78,7 @@ def test_orientation_is_applied_and_the_profile_passed_on(tmp_path: Path) -> Non
 
 
 def test_a_target_that_cannot_hold_the_image_is_rejected_before_the_work(tmp_path: Path) -> None:
-    def never(_: Pixels) -> Pixels:
+    def never(_: ImageHWC) -> ImageHWC:
         raise AssertionError
 
     Image.fromarray(noise(4, 4, 4)).save(tmp_path / "in.png")
@@ -104,7 +104,7 @@ def test_a_target_that_cannot_hold_the_image_is_rejected_before_the_work(tmp_pat
     ],
 )
 def test_a_target_is_judged_by_the_header(tmp_path: Path, name: str, width: int, message: str) -> None:
-    def never(_: Pixels) -> Pixels:
+    def never(_: ImageHWC) -> ImageHWC:
         raise AssertionError
 
     Image.fromarray(noise(4, width, 3)).save(tmp_path / "in.png")
@@ -138,49 +138,15 @@ def test_an_image_that_is_not_finite_is_an_error_and_not_black(tmp_path: Path) -
     assert not (tmp_path / "out.png").exists()
 
 
-def test_memory_is_judged_by_the_header(tmp_path: Path) -> None:
-    Image.fromarray(noise(1000, 1000, 3)).save(tmp_path / "in.png")
-    source, model = tmp_path / "in.png", build("alkdnet", 2, {"blocks": 1, "channels": 8})
-    check_memory(source, model, scale=4, tile=None, available=None)
-    check_memory(source, model, scale=4, tile=None, available=2 * 10**9)
-    check_memory(source, model, scale=4, tile=192, available=10**9)
-    with pytest.raises(UserError, match=r"in\.png: 1000x1000 pixels need about .*in tiles, --tile 192"):
-        check_memory(source, model, scale=4, tile=None, available=10**9)
-    with pytest.raises(UserError, match=r"are free$"):
-        check_memory(source, model, scale=4, tile=192, available=10**8)
+def test_a_failure_leaves_no_half_image(tmp_path: Path) -> None:
+    Image.fromarray(noise(4, 4, 3)).save(tmp_path / "in.png")
 
+    def fail(_: ImageHWC) -> ImageHWC:
+        raise RuntimeError("out of memory")
 
-@pytest.mark.parametrize("suffix", [".pth", ".PTH", ".pt", ".ckpt", ".safetensors"])
-def test_weights_tell_their_network_in_every_format(tmp_path: Path, suffix: str) -> None:
-    model = build("bsrn", 2, {})
-    file = tmp_path / f"net{suffix}"
-    if suffix == ".safetensors":
-        save_weights(file, model)
-    else:
-        torch.save({"params": model.state_dict()}, file)
-    opened = open_model(file, 2)
-    assert type(opened) is type(model)
-    torch.testing.assert_close(opened.state_dict(), model.state_dict(), rtol=0, atol=0)
-    assert type(open_model(file, 2, "bsrn")) is type(model)
-    with pytest.raises(UserError, match="do not fit ALKDNet"):
-        open_model(file, 2, "alkdnet")
-    if suffix == ".pth":
-        with pytest.raises(UserError, match="these weights of bsrn upscale by 2, not by 3"):
-            open_model(file, 3)
-
-
-def test_weights_that_fit_two_networks_ask_for_a_choice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("alkdnet.upscaling._fits", lambda _, __, network, ___: network in ("bsrn", "imdn"))
-    save_weights(tmp_path / "net.safetensors", build("bsrn", 2, {}))
-    with pytest.raises(UserError, match="fits bsrn and imdn; choose one by --network"):
-        open_model(tmp_path / "net.safetensors", 2)
-
-
-def test_a_folder_that_is_no_run_is_no_file_of_weights(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is a directory, not a file of weights"):
-        open_model(tmp_path, 2)
+    with pytest.raises(RuntimeError):
+        upscale_file(tmp_path / "in.png", tmp_path / "out.png", fail, scale=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
 
 
 def test_the_source_is_not_overwritten(tmp_path: Path) -> None:
@@ -191,30 +157,3 @@ def test_the_source_is_not_overwritten(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"in\.png: is the source itself"):
             upscale_file(tmp_path / "in.png", target, DOUBLE, scale=2)
     assert (tmp_path / "in.png").read_bytes() == before
-
-
-def test_a_failure_leaves_no_half_image(tmp_path: Path) -> None:
-    Image.fromarray(noise(4, 4, 3)).save(tmp_path / "in.png")
-
-    def fail(_: Pixels) -> Pixels:
-        raise RuntimeError("out of memory")
-
-    with pytest.raises(RuntimeError):
-        upscale_file(tmp_path / "in.png", tmp_path / "out.png", fail, scale=2)
-    assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
-
-
-def test_the_record_beside_the_weights_names_the_network(tmp_path: Path) -> None:
-    options = {"blocks": 1, "channels": 16}
-    model = build("alkdnet", 2, options)
-    save_weights(tmp_path / "weights.safetensors", model)
-    write_run_record(tmp_path, network="alkdnet", scale=2, options=options)
-    opened = open_model(tmp_path / "weights.safetensors", 2)
-    assert not opened.training
-    for name, tensor in model.state_dict().items():
-        torch.testing.assert_close(opened.state_dict()[name], tensor, rtol=0, atol=0)
-    with pytest.raises(UserError, match="upscale by 2, not by 3"):
-        open_model(tmp_path / "weights.safetensors", 3)
-    (tmp_path / "run.json").unlink()
-    with pytest.raises(UserError, match="do not fit ALKDNet"):
-        open_model(tmp_path / "weights.safetensors", 2)

@@ -1,0 +1,118 @@
+"""Whether a picture fits into the memory as a whole, or has to be computed in tiles."""
+
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from alkdnet.data.disk import size
+from alkdnet.networks.alkdnet import ALKDNet
+from alkdnet.networks.bsrn import BSRN
+
+# Bytes for a pixel of the LR image by strips on a CPU, measured (docs/inference.md).
+_BY_STRIPS = 1_700
+# Bytes for a pixel, measured (docs/inference.md): of the large image 3 as computed and 4 to be written, and
+# of the LR image those that the network reads.
+_LARGE, _LR = 8, 20
+# A row of tiles, and the network's memory for one tile.
+_TILE_ROW, _ONE_TILE = 3 * 4 * 2, 2**29
+_SAMPLE = 96
+# No network takes so much for an LR pixel: less is not looked at.
+_HARMLESS = 100_000
+
+
+def fits(
+    model: nn.Module, height: int, width: int, scale: int, *, device: torch.device, dtype: torch.dtype
+) -> bool:
+    """Return whether the whole image can be computed in the memory that is free; True if that is unknown."""
+    free = free_memory(device)
+    if free is None or height * width * _HARMLESS <= free:
+        return True
+    return height * width * (bytes_per_pixel(model, device, dtype) + scale**2 * _LARGE) <= free
+
+
+def check_tiles(height: int, width: int, scale: int, *, tile: int) -> None:
+    """Raise MemoryError if the large image does not fit into the computer's memory even in tiles."""
+    free = free_memory(torch.device("cpu"))
+    needed = height * width * (_LR + scale**2 * _LARGE) + tile * width * scale**2 * _TILE_ROW + _ONE_TILE
+    if free is not None and needed > free:
+        raise MemoryError(
+            f"{width}x{height} pixels, {width * scale}x{height * scale} when enlarged, need about "
+            f"{size(needed)} of memory even in tiles, {size(free)} are free; take a smaller scale, or a part"
+        )
+
+
+def bytes_per_pixel(model: nn.Module, device: torch.device, dtype: torch.dtype) -> int:
+    """Return the bytes that a network takes for a pixel of an LR image as a whole, at its peak."""
+    if isinstance(model, ALKDNet | BSRN) and device.type == "cpu" and dtype == torch.float32:
+        return _BY_STRIPS
+    if not list(model.parameters()):  # an interpolation, which is done on the CPU
+        return _HARMLESS // 50
+    sample = torch.empty(1, 3, _SAMPLE, _SAMPLE, device="meta", dtype=dtype)
+    shadow = _on_meta(model, dtype)
+    with torch.inference_mode(), _PeakBytes() as peak:
+        shadow(sample)
+    most: int = peak.most
+    return most // _SAMPLE**2
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Return the bytes of memory that a device has left; None where it does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return None
+
+
+def _on_meta(model: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """Return the network without numbers, for which every operation allocates nothing."""
+    tensors = {
+        name: torch.empty_like(tensor, device="meta", dtype=dtype)
+        for name, tensor in (*model.named_parameters(), *model.named_buffers())
+    }
+    return lambda x_BCHW: torch.func.functional_call(model, tensors, (x_BCHW,))
+
+
+class _PeakBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the bytes of all tensors that live at a time; `most` is their peak."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.most: int = 0
+        self._live = 0
+        self._views: Counter[int] = Counter()
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor):
+                self._note(tensor)
+        self.most = max(self.most, self._live)
+        return result
+
+    def _note(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if not self._views[storage._cdata]:
+            self._live += storage.nbytes()
+        self._views[storage._cdata] += 1
+        weakref.finalize(tensor, self._forget, storage._cdata, storage.nbytes())
+
+    def _forget(self, storage: int, count: int) -> None:
+        self._views[storage] -= 1
+        if not self._views[storage]:
+            self._live -= count

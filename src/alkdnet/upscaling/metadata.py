@@ -1,0 +1,168 @@
+"""What a file says about its image besides the pixels: read from the source, written to the large image."""
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from PIL import Image
+from PIL.ExifTags import IFD, Base
+from PIL.PngImagePlugin import PngInfo
+
+from alkdnet.upscaling.formats import Format
+
+# What describes the picture, and not how the source's pixels are stored: those are other ones now.
+_KEPT = (
+    Base.ImageDescription,
+    Base.Make,
+    Base.Model,
+    Base.Software,
+    Base.DateTime,
+    Base.Artist,
+    Base.HostComputer,
+    Base.Copyright,
+    Base.Rating,
+    Base.RatingPercent,
+    Base.XPTitle,
+    Base.XPComment,
+    Base.XPAuthor,
+    Base.XPKeywords,
+    Base.XPSubject,
+)
+_LONGEST_EXIF = 65_527  # bytes of a JPEG segment beside its header
+_SRGB_GAMMA = 1 / 2.2
+_PROFILE_SPACES = {b"RGB ": "RGB", b"GRAY": "L"}
+
+
+class Saving(TypedDict, total=False):
+    """Arguments of Pillow's `save`."""
+
+    exif: bytes
+    xmp: bytes
+    icc_profile: bytes
+    dpi: tuple[float, float]
+    pnginfo: PngInfo
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Metadata of an image.
+
+    Attributes:
+        exif: without orientation, thumbnail and sizes in pixels; empty if there is none.
+        xmp: without orientation; None if there is none.
+        icc: the colour profile.
+        icc_mode: the mode of the images that the profile describes: "RGB", "L" or "" for another one.
+        dpi: pixels per inch.
+        png_chunks: gamma, chromaticities and rendering intent as PNG has them, by their names.
+    """
+
+    exif: bytes
+    xmp: bytes | None
+    icc: bytes | None
+    icc_mode: str
+    dpi: tuple[float, float] | None
+    png_chunks: Mapping[bytes, bytes]
+
+    def saving(self, known: Format, *, gray: bool) -> tuple[Saving, list[str]]:
+        """Return the arguments for writing what a format can hold, and in words what is lost.
+
+        A profile of another colour space than that of the image that is written, such as one of inks, would
+        give wrong colours, and is left out too.
+        """
+        options: Saving = {}
+        lost = []
+        for name in self._present():
+            if name not in known.holds:
+                lost.append(f"{name} ({known.kind} holds none)")
+            elif name == "ICC" and self.icc_mode != ("L" if gray else "RGB"):
+                lost.append(f"ICC profile (it is not for {'gray' if gray else 'RGB'})")
+            elif name == "EXIF" and known.kind == "JPEG" and len(self.exif) > _LONGEST_EXIF:
+                lost.append("EXIF (JPEG holds no more than 64 kB)")
+            elif name == "EXIF":
+                options["exif"] = self.exif
+            elif name == "ICC" and self.icc is not None:
+                options["icc_profile"] = self.icc
+            elif name == "DPI" and self.dpi is not None:
+                options["dpi"] = self.dpi
+            elif name == "XMP" and self.xmp is not None and known.kind != "PNG":
+                options["xmp"] = self.xmp
+        if known.kind == "PNG" and (chunks := self._png_info(with_icc="icc_profile" in options)):
+            options["pnginfo"] = chunks
+        return options, lost
+
+    def _present(self) -> Iterator[str]:
+        if self.exif:
+            yield "EXIF"
+        if self.xmp:
+            yield "XMP"
+        if self.icc:
+            yield "ICC"
+        if self.dpi:
+            yield "DPI"
+        gamma = self.png_chunks.get(b"gAMA")
+        # That of sRGB is what everybody assumes without it.
+        if gamma and abs(struct.unpack(">I", gamma)[0] / 100_000 - _SRGB_GAMMA) > 0.001:
+            yield "gamma"
+
+    def _png_info(self, *, with_icc: bool) -> PngInfo | None:
+        info = PngInfo()
+        for name, content in self.png_chunks.items():
+            if not (with_icc and name == b"sRGB"):  # PNG allows one of the two
+                info.add(name, content)
+        if self.xmp:
+            info.add_itxt("XML:com.adobe.xmp", self.xmp.decode("utf-8", "replace"))
+        return info if info.chunks else None
+
+
+def read_metadata(image: Image.Image) -> Metadata:
+    """Return the metadata of an image that has been read and turned upright (`ImageOps.exif_transpose`)."""
+    info = image.info
+    icc = info.get("icc_profile") or None
+    return Metadata(
+        exif=_exif(image),
+        xmp=_as_bytes(info.get("xmp")),
+        icc=icc,
+        icc_mode=_PROFILE_SPACES.get(icc[16:20], "") if icc else "",
+        dpi=_dpi(info.get("dpi")),
+        png_chunks=dict(_png_chunks(info)) if image.format == "PNG" else {},
+    )
+
+
+def _exif(image: Image.Image) -> bytes:
+    """Return the EXIF block of the large image, empty if the source's is damaged or says nothing."""
+    kept = Image.Exif()
+    try:
+        source = image.getexif()
+        for tag in _KEPT:
+            if tag in source:
+                kept[tag] = source[tag]
+        for ifd in (IFD.Exif, IFD.GPSInfo):
+            if values := dict(source.get_ifd(ifd)):
+                for outdated in (Base.ExifImageWidth, Base.ExifImageHeight, IFD.Interop):
+                    values.pop(outdated, None)
+                kept[ifd] = values
+        return kept.tobytes() if len(kept) else b""
+    except Exception:  # foreign bytes; Pillow's reader raises almost anything, and an image needs no EXIF
+        return b""
+
+
+def _dpi(found: Any) -> tuple[float, float] | None:
+    try:
+        x, y = (float(value) for value in found)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (x, y) if 1 < x < 1e5 and 1 < y < 1e5 else None  # 1 x 1 says the shape of a pixel only
+
+
+def _as_bytes(found: bytes | str | None) -> bytes | None:
+    return found.encode() if isinstance(found, str) else found
+
+
+def _png_chunks(info: Mapping[str | tuple[int, int], Any]) -> Iterator[tuple[bytes, bytes]]:
+    if gamma := info.get("gamma"):
+        yield b"gAMA", struct.pack(">I", round(gamma * 100_000))
+    if chromaticity := info.get("chromaticity"):
+        yield b"cHRM", struct.pack(">8I", *(round(value * 100_000) for value in chromaticity))
+    if (intent := info.get("srgb")) is not None:
+        yield b"sRGB", bytes([intent])

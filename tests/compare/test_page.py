@@ -195,7 +195,7 @@ def test_keys_and_pointer_move_the_details_of_all_pictures(tmp_path: Path) -> No
         "const key = (name) => stage.dispatchEvent(typed(name));"
         "for (let n = 0; n < 40; n++) key('ArrowRight'); seen();"
         "const box = stage.getBoundingClientRect();"
-        "stage.setPointerCapture = () => {};"  // there is no pointer 0
+        "stage.setPointerCapture = () => {};"  # events of a script have no pointer
         "stage.dispatchEvent(new PointerEvent('pointerdown', {clientX: box.left + 1, clientY: box.top + 1}));"
         "seen(); key('+'); document.title = found.join('|') + '|' + zoom.value;"
     )

@@ -1,11 +1,12 @@
-"""The forward pass on a CPU: the plain network, the module and the default of every inference, in one run.
+"""The forward pass: the plain network against the ways to compute it faster, in one run.
 
-    PYTHONPATH=src python -m benchmarks.inference [--threads 2] [--rounds 5] [--profile]
+    PYTHONPATH=src python -m benchmarks.inference [--device cpu] [--threads 2] [--rounds 5] [--profile]
 
-prints Markdown tables for docs/inference.md. Every variant has a process of its own, since what one does to
-the memory of the C library helps the next; they take turns, and medians are taken. A measurement during which
-others took more than a twentieth of the machine does not count and is made again, for --patience seconds
-at most; the table says how many counted, and takes all where none did.
+prints Markdown tables for docs/inference.md. On CUDA: benchmarks/inference_cuda.py. On a CPU: the plain
+network, the module and the default of every inference. Every variant has a process of its own, since what
+one does to the memory of the C library helps the next; they take turns, and medians are taken. A
+measurement during which others took more than a twentieth of the machine does not count and is made again,
+for --patience seconds at most; the table says how many counted, and takes all where none did.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from torch import Tensor
 from alkdnet.analysis.complexity import count
 from alkdnet.inference.upscaler import Upscaler
 from alkdnet.networks.alkdnet import ALKDNet
+from benchmarks import inference_cuda
 from benchmarks.plain import PlainALKDNet, copy_weights
 
 Forward = Callable[[Tensor], Tensor]
@@ -189,11 +191,19 @@ def profiles() -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--patience", type=float, default=60.0, help="seconds for each table")
-    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--rounds", type=int, default=5, help="on a CPU")
+    parser.add_argument("--patience", type=float, default=60.0, help="seconds for each table, on a CPU")
+    parser.add_argument("--profile", action="store_true", help="on a CPU")
+    parser.add_argument("--passes", type=int, default=100, help="timed passes of each variant, on CUDA")
     arguments = parser.parse_args()
+    if arguments.device == "cuda":
+        if not torch.cuda.is_available():
+            parser.exit(1, "benchmarks.inference: no CUDA device here; nothing was measured\n")
+        device = torch.device("cuda")
+        print(inference_cuda.table(device, passes=arguments.passes, threads=arguments.threads))
+        return
     torch.set_num_threads(arguments.threads)
     forward_table(arguments.threads, arguments.rounds, arguments.patience)
     set_table(arguments.threads, arguments.rounds, arguments.patience)

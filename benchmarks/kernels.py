@@ -28,13 +28,16 @@ def microseconds(function: Callable[[], object], rounds: int) -> float:
     """Return the median time of a call on the device."""
     for _ in range(3):
         function()
-    pairs = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(rounds)]
+    pairs = [
+        [torch.cuda.Event(enable_timing=True) for _ in range(2)]  # type: ignore[no-untyped-call]
+        for _ in range(rounds)
+    ]
     for start, end in pairs:
         start.record()
         function()
         end.record()
     torch.cuda.synchronize()
-    return 1000 * median(start.elapsed_time(end) for start, end in pairs)
+    return 1000 * median(float(start.elapsed_time(end)) for start, end in pairs)
 
 
 def steps(layer: nn.Module, x_BCHW: Tensor) -> tuple[Callable[[], object], Callable[[], object]]:
@@ -81,7 +84,7 @@ def main() -> None:
         for name, layer, channels, (forward_passes, backward_passes) in cases:
             shape = (arguments.batch, channels, arguments.size, arguments.size)
             x_BCHW = torch.randn(shape, device=device, dtype=dtype).to(memory_format=torch.channels_last)
-            layer = layer.to(device=device, dtype=dtype, memory_format=torch.channels_last)
+            layer.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
             fast = copy.deepcopy(layer)
             exchange_kernels(fast)
             both = forward_passes + backward_passes

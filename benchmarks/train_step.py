@@ -74,18 +74,19 @@ class StepTimes(NullMonitor):
 
 
 class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes that the operations in HEAVY read and write."""
+    """Counts the bytes that operations with one of the names in theirs read and write."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Sequence[str] = HEAVY) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0
+        self._names = names
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         """Run the operation and add its tensors' sizes."""
         out = func(*args, **(kwargs or {}))
-        if any(name in str(func) for name in HEAVY):
+        if any(name in str(func) for name in self._names):
             tensors = (leaf for leaf in tree_leaves((args, out)) if isinstance(leaf, torch.Tensor))
             self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         return out
@@ -98,12 +99,12 @@ def copy_bandwidth(device: torch.device) -> float:
     return 2 * source.numel() * 4 / _seconds(lambda: target.copy_(source), device)
 
 
-def matrix_rate(device: torch.device, precision: Precision) -> float:
+def matrix_rate(device: torch.device, precision: Precision | Literal["float16"]) -> float:
     """Return the FLOP per second of a square matrix product."""
     size = 8192 if device.type == "cuda" else 1536
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    dtype = getattr(torch, precision.replace("tf32", "float32"))
     a = torch.randn(size, size, device=device).to(dtype)
-    with arithmetic(device, precision, threads=torch.get_num_threads()):
+    with arithmetic(device, "tf32" if precision == "tf32" else "float32", threads=torch.get_num_threads()):
         return 2 * size**3 / _seconds(lambda: a @ a, device)
 
 
@@ -254,7 +255,7 @@ def time_variant(name: str, folder: Path, arguments: argparse.Namespace) -> tupl
     )
     if "graph" not in means:
         # On CUDA the loop always records its step.
-        step.GraphedFunction = lambda function: function  # type: ignore[misc, assignment]
+        step.GraphedFunction = lambda function: function  # type: ignore[attr-defined, assignment, return-value]
     return time_ours(folder, recipe, execution, steps_per_row=row)
 
 
@@ -276,7 +277,7 @@ def table(folder: Path, arguments: argparse.Namespace) -> str:
     processor = {name: median(pair[1] for pair in pairs) for name, pairs in seconds.items() if pairs}
     bandwidth = copy_bandwidth(device)
     precisions = {name: precision_of(name) for name in names}
-    rates = {each: matrix_rate(device, each) for each in dict.fromkeys(precisions.values())}
+    rates: dict[str, float] = {each: matrix_rate(device, each) for each in dict.fromkeys(precisions.values())}
     device_line = (
         f"torch {torch.__version__.partition('+')[0]}, {device_name(device)}, {arguments.threads} thread(s), "
         f"batch {arguments.batch}, {PATCH}x{PATCH}, x{SCALE}: {flop / 1e9:.1f} GFLOP and "
@@ -329,7 +330,7 @@ def precision_of(variant: str) -> Precision:
     return "float32" if variant == "plain" else variant.partition(" ")[0]  # type: ignore[return-value]
 
 
-def rates_in_words(bandwidth: float, rates: Mapping[Precision, float]) -> str:
+def rates_in_words(bandwidth: float, rates: Mapping[str, float]) -> str:
     """Return the measured limits of the device: bytes per second of copies, FLOP per second of products."""
     products = ", ".join(f"{precision} {rate / 1e12:.3g}" for precision, rate in rates.items())
     return f"copies run at {bandwidth / 1e9:.0f} GB/s, matrix products at (TFLOP/s) {products}"

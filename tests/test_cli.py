@@ -210,6 +210,14 @@ def picture(path: Path, *shape: int) -> None:
     Image.fromarray(pixels).save(path)
 
 
+def test_compare_writes_one_page(shell: Shell) -> None:
+    picture(Path("a.png"), 8, 12, 3)
+    picture(Path("b.png"), 4, 6, 3)
+    assert shell.run("compare", "a.png", "b.png") == (0, "compare.html: 2 pictures, 0.0 MiB\n")
+    status, _ = shell.run("compare", "a.png", "b.png", "--output", "b.png", "--label", "a", "--label", "b")
+    assert str(status).startswith("error: b.png: the page ends in .html")
+
+
 @pytest.mark.parametrize("network", ["alkdnet", "bsrn"])
 def test_upscale_without_weights_takes_those_of_the_authors(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, network: str

@@ -258,6 +258,32 @@ def upscale(
 
 
 @app.command()
+def compare(
+    pictures: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Of one size; a smaller one, such as the source, is shown enlarged if its sides are a whole "
+            "fraction.",
+            metavar="PICTURE...",
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="The page to write.")] = Path("compare.html"),
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="A name for each picture, in their order; by default the file's."),
+    ] = None,
+) -> None:
+    """Write a page that compares pictures: a slider between any two, and zoomed details of all.
+
+    The page is one file without a server or network; a picture has at most 24 MiB as PNG, the page 256 MiB.
+    """
+    from alkdnet.compare.page import write_page
+
+    size = write_page(pictures, output, labels=label or [])
+    typer.echo(f"{one_line(str(output))}: {len(pictures)} pictures, {size / 2**20:.1f} MiB")
+
+
+@app.command()
 def benchmark(
     networks: Annotated[
         list[str] | None,

@@ -54,8 +54,10 @@ def test_auto_warns_and_goes_on_when_the_check_fails(
 
 
 def test_triton_where_it_cannot_be_is_an_error_that_says_what_would_be_right(
-    exchanged: list[nn.Module],
+    monkeypatch: pytest.MonkeyPatch, exchanged: list[nn.Module]
 ) -> None:
-    with pytest.raises(UserError, match=r"^execution.kernels: triton cannot .*; use auto or torch$"):
+    _check(monkeypatch, "no driver")
+    expected = "^execution.kernels: triton cannot be used here: no driver; use auto or torch$"
+    with pytest.raises(UserError, match=expected):
         choose_kernels(nn.Identity(), "triton", CPU)
     assert exchanged == []

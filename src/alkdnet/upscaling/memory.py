@@ -17,8 +17,8 @@ from alkdnet.networks.bsrn import BSRN
 
 # Bytes for a pixel of the LR image by strips on a CPU, measured (docs/inference.md).
 _BY_STRIPS = 1_700
-# Bytes for a pixel, measured (docs/inference.md): of the large image 3 as computed and 4 to be written, and
-# of the LR image those that the network reads.
+# Bytes for a pixel of the large image, 3 as computed and 4 to be written, and of the LR image, 12 of it what
+# the network reads; measured together (docs/inference.md): 8.7 for a pixel of the large image.
 _LARGE, _LR = 8, 20
 # A row of tiles, and the network's memory for one tile.
 _TILE_ROW, _ONE_TILE = 3 * 4 * 2, 2**29

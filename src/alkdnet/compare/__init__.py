@@ -1,0 +1,1 @@
+"""Looking at pictures: one page that compares them."""

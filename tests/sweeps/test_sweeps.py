@@ -74,8 +74,8 @@ def test_what_is_no_sweep(name: str, file: str, message: str) -> None:
 def test_the_best_is_marked_with_its_intervals(tmp_path: Path) -> None:
     images = {BASELINE: _images(0), "rate-1": _images(0.2), "rate-2": _images(0.5)}
     sentence = write_report(tmp_path / "rate", _sweep(), images, row="row", test_set="set")
-    best = "Best of the sweep: rate-2 (recipes.paper.learning_rate 0.01, recipes.paper.beta2 0.99) with 30.499 dB"
-    assert sentence.startswith(best)
+    values = "recipes.paper.learning_rate 0.01, recipes.paper.beta2 0.99"
+    assert sentence.startswith(f"Best of the sweep: rate-2 ({values}) with 30.499 dB;")
     assert sentence.count("(gain)") == 2
     assert "] against the baseline" in sentence
     assert "] against the second best, rate-1" in sentence

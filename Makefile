@@ -8,7 +8,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help clone repro test test-slow test-data test-gpu lint bench ui mlflow-sync train-parallel clean-stale clean docs lock
+.PHONY: help clone repro test test-slow test-data test-gpu lint bench ui mlflow-sync register train-parallel clean-stale clean docs lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -56,6 +56,9 @@ ui: $(BIN)/.installed ## MLflow's page at http://127.0.0.1:5000, open at the run
 
 mlflow-sync: $(BIN)/.installed ## mirror the results of PIPELINE into MLflow
 	PYTHONPATH=src python tools/mlflow_sync.py $(PIPELINE)
+
+register: $(BIN)/.installed ## a version in MLflow's model registry from RUN of PIPELINE
+	PYTHONPATH=src python tools/register.py $(PIPELINE) --run $(RUN)
 
 train-parallel: $(BIN)/.installed ## the runs of PIPELINE side by side: one per GPU, without GPUs two; N=4: four; ARGS='--on slurm ...'
 	PYTHONPATH=src python tools/train_parallel.py $(if $(N),--jobs $(N)) --pipeline $(PIPELINE) $(ARGS)

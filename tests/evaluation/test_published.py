@@ -109,9 +109,9 @@ def test_table_4_on_set5(
     result = evaluate(upscaler(network(data_dir, scale)), [set5], scale=scale, protocol=Protocol())
     assert result.missing == {}
     means = result.means()["Set5"]
-    assert means["images"] == 5
-    assert means["psnr"] == pytest.approx(psnr, abs=0.0005)
-    assert means["ssim"] == pytest.approx(ssim, abs=0.00001)
+    assert means.images == 5
+    assert means.psnr == pytest.approx(psnr, abs=0.0005)
+    assert means.ssim == pytest.approx(ssim, abs=0.00001)
 
 
 @pytest.mark.slow
@@ -123,7 +123,7 @@ def test_self_ensemble_and_rounded_luma_move_the_figures_as_known(
     plain = evaluate(upscaler(model), [set5], scale=4, protocol=Protocol())
     rounded = evaluate(upscaler(model), [set5], scale=4, protocol=Protocol(round_luma=True))
     averaged = evaluate(upscaler(SelfEnsemble(model)), [set5], scale=4, protocol=Protocol(self_ensemble=True))
-    means = [result.means()["Set5"]["psnr"] for result in (plain, rounded, averaged)]
+    means = [result.means()["Set5"].psnr for result in (plain, rounded, averaged)]
     # Rounding adds the variance 1/12 to both images: 10 log10(1 + (1/6) / MSE), 0.02 dB at 32 dB (MSE 38).
     assert 0.01 < means[0] - means[1] < 0.03
     # EDSR+ and its like gain 0.05 to 0.2 dB (Lim et al. 2017, table 2).

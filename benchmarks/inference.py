@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
-from pathlib import Path
 from statistics import median
 
 import torch
 from torch import Tensor
 
 from alkdnet.analysis.complexity import count
+from alkdnet.efficiency.clock import timed
 from alkdnet.inference.upscaler import Upscaler
 from alkdnet.networks.alkdnet import ALKDNet
 from benchmarks import inference_cuda
@@ -49,24 +49,6 @@ def build(name: str) -> Forward:
     return model if name == "module" else Upscaler(model).forward
 
 
-def timed(function: Callable[[], object]) -> tuple[float, float]:
-    """Return the seconds that a call takes, and the share of the machine that others took meanwhile."""
-    busy, own, start = _busy(), time.process_time(), time.perf_counter()
-    function()
-    seconds = time.perf_counter() - start
-    others = _busy() - busy - (time.process_time() - own) - 0.02  # the kernel counts in 0.01 s
-    return seconds, max(others, 0) / (seconds * torch.get_num_threads())
-
-
-def _busy() -> float:
-    """Return the seconds that all processors have worked so far; 0 where the kernel does not say."""
-    stat = Path("/proc/stat")
-    if not stat.is_file():
-        return 0.0
-    user, nice, system, _, _, irq, softirq, steal = map(int, stat.read_text().split()[1:9])
-    return (user + nice + system + irq + softirq + steal) / 100
-
-
 def _serve(name: str, threads: int, pipe: Connection) -> None:
     """Answer every request for a measurement, in a process of its own; the first answer is the output."""
     torch.set_num_threads(threads)
@@ -81,7 +63,7 @@ def _serve(name: str, threads: int, pipe: Connection) -> None:
     with torch.inference_mode():
         pipe.send(call().numpy())
         while pipe.recv():
-            pipe.send(timed(call))
+            pipe.send(timed(call, processors=torch.get_num_threads()))
 
 
 def forward_table(threads: int, rounds: int, patience: float) -> None:
@@ -129,8 +111,8 @@ def _fresh(name: str, threads: int, queue: "multiprocessing.Queue[tuple[float, f
         forward(images[0])
 
     with torch.inference_mode():
-        first, _ = timed(begin)
-        rest, others = timed(lambda: [forward(image) for image in images[1:]])
+        first, _ = timed(begin, processors=threads)
+        rest, others = timed(lambda: [forward(image) for image in images[1:]], processors=threads)
     queue.put((first, first + rest, others))
 
 

@@ -6,7 +6,7 @@ else happens on the machine, a changing clock frequency too, over all forms alik
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from alkdnet.device import arithmetic
+from alkdnet.efficiency.clock import timed
 from alkdnet.efficiency.forms import PLAIN, Call, ImageBCHW, Task, prepare
 from alkdnet.errors import in_one_line
 
@@ -124,25 +125,7 @@ def _serve(form: str, task: Task, pipe: Connection) -> None:
             return
         pipe.send(_Ready(np.asarray(torch.as_tensor(output).float().cpu()), memory))
         while pipe.recv():
-            pipe.send(timed(call))
-
-
-def timed(call: Callable[[], object]) -> tuple[float, float]:
-    """Return the seconds that a call takes, and the share of all processors that other processes took."""
-    busy, own, start = _busy(), time.process_time(), time.perf_counter()
-    call()
-    seconds = time.perf_counter() - start
-    others = _busy() - busy - (time.process_time() - own) - 0.02  # the kernel counts in 0.01 s
-    return seconds, max(others, 0.0) / (seconds * (multiprocessing.cpu_count() or 1))
-
-
-def _busy() -> float:
-    """Return the seconds that all processors have worked so far; 0 where the system does not say."""
-    stat = Path("/proc/stat")
-    if not stat.is_file():
-        return 0.0
-    user, nice, system, _, _, irq, softirq, steal = map(int, stat.read_text().split()[1:9])
-    return (user + nice + system + irq + softirq + steal) / 100
+            pipe.send(timed(call, processors=multiprocessing.cpu_count()))
 
 
 def _peak_memory(call: Call, device: torch.device) -> tuple[object, int | None]:

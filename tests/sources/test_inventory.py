@@ -104,6 +104,7 @@ def test_a_gated_set_is_complete_by_its_number_of_images(tmp_path: Path) -> None
 def test_sets_that_are_not_downloaded(tmp_path: Path) -> None:
     assert state(SOURCES["embedded_test"], tmp_path, tmp_path) == "in scikit-image"
     assert state(SOURCES["folder"], tmp_path, tmp_path) == "yours"
+    assert state(SOURCES["file"], tmp_path, tmp_path) == "yours"
     fill(tmp_path, ["NOT_AVAILABLE.txt"])
     assert state(SOURCES["manga109"], tmp_path, tmp_path) == "absent"
 

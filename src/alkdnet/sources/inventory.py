@@ -45,7 +45,7 @@ def state(source: Source, folder: Path, cache: Path) -> str:
     """
     if source.kind == "embedded":
         return "in scikit-image"
-    if source.kind == "folder":
+    if source.kind in ("folder", "file"):
         return "yours"
     present = _present(source, folder)
     if present == source.images:

@@ -1,8 +1,8 @@
 """What a file says about its image besides the pixels: read from the source, written to the large image."""
 
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 from PIL import Image
@@ -32,6 +32,7 @@ _KEPT = (
 _LONGEST_EXIF = 65_527  # bytes of a JPEG segment beside its header
 _SRGB_GAMMA = 1 / 2.2
 _PROFILE_SPACES = {b"RGB ": "RGB", b"GRAY": "L"}
+_PROFILE_HEADER = 128  # bytes
 
 
 class Saving(TypedDict, total=False):
@@ -55,6 +56,7 @@ class Metadata:
         icc_mode: the mode of the images that the profile describes: "RGB", "L" or "" for another one.
         dpi: pixels per inch.
         png_chunks: gamma, chromaticities and rendering intent as PNG has them, by their names.
+        damaged: what the source has but cannot be read, and is left out.
     """
 
     exif: bytes
@@ -63,6 +65,12 @@ class Metadata:
     icc_mode: str
     dpi: tuple[float, float] | None
     png_chunks: Mapping[bytes, bytes]
+    damaged: Set[str] = frozenset()
+
+    def without(self, damaged: Set[str]) -> "Metadata":
+        """Return the metadata after some turned out to be damaged; of a damaged EXIF block nothing stays."""
+        exif = b"" if "EXIF" in damaged else self.exif
+        return replace(self, exif=exif, damaged=self.damaged | damaged)
 
     def saving(self, known: Format, *, gray: bool) -> tuple[Saving, list[str]]:
         """Return the arguments for writing what a format can hold, and in words what is lost.
@@ -71,7 +79,7 @@ class Metadata:
         give wrong colours, and is left out too.
         """
         options: Saving = {}
-        lost = []
+        lost = [f"{name} (it is damaged)" for name in sorted(self.damaged)]
         for name in self._present():
             if name not in known.holds:
                 lost.append(f"{name} ({known.kind} holds none)")
@@ -118,21 +126,28 @@ class Metadata:
 def read_metadata(image: Image.Image) -> Metadata:
     """Return the metadata of an image that has been read and turned upright (`ImageOps.exif_transpose`)."""
     info = image.info
-    icc = info.get("icc_profile") or None
+    exif, xmp, icc, dpi = _exif(image), _as_bytes(info.get("xmp")), info.get("icc_profile"), _dpi(info)
+    damaged = {
+        "EXIF": exif is None,
+        "XMP": xmp is not None and not _is_utf8(xmp),
+        "ICC profile": "icc_profile" in info and not _is_profile(icc),
+    }
     return Metadata(
-        exif=_exif(image),
-        xmp=_as_bytes(info.get("xmp")),
-        icc=icc,
+        exif=exif or b"",
+        xmp=None if damaged["XMP"] else xmp,
+        icc=None if damaged["ICC profile"] else icc,
         icc_mode=_PROFILE_SPACES.get(icc[16:20], "") if icc else "",
-        dpi=_dpi(info.get("dpi")),
+        dpi=dpi,
         png_chunks=dict(_png_chunks(info)) if image.format == "PNG" else {},
+        damaged={name for name, is_damaged in damaged.items() if is_damaged},
     )
 
 
-def _exif(image: Image.Image) -> bytes:
-    """Return the EXIF block of the large image, empty if the source's is damaged or says nothing."""
+def _exif(image: Image.Image) -> bytes | None:
+    """Return the EXIF block of the large image, empty if the source's says nothing; None: it is damaged."""
     kept = Image.Exif()
     try:
+        Image.Exif().load(image.info.get("exif", b""))  # raises what `open` of a JPEG has swallowed
         source = image.getexif()
         for tag in _KEPT:
             if tag in source:
@@ -144,13 +159,28 @@ def _exif(image: Image.Image) -> bytes:
                 kept[ifd] = values
         return kept.tobytes() if len(kept) else b""
     except Exception:  # foreign bytes; Pillow's reader raises almost anything, and an image needs no EXIF
-        return b""
+        return None
 
 
-def _dpi(found: Any) -> tuple[float, float] | None:
+def _is_utf8(text: bytes) -> bool:
     try:
-        x, y = (float(value) for value in found)
-    except (TypeError, ValueError, ZeroDivisionError):
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_profile(icc: bytes | None) -> bool:
+    """Return whether a colour profile is complete and has the signature of one, by its header."""
+    return (
+        icc is not None and _PROFILE_HEADER <= int.from_bytes(icc[:4]) <= len(icc) and icc[36:40] == b"acsp"
+    )
+
+
+def _dpi(info: Mapping[str | tuple[int, int], Any]) -> tuple[float, float] | None:
+    try:
+        x, y = (float(value) for value in info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
     return (x, y) if 1 < x < 1e5 and 1 < y < 1e5 else None  # 1 x 1 says the shape of a pixel only
 

@@ -1,7 +1,7 @@
 """One picture: read with all that belongs to it, upscaled, and written."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from alkdnet.data.images import read_rgb
 from alkdnet.data.resize import upscale
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_path
+from alkdnet.upscaling.damage import read_despite_damage
 from alkdnet.upscaling.metadata import Metadata, read_metadata
 from alkdnet.upscaling.sources import large_size
 from alkdnet.upscaling.targets import check_target
@@ -75,11 +76,16 @@ def upscale_file(
 def read_picture(path: Path) -> Picture:
     """Read an image file with its transparency and metadata.
 
-    Below transparent pixels the colour is that of the nearest visible one.
+    Below transparent pixels the colour is that of the nearest visible one. Damaged metadata are left out.
 
     Raises:
-        UserError: as `read_rgb`.
+        UserError: as `read_rgb`, but not because of damaged metadata.
     """
+    picture, damaged = read_despite_damage(path, _read)
+    return replace(picture, metadata=picture.metadata.without(damaged))
+
+
+def _read(path: Path) -> Picture:
     rgb_HWC = read_rgb(path, alpha="black")
     # See images.py: TIFFs that are opened by name are scrambled.
     with path.open("rb") as file, Image.open(file) as image:

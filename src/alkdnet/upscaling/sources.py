@@ -11,6 +11,7 @@ from PIL import Image
 
 from alkdnet.data.images import SUFFIXES, image_size
 from alkdnet.errors import UserError, in_words, raise_problems
+from alkdnet.upscaling.damage import read_despite_damage
 from alkdnet.upscaling.formats import format_of
 
 # Pictures that are not read: they have more than 8 bits, or are not read everywhere.
@@ -99,7 +100,7 @@ def large_size(source: Path, scale: int) -> tuple[int, int]:
     Raises:
         UserError: the source is no image.
     """
-    height, width = image_size(source)
+    (height, width), _ = read_despite_damage(source, image_size)
     return height * scale, width * scale
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from alkdnet.data.images import read_rgb
 from alkdnet.errors import UserError
+from alkdnet.upscaling.damage import read_despite_damage
 from alkdnet.upscaling.formats import FORMATS, Format, format_of
 
 # What `atomic_path` adds to a name while it writes.
@@ -47,7 +48,7 @@ def check_target(source: Path, target: Path, large: tuple[int, int]) -> Format:
         )
     if height * width > known.pixels:
         raise UserError(f"{target}: {width}x{height} pixels are too many for {known.kind}; write a .png")
-    if not known.alpha and _is_transparent(source):
+    if not known.alpha and read_despite_damage(source, _is_transparent)[0]:
         raise UserError(f"{target}: {known.kind} holds no transparency, which {source} has; write a .png")
     return known
 

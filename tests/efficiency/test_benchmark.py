@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 
 from alkdnet.cli import app
 from alkdnet.efficiency import benchmark as module
+from alkdnet.efficiency import timing as timing_module
 from alkdnet.efficiency.benchmark import Settings, benchmark, chosen_networks
 from alkdnet.efficiency.forms import FORMS, Form, Task
 from alkdnet.efficiency.page import Published, page_text, write_page
@@ -37,6 +38,13 @@ def test_forms_are_timed_and_compared_with_the_plain_one() -> None:
         assert timing.difference < 1e-5
     # Without an exported network it fails, and stops none of the others.
     assert isinstance(timings["openvino"], str)
+
+
+def test_a_form_that_never_gets_ready_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing_module, "_PREPARATION_S", 0)
+    assert time_forms(TASK, ["plain"], rounds=1) == {
+        "plain": "not ready after 0 seconds, or killed for want of memory"
+    }
 
 
 def test_a_network_that_takes_too_long_is_counted_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +101,7 @@ def test_the_page_has_every_number_and_says_when_the_machine_was_busy(tmp_path: 
     assert "| ALKDNet | 27.69 | 20 (19 to 21) | 10 (9 to 11) |" in page
     assert "B\\*" in page
     assert "was not idle: other processes took up to 50 %" in page
-    assert "- vdsr, plain: not timed" in page
+    assert "- VDSR, plain: not timed" in page
     assert (tmp_path / "cpu" / "psnr_latency.png").is_file()
     quiet = page_text(MACHINE, rows[1:], {}, command="alkdnet benchmark")
     assert "not idle" not in quiet

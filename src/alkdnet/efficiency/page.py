@@ -9,6 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from alkdnet.files import atomic_directory
 from alkdnet.markdown import escape, render, table
+from alkdnet.networks import network_class
 from alkdnet.reporting.figures.style import ACCENT, INK, MUTED, FigurePlan, new_figure, write_figure
 from alkdnet.reporting.table import number
 from alkdnet.results.efficiency import TITLES, Machine, Measurement, write_efficiency
@@ -138,7 +139,7 @@ def _by_network(measurements: Sequence[Measurement]) -> dict[str, dict[str, Meas
 
 
 def _label(name: str, published: Mapping[str, Published]) -> str:
-    return escape(published[name].label if name in published else name)
+    return escape(published[name].label if name in published else network_class(name).__name__)
 
 
 def _latency(row: Measurement | None) -> str:

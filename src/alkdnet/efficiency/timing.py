@@ -22,6 +22,8 @@ from alkdnet.efficiency.forms import PLAIN, Call, ImageBCHW, Task, prepare
 from alkdnet.errors import in_one_line
 
 WARM_UPS = 2
+# OpenVINO compiles LKFMixer for longer than anybody waits.
+_PREPARATION_S = 120
 # Thread pools wait for more work in a loop before they sleep: the next form must not share the CPU with it.
 _PAUSE_S = 0.1
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -95,7 +97,8 @@ def _processes(task: Task, forms: Sequence[str]) -> Iterator[Mapping[str, Connec
             process.start()
             other.close()
             processes.append(process)
-            pipes[form].poll(None)
+            if not pipes[form].poll(_PREPARATION_S):
+                process.kill()
         yield pipes
     finally:
         for process in processes:
@@ -107,7 +110,7 @@ def _answer(pipe: Connection) -> "_Ready | str":
     try:
         answer: _Ready | str = pipe.recv()
     except EOFError:
-        return "its process was killed, perhaps for want of memory"
+        return f"not ready after {_PREPARATION_S} seconds, or killed for want of memory"
     return answer
 
 

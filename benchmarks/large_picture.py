@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=64)
     arguments = parser.parse_args()
     model = ALKDNet(scale=arguments.scale, blocks=arguments.blocks, channels=arguments.channels).eval()
-    engine = Engine(Model(model, "", arguments.scale), device=torch.device("cpu"), tile=TILE)
+    engine = Engine(Model(model, "alkdnet", None, arguments.scale), device=torch.device("cpu"), tile=TILE)
     with tempfile.TemporaryDirectory() as folder:
         small, picture = Path(folder, "small.png"), Path(folder, "picture.png")
         random = np.random.default_rng(0)

@@ -12,11 +12,13 @@ import torch
 from PIL import Image
 
 from alkdnet import cli
+from alkdnet.config.paths import Paths
 from alkdnet.networks import build
 from alkdnet.sources import fetching as download
 from alkdnet.sources.catalogue import SOURCES, Source
 from alkdnet.upscaling import models
 from alkdnet.weights.files import save_weights
+from alkdnet.weights.runs import load_run
 from tests.records import write_run_record
 
 
@@ -293,6 +295,63 @@ def test_upscale_of_folders_keeps_their_structure_and_what_is_finished(
         assert image.size == (14, 14)
 
 
+def demo_run(name: str, scale: int = 2) -> Path:
+    folder = Paths("demo").model(name)
+    options = {"blocks": 1, "channels": 8}
+    torch.manual_seed(len(name))
+    save_weights(folder / "weights.safetensors", build("alkdnet", scale, options))
+    write_run_record(folder, network="alkdnet", scale=scale, options=options)
+    return folder
+
+
+def test_upscale_and_export_take_a_run_of_a_pipeline(shell: Shell) -> None:
+    folder = demo_run("small_x3", scale=3)
+    picture(Path("in.png"), 8, 9, 3)
+    status, out = shell.run("upscale", "in.png", "out.png", "--run", "demo:small_x3")
+    assert (status, out) == (0, f"out.png: 27x24, with alkdnet, {folder}/weights.safetensors\n")
+    status, out = shell.run("export", "net_g.pth", "--run", "demo:small_x3")
+    assert (status, out) == (
+        0,
+        f"net_g.pth: the weights of {folder}/weights.safetensors by the authors' names\n",
+    )
+    theirs = torch.load("net_g.pth", weights_only=True)["params"].values()
+    ours = load_run(folder)[0].state_dict().values()
+    assert sorted(float(each.sum()) for each in theirs) == sorted(float(each.sum()) for each in ours)
+
+
+@pytest.mark.parametrize("command", [("upscale", "in.png", "out.png"), ("export", "net_g.pth")])
+def test_a_run_that_is_not_there_is_named_with_those_that_are(shell: Shell, command: tuple[str, ...]) -> None:
+    demo_run("small_x2")
+    picture(Path("in.png"), 8, 9, 3)
+    status, _ = shell.run(*command, "--run", "demo:small_x4")
+    assert str(status).startswith("error: --run demo:small_x4: no weights of this run; there are: small_x2")
+    status, _ = shell.run(*command, "--run", "small_x4")
+    assert str(status) == "error: --run small_x4: give pipeline and run as in demo:alkdnet_x2"
+    status, _ = shell.run(*command, "--run", "demo:small_x2", "--scale", 3)
+    assert str(status).endswith("these weights upscale by 2, not by 3")
+
+
+def test_overwrite_writes_finished_images_again(shell: Shell) -> None:
+    demo_run("first")
+    demo_run("second_one")
+    Path("in").mkdir()
+    picture(Path("in/a.png"), 8, 9, 3)
+    command = ("upscale", "in", "large", "--run")
+    assert shell.run(*command, "demo:first")[0] == 0
+    first = Path("large/a.png").read_bytes()
+    assert shell.run(*command, "demo:second_one")[1].startswith("large: all 1 images are finished")
+    assert Path("large/a.png").read_bytes() == first
+    assert shell.run(*command, "demo:second_one", "--overwrite")[1].startswith("large: 1 of 1 images written")
+    assert Path("large/a.png").read_bytes() != first
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16", "tf32"])
+def test_upscale_rejects_reduced_precision_on_a_cpu(shell: Shell, precision: str) -> None:
+    picture(Path("in.png"), 8, 9, 3)
+    status, _ = shell.run("upscale", "in.png", "out.png", "--device", "cpu", "--precision", precision)
+    assert status == f"error: --precision {precision} needs a CUDA device; on the CPU use float32"
+
+
 def test_upscale_with_the_weights_of_the_project(shell: Shell) -> None:
     save_weights(Path("weights/alkdnet_x3.safetensors"), build("alkdnet", 3, {}))
     picture(Path("in.png"), 8, 9, 4)
@@ -350,6 +409,23 @@ def test_export_writes_the_weights_by_the_authors_names(shell: Shell) -> None:
     assert Path("net_g.pth").is_file()
 
 
-def test_export_to_an_unknown_format_is_rejected_first(shell: Shell) -> None:
+def test_export_without_weights_takes_those_of_the_authors(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetched(chosen: Source, folder: Path, **_: object) -> None:
+        folder.mkdir(parents=True)
+        torch.save(build("alkdnet", 4, {}).state_dict(), folder / chosen.files[0].name)
+
+    save_weights(Path("weights/alkdnet_x4.safetensors"), build("alkdnet", 4, {}))
+    monkeypatch.setattr("alkdnet.upscaling.weights.fetch", fetched)
+    status, out = shell.run("export", "net_g.safetensors", "--released", "--root", "sets")
+    assert status == 0
+    assert out.startswith("net_g.safetensors: the weights of sets/alkdnet_x4/")
+
+
+def test_export_judges_the_target_first(shell: Shell) -> None:
+    Path("net_g.onnx").mkdir()
+    status, _ = shell.run("export", "net_g.onnx", "--weights", "missing.pth")
+    assert status == "error: net_g.onnx: is no file that could be replaced"
     status, _ = shell.run("export", "net_g.h5", "--weights", "missing.pth")
     assert status == "error: net_g.h5: unknown ending; there are: .onnx, .pt2, .pth, .safetensors"

@@ -16,7 +16,7 @@ from alkdnet.errors import UserError, in_words, one_line, raise_problems
 
 if TYPE_CHECKING:
     from alkdnet.sources.catalogue import Source
-    from alkdnet.upscaling.batch import Engine
+    from alkdnet.upscaling.models import Model
     from alkdnet.upscaling.weights import Wanted
 
 app = typer.Typer(
@@ -84,6 +84,20 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+Weights = Annotated[
+    Path | None,
+    typer.Option(help="A file of weights (.pth, .pt, .ckpt, .safetensors, ...), or a run's folder."),
+]
+Run = Annotated[
+    str | None, typer.Option(help="Weights that a pipeline trained: demo:alkdnet_x2.", metavar="NAME:RUN")
+]
+Network = Annotated[
+    str | None,
+    typer.Option(help="The network, of which published weights are taken; of a file: what it belongs to."),
+]
+Released = Annotated[
+    bool, typer.Option("--released", help="Take the authors' weights even if this project has its own.")
+]
 DeviceChoice = Annotated[
     Device, typer.Option(help="Where to compute; auto takes a CUDA device when there is one.")
 ]
@@ -171,22 +185,10 @@ def upscale(
         ),
     ],
     scale: Scale = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="A file of weights (.pth, .pt, .ckpt, .safetensors, ...), or a run's folder."),
-    ] = None,
-    run: Annotated[
-        str | None, typer.Option(help="Weights that a pipeline trained: demo:alkdnet_x2.", metavar="NAME:RUN")
-    ] = None,
-    network: Annotated[
-        str | None,
-        typer.Option(
-            help="The network, of which published weights are taken; of a file: what it belongs to."
-        ),
-    ] = None,
-    released: Annotated[
-        bool, typer.Option("--released", help="Take the authors' weights even if this project has its own.")
-    ] = False,
+    weights: Weights = None,
+    run: Run = None,
+    network: Network = None,
+    released: Released = False,
     tile: Annotated[
         int | None,
         typer.Option(
@@ -208,17 +210,23 @@ def upscale(
         raise UserError("give the image, or several, and then the file or folder to write")
     *sources, target = paths
 
-    from alkdnet.upscaling.batch import judge, upscale_all
+    from alkdnet.device import choose_device
+    from alkdnet.upscaling.batch import Engine, check_precision, judge, upscale_all
+    from alkdnet.upscaling.models import interpolation
     from alkdnet.upscaling.sources import plan
     from alkdnet.upscaling.weights import USUAL_SCALE, Wanted
 
+    chosen = choose_device(device.value)
+    check_precision(precision.value, chosen)
     wanted = Wanted(file=weights, run=run, network=network, scale=scale, released=released)
     planned = plan(sources, target)
     local = wanted.local(_repositories())
-    engine = None
-    if local or network == "bicubic":
-        engine = _engine(wanted, local, tile, device, precision)
-    factor = engine.scale if engine else scale or USUAL_SCALE
+    model = None
+    if local:
+        model = _model(wanted, local, root, mirror)
+    elif network == "bicubic":
+        model = interpolation(scale or USUAL_SCALE)
+    factor = model.scale if model else scale or USUAL_SCALE
     due, finished, problems = judge(planned.jobs, factor, overwrite=overwrite)
     for suffix, count in planned.foreign.items():
         typer.echo(f"{count} {suffix} left out: convert {'it' if count == 1 else 'them'} to PNG", err=True)
@@ -228,9 +236,8 @@ def upscale(
             f"{one_line(str(target))}: all {finished} images are finished; --overwrite writes them again"
         )
         return
-    if engine is None:
-        wanted = replace(wanted, scale=factor)
-        engine = _engine(wanted, _download_weights(wanted, root, mirror), tile, device, precision)
+    model = model or _model(wanted, None, root, mirror)
+    engine = Engine(model, device=chosen, precision=precision.value, tile=tile)
     done: list[tuple[int, int]] = []
     lost: Counter[str] = Counter()
     try:
@@ -247,12 +254,12 @@ def upscale(
         typer.echo(f"not kept{f' of {count} images' if len(due) > 1 else ''}: {text}", err=True)
     if done and not planned.jobs[0].kept:
         height, width = done[0]
-        typer.echo(f"{one_line(str(target))}: {width}x{height}, with {engine.name}")
+        typer.echo(f"{one_line(str(target))}: {width}x{height}, with {model.name}")
     elif done:
         kept = f", {finished} were finished" if finished else ""
         typer.echo(
             f"{one_line(str(target))}: {len(done)} of {len(planned.jobs)} images written{kept}, "
-            f"with {engine.name}"
+            f"with {model.name}"
         )
     raise_problems(problems)
 
@@ -368,29 +375,31 @@ def export(
             "network's authors use."
         ),
     ],
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="As of `upscale`; else weights/alkdnet_x<scale>, else the authors'."),
-    ] = None,
-    scale: Annotated[int, typer.Option(min=2, max=4, help="The scale of the weights.")] = 4,
-    network: Annotated[
-        str | None, typer.Option(help="The network of the weights; by default they tell it themselves.")
-    ] = None,
+    scale: Scale = None,
+    weights: Weights = None,
+    run: Run = None,
+    network: Network = None,
+    released: Released = False,
     root: WeightsRoot = None,
     mirror: Mirror = None,
 ) -> None:
-    """Write a network with its weights for other programs: onnxruntime, chaiNNer, ComfyUI, BasicSR, C++."""
+    """Write a network with its weights for other programs: onnxruntime, chaiNNer, ComfyUI, BasicSR, C++.
+
+    Without --weights, --run or --released it takes the weights that `upscale` takes.
+    """
     from alkdnet.export.model import SUFFIXES, export_model
-    from alkdnet.upscaling.models import open_model
+    from alkdnet.upscaling.targets import check_file
     from alkdnet.upscaling.weights import Wanted
 
     if target.suffix not in SUFFIXES:
         raise UserError(f"{target}: unknown ending; there are: {', '.join(SUFFIXES)}")
-    wanted = Wanted(file=weights, network=network, scale=scale)
-    path = wanted.local(_repositories()) or _download_weights(wanted, root, mirror)
+    check_file(target)
+    wanted = Wanted(file=weights, run=run, network=network, scale=scale, released=released)
+    model = _model(wanted, wanted.local(_repositories()), root, mirror)
     if target.suffix in (".onnx", ".pt2"):
         typer.echo(f"{target}: being traced and compared with PyTorch, a minute or more", err=True)
-    typer.echo(export_model(open_model(path, scale, network).module, target, weights=path))
+    assert model.weights is not None  # only bicubic interpolation has none
+    typer.echo(export_model(model.module, target, weights=model.weights))
 
 
 @app.command()
@@ -464,21 +473,15 @@ def _download_weights(wanted: "Wanted", root: Path | None, mirror: str | None) -
     return fetch_weights(source, root / source.name, downloads=root / ".downloads", mirror=mirror)
 
 
-def _engine(
-    wanted: "Wanted", weights: Path | None, tile: int | None, device: Device, precision: Precision
-) -> "Engine":
-    """Return the network with its weights, ready to upscale."""
-    from alkdnet.device import choose_device
-    from alkdnet.upscaling.batch import Engine
-    from alkdnet.upscaling.models import interpolation, open_model
+def _model(wanted: "Wanted", weights: Path | None, root: Path | None, mirror: str | None) -> "Model":
+    """Return the network with the weights in a file or a run's folder; None: with the authors'."""
+    from alkdnet.upscaling.models import open_model
     from alkdnet.upscaling.weights import USUAL_SCALE
 
-    chosen = choose_device(device.value)
     if weights is None:
-        model = interpolation(wanted.scale or USUAL_SCALE)
-    else:
-        model = open_model(weights, wanted.scale, wanted.network)
-    return Engine(model, device=chosen, precision=precision.value, tile=tile)
+        wanted = replace(wanted, scale=wanted.scale or USUAL_SCALE)
+        weights = _download_weights(wanted, root, mirror)
+    return open_model(weights, wanted.scale, wanted.network)
 
 
 def main() -> None:

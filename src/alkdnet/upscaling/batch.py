@@ -72,8 +72,6 @@ class Engine:
     def __init__(
         self, model: Model, *, device: torch.device, precision: Precision = "float32", tile: int | None = None
     ) -> None:
-        if device.type == "cpu" and precision != "float32":
-            raise UserError(f"precision: {precision} needs a CUDA device; on the CPU use float32")
         self._model, self._device, self._tile = model, device, tile
         self._dtype = _DTYPES[precision]
         self._arithmetic: Arithmetic = "tf32" if precision == "tf32" else "float32"
@@ -84,11 +82,6 @@ class Engine:
     def scale(self) -> int:
         """How many times as large images become."""
         return self._model.scale
-
-    @property
-    def name(self) -> str:
-        """The network and the file of its weights, for messages."""
-        return self._model.name
 
     def __call__(self, lr_HWC: ImageHWC, *, on_tile: Callable[[float], None] = lambda _: None) -> ImageHWC:
         """Return the large image; `on_tile` is called after every tile with its share of the work.
@@ -128,6 +121,15 @@ class Engine:
             dtype=None if self._dtype == torch.float32 else self._dtype,
             tile=tile,
         )
+
+
+def check_precision(precision: Precision, device: torch.device) -> None:
+    """Raise UserError for a reduced precision on a CPU.
+
+    Little is won there, and large depthwise kernels (LKFMixer) take hundreds of times as long as in float32.
+    """
+    if device.type == "cpu" and precision != "float32":
+        raise UserError(f"--precision {precision} needs a CUDA device; on the CPU use float32")
 
 
 def judge(jobs: Iterable[Job], scale: int, *, overwrite: bool) -> tuple[list[Due], int, list[str]]:

@@ -21,14 +21,21 @@ SCALES = (2, 3, 4)
 
 
 class Model(NamedTuple):
-    """A network with its weights, ready to upscale, and how many times as large it makes images.
+    """A network with its weights, ready to upscale.
 
-    `name`: the network and its file of weights, for messages.
+    `network`: its name. `weights`: their file; None: it has none. `scale`: how many times as large it makes
+    images.
     """
 
     module: nn.Module
-    name: str
+    network: str
+    weights: Path | None
     scale: int
+
+    @property
+    def name(self) -> str:
+        """The network and the file of its weights, for messages."""
+        return f"{self.network}, {self.weights}" if self.weights else self.network
 
 
 class _Form(NamedTuple):
@@ -62,14 +69,14 @@ def open_model(weights: Path, scale: int | None = None, network: str | None = No
             raise UserError(f"{weights}: these weights upscale by {record.scale}, not by {scale}")
         if network not in (None, record.network):
             raise UserError(f"{weights}: these are weights of {record.network}, not of {network}")
-        return Model(module.eval(), f"{record.network}, {weights}", record.scale)
+        return Model(module.eval(), record.network, weights, record.scale)
     form = _form_of(weights, scale, network)
-    return Model(_imported(weights, form).eval(), f"{form.network}, {weights}", form.scale)
+    return Model(_imported(weights, form).eval(), form.network, weights, form.scale)
 
 
 def interpolation(scale: int) -> Model:
     """Return bicubic interpolation, which has no weights."""
-    return Model(build("bicubic", scale, {}), "bicubic interpolation", scale)
+    return Model(build("bicubic", scale, {}), "bicubic interpolation", None, scale)
 
 
 def _form_of(weights: Path, scale: int | None, network: str | None) -> _Form:

@@ -1,4 +1,4 @@
-"""What is judged of a large image's file before anything is computed or downloaded."""
+"""What is judged of a file that is to be written before anything is computed or downloaded."""
 
 import os
 from pathlib import Path
@@ -27,19 +27,11 @@ def check_target(source: Path, target: Path, large: tuple[int, int]) -> Format:
     known = format_of(target.suffix)
     if known is None:
         raise UserError(f"{target}: unknown ending; there are: {', '.join(FORMATS)}")
-    try:
-        real = target.resolve()
-    except (RuntimeError, OSError):  # up to Python 3.12, and from 3.13 on
-        raise UserError(f"{target}: is a link that leads to itself") from None
+    real = check_file(target)
     if real.exists() and real.samefile(source):
         raise UserError(
             f"{target}: is the source itself, which would be lost; give the larger image another name"
         )
-    if real.is_symlink():
-        raise UserError(f"{target}: is a link that leads to itself")
-    if real.exists() and not real.is_file():
-        raise UserError(f"{target}: is no file that could be replaced")
-    _check_folder(target, real)
     height, width = large
     if max(height, width) > known.side:
         raise UserError(
@@ -51,6 +43,25 @@ def check_target(source: Path, target: Path, large: tuple[int, int]) -> Format:
     if not known.alpha and read_despite_damage(source, _is_transparent)[0]:
         raise UserError(f"{target}: {known.kind} holds no transparency, which {source} has; write a .png")
     return known
+
+
+def check_file(target: Path) -> Path:
+    """Return the file that a target leads to, links followed, if it can be written or replaced.
+
+    Raises:
+        UserError: it is a link to itself or no file, its name is too long, or its folder cannot be made or
+            written to.
+    """
+    try:
+        real = target.resolve()
+    except (RuntimeError, OSError):  # up to Python 3.12, and from 3.13 on
+        raise UserError(f"{target}: is a link that leads to itself") from None
+    if real.is_symlink():
+        raise UserError(f"{target}: is a link that leads to itself")
+    if real.exists() and not real.is_file():
+        raise UserError(f"{target}: is no file that could be replaced")
+    _check_folder(target, real)
+    return real
 
 
 def _check_folder(target: Path, real: Path) -> None:

@@ -41,11 +41,11 @@ def export(pipeline: str, run: str, target: Path) -> str:
         iterations = training.recipe.iterations if training else 0
         raise UserError(
             f"{folder}: trained for {iterations} iterations, the parameters of {pipeline} ask for "
-            f"{wanted}; `dvc repro` brings them together"
+            f"{wanted}; `dvc repro` trains it again"
         )
     weights = folder / WEIGHTS
     if sha256_file(weights) != record.weights_sha256:
-        raise UserError(f"{weights}: not the weights that {RECORD} speaks of")
+        raise UserError(f"{weights}: not the weights that {RECORD} describes")
     load_weights(weights, build("alkdnet", record.scale, {}))
     exported = target / f"alkdnet_x{record.scale}.safetensors"
     with atomic_path(exported) as temporary:

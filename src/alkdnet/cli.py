@@ -93,7 +93,7 @@ Run = Annotated[
 ]
 Network = Annotated[
     str | None,
-    typer.Option(help="The network, of which published weights are taken; of a file: what it belongs to."),
+    typer.Option(help="The network whose published weights are used, or to which a file of weights belongs."),
 ]
 Released = Annotated[
     bool, typer.Option("--released", help="Take the authors' weights even if this project has its own.")
@@ -103,7 +103,9 @@ DeviceChoice = Annotated[
 ]
 PrecisionChoice = Annotated[
     Precision,
-    typer.Option(help="Of the numbers; all but float32 need a CUDA device and change pixels a little."),
+    typer.Option(
+        help="Precision of the network; all but float32 need a CUDA device and change pixels a little."
+    ),
 ]
 
 
@@ -149,7 +151,7 @@ def download(
 def data(root: Root = _ROOT) -> None:
     """List the data sets and weights: use, state, files, size, licence.
 
-    The state is judged by names and sizes; `alkdnet download` verifies checksums.
+    The state is checked by names and sizes; `alkdnet download` verifies checksums.
     """
     from alkdnet.data.disk import size
     from alkdnet.sources.catalogue import SOURCES
@@ -171,7 +173,9 @@ def data(root: Root = _ROOT) -> None:
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         typer.echo("  ".join(cells).rstrip())
-    typer.echo("The state is judged by names and sizes; `alkdnet download SET` verifies checksums.", err=True)
+    typer.echo(
+        "The state is checked by names and sizes; `alkdnet download SET` verifies checksums.", err=True
+    )
 
 
 @app.command()
@@ -192,7 +196,7 @@ def upscale(
     tile: Annotated[
         int | None,
         typer.Option(
-            min=96, help="Side of tiles in pixels, for all images; by default only where the memory is short."
+            min=96, help="Side of tiles in pixels, for all images; by default only where memory is short."
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write finished images again.")] = False,
@@ -269,8 +273,8 @@ def compare(
     pictures: Annotated[
         list[Path],
         typer.Argument(
-            help="Of one size; a smaller one, such as the source, is shown enlarged if its sides are a whole "
-            "fraction.",
+            help="Pictures of one size; a smaller one, such as the source, is enlarged if its sides are a "
+            "whole fraction.",
             metavar="PICTURE...",
         ),
     ],
@@ -296,18 +300,18 @@ def benchmark(
         list[str] | None,
         typer.Argument(metavar="[NETWORK]...", help="Files of src/alkdnet/networks; all by default."),
     ] = None,
-    size: Annotated[str, typer.Option(help="Of the large image, WIDTHxHEIGHT in pixels.")] = "1280x720",
+    size: Annotated[str, typer.Option(help="Size of the large image, WIDTHxHEIGHT in pixels.")] = "1280x720",
     scale: Annotated[int, typer.Option(min=2, max=4, help="How many times as wide and as high.")] = 4,
     device: Annotated[
         Device, typer.Option(help="Where to compute; auto takes a CUDA device when there is one.")
     ] = Device.AUTO,
     precision: Annotated[
-        Arithmetic, typer.Option(help="Of PyTorch; tf32 and bfloat16 are for CUDA.")
+        Arithmetic, typer.Option(help="Precision in PyTorch; tf32 and bfloat16 need CUDA.")
     ] = Arithmetic.FLOAT32,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads; as many as PyTorch takes by default.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Timed passes of every form.")] = 7,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Timed passes of every variant.")] = 7,
     exports: Annotated[
         Path | None,
         typer.Option(help="Folder that keeps the exported networks for the next call: exporting takes long."),

@@ -125,7 +125,7 @@ def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
             "recipes.paper.final_learning_rate: schedule cosine needs it",
         ),
         ({"recipes.paper.schedule": "multistep"}, "recipes.paper.milestones: schedule multistep needs it"),
-        ({"recipes.paper.milestones": [20, 10]}, "recipes.paper.milestones: [20, 10] must rise"),
+        ({"recipes.paper.milestones": [20, 10]}, "recipes.paper.milestones: [20, 10] must increase"),
         ({"recipes.paper.warmup": 1200}, "recipes.paper: warmup and milestones must lie before the end"),
         (
             {"recipes.paper.loss": {"l1": 0}},
@@ -182,7 +182,7 @@ def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
             {"released.mine": {**RELEASED, "source": "file"}},
             "released.mine.path: source file needs the file's path",
         ),
-        ({"pipeline": "demo"}, "pipeline: unknown key; the name of a pipeline stands in its dvc.yaml"),
+        ({"pipeline": "demo"}, "pipeline: unknown key; the name of a pipeline is set in its dvc.yaml"),
         ({"runs.alkdnet_x2": 7}, "runs.alkdnet_x2: expected keys and values, got 7 (int)"),
         ({"datasets.embedded_train.use": "test"}, "runs.bsrn_x2: nothing to train on"),
         (

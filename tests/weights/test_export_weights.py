@@ -85,7 +85,7 @@ def test_exported_weights_are_those_of_the_run_and_open_by_themselves(folder: Pa
         ({"options": {"kernel_size": 5, "blocks": 8}}, "not the paper's ALKDNet, but kernel_size 5"),
         ({"network": "rfdn", "options": {}}, "not the paper's ALKDNet, but rfdn"),
         ({"training": None}, "trained for 0 iterations, the parameters of study ask for 10000"),
-        ({"weights_sha256": "0" * 64}, "not the weights that run.json speaks of"),
+        ({"weights_sha256": "0" * 64}, "not the weights that run.json describes"),
     ],
 )
 def test_other_networks_and_other_trainings_are_rejected(

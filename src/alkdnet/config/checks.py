@@ -153,7 +153,7 @@ def _schedule_problems(recipe: Recipe, where: str) -> list[str]:
             rule = "needs it" if needed else "has none"
             problems.append(f"{where}.{key}: schedule {recipe.schedule} {rule}")
     if sorted(set(recipe.milestones)) != list(recipe.milestones):
-        problems.append(f"{where}.milestones: {list(recipe.milestones)} must rise")
+        problems.append(f"{where}.milestones: {list(recipe.milestones)} must increase")
     if max((recipe.warmup, *recipe.milestones)) >= recipe.iterations:
         problems.append(
             f"{where}: warmup and milestones must lie before the end, iteration {recipe.iterations}"

@@ -39,7 +39,7 @@ def load_params(path: Path, pipeline: str) -> Params:
     problems: list[str] = []
     if isinstance(content, Mapping):
         if "pipeline" in content:
-            problems.append("pipeline: unknown key; the name of a pipeline stands in its dvc.yaml")
+            problems.append("pipeline: unknown key; the name of a pipeline is set in its dvc.yaml")
         content = {
             **content,
             "pipeline": pipeline,

@@ -13,14 +13,14 @@ Option: TypeAlias = int | float | bool | str | None
 class Dataset:
     """One data set: `datasets.<name>`."""
 
-    use: Literal["train", "test"] = setting("what it is for; it lands in raw/<use>/<name>")
+    use: Literal["train", "test"] = setting("what it is for; it is downloaded to raw/<use>/<name>")
     source: str = setting("name in the catalogue of sources, or `folder` for a folder of images of your own")
     path: str | None = setting(
         "the folder to take the images from, relative to the repository (sources `folder` and `manga109`)",
         default=None,
     )
     alpha: Literal["reject", "black", "white"] = setting(
-        "images with transparency are rejected, or laid over black or white", default="reject"
+        "images with transparency are rejected, or composited over black or white", default="reject"
     )
 
 
@@ -29,7 +29,7 @@ class Downscale:
     """How low-resolution images are made (docs/protocol.md, point 2)."""
 
     scales: tuple[int, ...] = setting(
-        "factors to shrink by; a pipeline takes 2, 3 and 4", minimum=2, maximum=4
+        "downscaling factors; a pipeline takes 2, 3 and 4", minimum=2, maximum=4
     )
     border: Literal["replicate", "symmetric"] = setting(
         "MATLAB's border: `replicate` before about 2015 (Table 4), `symmetric` after"
@@ -49,7 +49,7 @@ class Loss:
     )
     fft: float = setting(
         "weight of the L1 of the real and imaginary parts of the Fourier transforms, for fine structure; "
-        "SAFMN and its heirs take 0.05 beside an L1 of 1",
+        "SAFMN and its successors take 0.05 beside an L1 of 1",
         default=0.0,
         minimum=0,
     )
@@ -73,7 +73,7 @@ class Recipe:
     )
     optimizer: Literal["adam", "adamw", "adan"] = setting(
         "`adam` is the paper's; `adamw` decays the weights apart from the gradient; `adan` also follows the "
-        "change of the gradient, and bears several times the learning rate",
+        "change of the gradient, and tolerates several times the learning rate",
         default="adam",
     )
     learning_rate: float = setting("learning rate at the start, or after the warm-up", above=0)
@@ -106,8 +106,8 @@ class Recipe:
         "with `multistep`: the factor, for example 0.5", default=None, above=0, maximum=1
     )
     warmup: int = setting(
-        "iterations over which the learning rate rises in a line from 0 before the schedule begins: for "
-        "learning rates that the first steps would not bear",
+        "iterations over which the learning rate rises linearly from 0 before the schedule begins: for "
+        "learning rates at which the first steps would diverge",
         default=0,
         minimum=0,
     )
@@ -149,8 +149,8 @@ class Execution:
     device: Literal["auto", "cpu", "cuda"] = setting("`auto` takes a CUDA device when there is one")
     compile: bool = setting("torch.compile the training step on CUDA; the CPU always runs eagerly")
     kernels: Literal["auto", "torch", "triton"] = setting(
-        "what large layers compute with on CUDA: `auto` takes the Triton kernels if they pass a check at the "
-        "start, and warns and takes PyTorch's own otherwise; `triton` fails instead",
+        "implementation of the large layers on CUDA: `auto` takes the Triton kernels if they pass a check at "
+        "the start, and warns and takes PyTorch's own otherwise; `triton` fails instead",
         default="auto",
     )
     threads: int = setting(
@@ -205,7 +205,7 @@ class Released(Row):
     path: str | None = setting(
         "the file of weights, relative to the repository (source `file`)", default=None
     )
-    skip: tuple[str, ...] = setting("test sets that it is not evaluated on, being too slow", default=())
+    skip: tuple[str, ...] = setting("test sets on which its evaluation would be too slow", default=())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

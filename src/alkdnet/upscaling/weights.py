@@ -77,7 +77,7 @@ def fetch_weights(source: Source, folder: Path, *, downloads: Path, mirror: str 
         except UserError as error:
             raise UserError(
                 f"{error}\nWithout a network, give weights by --weights, or by --mirror a folder that has "
-                "these files by their addresses (docs/downloads.md)"
+                "these files at their URLs (docs/downloads.md)"
             ) from error
     # Of a pair for ncnn the .param is the one that is opened.
     return folder / next(file.name for file in source.files if not file.name.endswith(".bin"))

@@ -74,6 +74,9 @@ docs: $(BIN)/.installed ## docs/parameters.md, reports/audit.md and the figures 
 clean: ## remove the environment and the caches of the tools; data, results and MLflow's store stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
 
-lock: ## requirements.lock again, from pyproject.toml
-	rm -rf .venv && $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --upgrade --editable '.[pipeline,onnx,cluster,dev]' torch==2.13.0
-	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' > requirements.lock
+# torch brings CUDA's packages and triton, of which a CPU build needs none.
+lock: $(BIN)/.installed ## uv.lock and requirements.lock from pyproject.toml; ARGS=--upgrade: with the newest versions
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	uv lock $(ARGS)
+	uv export --quiet --frozen --no-hashes --no-annotate --no-header --no-emit-project $(foreach extra,pipeline onnx cluster dev,--extra $(extra)) \
+	| grep -vE '^(cuda|nvidia|triton)' > requirements.lock

@@ -18,9 +18,10 @@ from alkdnet.tracking import live
 from alkdnet.tracking.live import Tracker, open_tracker
 from alkdnet.tracking.location import find_store
 from alkdnet.tracking.settings import Point
-from alkdnet.tracking.timings import Timing, read_timings
-from alkdnet.training.runtime.monitor import Monitor, NullMonitor
+from alkdnet.tracking.timings import read_timings
+from alkdnet.training.runtime.monitor import Monitor
 from alkdnet.training.runtime.signals import Stopped
+from alkdnet.training.runtime.timing import Timing
 
 
 class Store:
@@ -216,20 +217,29 @@ def test_a_resumed_training_continues_its_session(
     assert timing == store.timing
 
 
-def test_without_mlflow_nothing_is_tracked_and_one_line_says_so(
+def test_without_mlflow_the_timing_alone_is_kept_and_one_line_says_so(
     params: Params,
     paths: Paths,
     project: Path,
+    store: Store,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(live.importlib.util, "find_spec", lambda name: None)
     with caplog.at_level(logging.INFO):
         monitor = open_tracker(params, paths, "small", project)
-    assert isinstance(monitor, NullMonitor)
+        follow(monitor)
+        monitor.close(finished=True)
     assert [entry.message for entry in caplog.records] == [
         "MLflow is not installed: the training is not tracked"
     ]
+    assert store.sessions == []
+    (timing,) = read_timings(find_store(project)).values()
+    assert timing.seconds >= 0.05
+    assert timing.device == "CPU"
+    assert timing.peak_memory_mib is not None
+    assert timing.peak_memory_mib > 10  # of an interpreter
+    assert timing.peak_gpu_memory_mib is None
 
 
 def test_a_training_that_is_resumed_at_its_end_is_tracked_too(

@@ -257,6 +257,9 @@ def test_a_training_that_was_not_followed_has_its_time(tracked: Project, train: 
     (run,) = tracked.runs("small")
     seconds = run.data.metrics["training_seconds"]
     assert 0.3 <= seconds < 30
+    assert run.data.tags["device"] == "CPU"
+    assert run.data.metrics["peak_memory_mib"] > 10
+    assert "peak_gpu_memory_mib" not in run.data.metrics
     assert run.info.end_time - run.info.start_time == pytest.approx(1000 * seconds, abs=100)
     assert tracked.sync().unchanged == ("small",)
 

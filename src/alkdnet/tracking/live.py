@@ -19,9 +19,10 @@ from alkdnet.errors import UserError, in_one_line
 from alkdnet.results.run import RunRecord
 from alkdnet.tracking.location import WORKSPACE, DeletedExperimentError, find_group, find_origin, find_store
 from alkdnet.tracking.settings import Point, settings, training_settings
-from alkdnet.tracking.timings import Timing, write_timing
-from alkdnet.training.runtime.monitor import Monitor, NullMonitor
+from alkdnet.tracking.timings import timing_points, write_timing
+from alkdnet.training.runtime.monitor import Monitor
 from alkdnet.training.runtime.signals import Stopped
+from alkdnet.training.runtime.timing import Timing, measure_timing
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +33,12 @@ EXPERIMENT_PATIENCE_S = 300.0
 
 
 def open_tracker(params: Params, paths: Paths, run: str, root: Path, **pace: float) -> Monitor:
-    """Return the `Tracker` of a training, which says what the arguments are; without MLflow, none."""
-    if importlib.util.find_spec("mlflow") is None:
+    """Return the `Tracker` of a training, which says what the arguments are; without MLflow it only times."""
+    is_missing = importlib.util.find_spec("mlflow") is None
+    if is_missing:
         logger.info("MLflow is not installed: the training is not tracked")
-        return NullMonitor()
-    if _is_mirrored_later(root):
-        pace["delay_s"] = math.inf  # nothing but the time is kept
+    if is_missing or _is_mirrored_later(root):
+        pace["delay_s"] = math.inf  # nothing but the timing is kept
     return Tracker(params, paths, run, root, **pace)
 
 
@@ -87,11 +88,12 @@ class Tracker:
         in_experiment = find_group() != WORKSPACE
         usual_patience_s = EXPERIMENT_PATIENCE_S if in_experiment else PATIENCE_S
         self._patience_s = usual_patience_s if patience_s is None else patience_s
-        self._delay_s = 0.0 if in_experiment else delay_s
+        self._delay_s = 0.0 if in_experiment and delay_s < math.inf else delay_s
         self._interval_s = interval_s
         self._retry_s = retry_s
         self._root = root
         self._output = paths.model(run)
+        self._device = params.execution.device
         self._connect = partial(_Writer, params, run, root)
         # The tag by which a resumed training finds its run: unlike MLflow's id, it is there at once.
         self._session = uuid.uuid4().hex
@@ -147,13 +149,14 @@ class Tracker:
         return self._seconds_before + time.monotonic() - self._opened
 
     def _keep_timing(self) -> None:
-        """Record how long the training took."""
+        """Record what the training took."""
         try:
             rate = None
             if len(self._rows) > 1:
                 (first, begin), (last, end) = self._rows
                 rate = (last - first) / (end - begin)
-            self._timing = Timing(
+            self._timing = measure_timing(
+                self._device,
                 weights_sha256=RunRecord.read(self._output).weights_sha256,
                 started_ms=self._opened_ms,
                 seconds=self._seconds(),
@@ -251,8 +254,9 @@ class _Writer:
                 if is_same and info.lifecycle_stage == "active" and info.run_id != self._id:
                     self._store.delete(self._id)
                     return
-            self._store.log_settings(self._id, {}, {"weights_sha256": weights})
-        self._store.log_points(self._id, timing.points())
+            tags = {"weights_sha256": weights, "device": timing.device}
+            self._store.log_settings(self._id, {}, tags)
+        self._store.log_points(self._id, timing_points(timing))
 
 
 def _status_after(error: BaseException | None) -> str:

@@ -11,8 +11,9 @@ from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
 from alkdnet.errors import in_one_line
 from alkdnet.tracking.location import DeletedExperimentError, find_origin, find_store
-from alkdnet.tracking.timings import Timing, read_timings
+from alkdnet.tracking.timings import read_timings, timing_points
 from alkdnet.tracking.views import describe
+from alkdnet.training.runtime.timing import Timing
 
 if TYPE_CHECKING:  # imported late: they take seconds, and MLflow may not be installed
     from mlflow.entities import Run as StoredRun
@@ -157,7 +158,7 @@ def _agree(stored: Mapping[T, str] | Mapping[T, float], wanted: Mapping[T, str] 
 
 
 def _is_complete(stored: "StoredRun", record: "Record", timing: Timing | None) -> bool:
-    timed = timing is None or all(point.key in stored.data.metrics for point in timing.points())
+    timed = timing is None or all(point.key in stored.data.metrics for point in timing_points(timing))
     return bool(timed and stored.data.tags.get("mirrored") == record.digest)
 
 
@@ -170,8 +171,9 @@ def _fill(store: "Store", stored: "StoredRun", record: "Record", timing: Timing 
 
     run_id = stored.info.run_id
     params = {key: value for key, value in record.params.items() if key not in stored.data.params}
-    store.log_settings(run_id, params, {**record.tags, NOTE: record.description})
-    store.log_points(run_id, (*record.points, *(timing.points() if timing else ())))
+    device = {"device": timing.device} if timing and timing.device else {}
+    store.log_settings(run_id, params, {**record.tags, **device, NOTE: record.description})
+    store.log_points(run_id, (*record.points, *(timing_points(timing) if timing else ())))
     known = {each.dataset.name for each in (stored.inputs.dataset_inputs if stored.inputs else ())}
     if missing := [each for each in record.inputs if each.name not in known]:
         store.log_inputs(run_id, missing)

@@ -9,35 +9,22 @@ from collections.abc import Mapping
 
 from alkdnet.tracking.location import StoreLocation
 from alkdnet.tracking.settings import Point
+from alkdnet.training.runtime.timing import Timing
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Timing:
-    """One training.
-
-    Attributes:
-        weights_sha256: of its outcome.
-        started_ms: when it began (its last part, if it was resumed), in milliseconds since 1970.
-        seconds: that it ran, over all of its parts.
-        iterations_per_second: between the first and the last row of its history; None: one row.
-    """
-
-    weights_sha256: str
-    started_ms: int
-    seconds: float
-    iterations_per_second: float | None
-
-    def end_ms(self, start_ms: int) -> int:
-        """Return when a run that started at `start_ms` would have ended without pauses."""
-        return start_ms + round(self.seconds * 1000)
-
-    def points(self) -> tuple[Point, ...]:
-        """Return the times as figures of a run."""
-        points = [Point("training_seconds", 0, round(self.seconds, 1), self.started_ms)]
-        if self.iterations_per_second is not None:
-            rate = round(self.iterations_per_second, 2)
-            points.append(Point("iterations_per_second", 0, rate, self.started_ms))
-        return tuple(points)
+def timing_points(timing: Timing) -> tuple[Point, ...]:
+    """Return a timing as figures of a run."""
+    figures = {
+        "training_seconds": (timing.seconds, 1),
+        "iterations_per_second": (timing.iterations_per_second, 2),
+        "peak_memory_mib": (timing.peak_memory_mib, 0),
+        "peak_gpu_memory_mib": (timing.peak_gpu_memory_mib, 0),
+    }
+    return tuple(
+        Point(key, 0, round(value, digits), timing.started_ms)
+        for key, (value, digits) in figures.items()
+        if value is not None
+    )
 
 
 def write_timing(location: StoreLocation, timing: Timing) -> None:

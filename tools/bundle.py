@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 # There, the package is nowhere but in the bundle.
@@ -64,6 +65,8 @@ def train(arguments: argparse.Namespace) -> None:
     import torch
 
     from alkdnet.bundle.visit import GRACE_S, Visit
+    from alkdnet.tracking.location import find_store
+    from alkdnet.tracking.timings import read_timings
 
     found = devices()
     visit = Visit(
@@ -74,6 +77,7 @@ def train(arguments: argparse.Namespace) -> None:
         environment=environment(),
         device_name=torch.cuda.get_device_name() if found else "CPU",
         torch=torch.__version__,
+        timings=partial(read_timings, find_store(HERE)),
     )
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, lambda *_: visit.stop())
@@ -86,14 +90,22 @@ def train(arguments: argparse.Namespace) -> None:
 def take(arguments: argparse.Namespace) -> None:
     """Verify archives, put what is in them in its place, and record finished runs with DVC."""
     from alkdnet.bundle.intake import take_in
+    from alkdnet.tracking import sync_or_warn
+    from alkdnet.tracking.location import find_store
+    from alkdnet.tracking.timings import write_timing
 
     params = load_pipeline(arguments.pipeline)
     stages = find_stages(arguments.pipeline)
     if stages.before and dvc("repro", *stages.before):
         raise UserError("what the runs are made from failed; nothing was taken in")
-    intake = take_in(params, Paths(arguments.pipeline), arguments.archives, checkpoints=Path(".checkpoints"))
+    paths = Paths(arguments.pipeline)
+    intake = take_in(params, paths, arguments.archives, checkpoints=Path(".checkpoints"))
     if intake.finished and dvc("commit", "--force", *(stages.training[run] for run in intake.finished)):
         raise UserError("the runs lie in their folders, but DVC could not record them (its output is above)")
+    if intake.finished:
+        for timing in intake.timings:
+            write_timing(find_store(Path.cwd()), timing)
+        sync_or_warn(params, paths, Path.cwd())
     for what, runs in (("finished", intake.finished), ("to be continued", intake.continued)):
         if runs:
             print(f"{what}: {', '.join(runs)}")

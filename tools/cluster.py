@@ -1,5 +1,6 @@
 """Trainings as jobs of Slurm, or of this machine, by submitit: submitted, followed, requeued."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from submitit.core.utils import DelayedSubmission
 
 from processes import environment
 
+from alkdnet.config.params import Params
 from alkdnet.training.runtime.signals import is_alive
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,30 +92,41 @@ class Resources:
 
 
 def train_on(
-    cluster: Literal["slurm", "local"], pipeline: str, runs: Sequence[str], resources: Resources, logs: Path
+    cluster: Literal["slurm", "local"],
+    params: Params,
+    runs: Sequence[str],
+    resources: Resources,
+    logs: Path,
 ) -> dict[str, str]:
-    """Train every run as a job of its own and wait for all; return what failed: why, with its log, by run."""
+    """Train every run as a job of its own and wait for all; return what failed: why, with its log, by run.
+
+    A run that starts from the weights of another one of them is submitted when that one is trained.
+    """
     # What unpickles `Training` on the host of the job.
     os.environ["PYTHONPATH"] = f"{ROOT / 'src'}{os.pathsep}{ROOT / 'tools'}"
     executor = AutoExecutor(logs, cluster=cluster, **{f"{cluster}_max_num_timeout": REQUEUES})
-    executor.update_parameters(**_parameters(cluster, pipeline, resources))
-    waiting = [Training(pipeline, run) for run in runs]
+    executor.update_parameters(**_parameters(cluster, params.pipeline, resources))
+    waiting = list(runs)
     jobs: dict[str, Job[None]] = {}
-    if cluster == "slurm":
-        with executor.batch():
-            submitted = [executor.submit(training) for training in waiting]
-        jobs = dict(zip(runs, submitted, strict=True))
-        waiting = []
+    running: set[str] = set()
     failed: dict[str, str] = {}
-    running = set(jobs)
-    for run in running:
-        print(f"[{run}] job {jobs[run].job_id}", flush=True)
     while waiting or running:
-        while waiting and len(running) < resources.at_once:
-            training = waiting.pop(0)
-            jobs[training.run] = executor.submit(training)
-            running.add(training.run)
-            print(f"[{training.run}] job {jobs[training.run].job_id}", flush=True)
+        ready = [run for run in waiting if params.parent_of(run) not in {*waiting, *running}]
+        for run in [run for run in ready if params.parent_of(run) in failed]:
+            ready.remove(run)
+            waiting.remove(run)
+            failed[run] = f"not started, since {params.parent_of(run)}, whose weights it starts from, failed"
+            print(f"[{run}] {failed[run]}", flush=True)
+        # Slurm itself limits how many jobs of an array run at the same time.
+        is_array = cluster == "slurm" and not jobs
+        chosen = ready if is_array else ready[: max(0, resources.at_once - len(running))]
+        with executor.batch() if is_array else contextlib.nullcontext():
+            submitted = [executor.submit(Training(params.pipeline, run)) for run in chosen]
+        for run, job in zip(chosen, submitted, strict=True):
+            jobs[run] = job
+            waiting.remove(run)
+            running.add(run)
+            print(f"[{run}] job {job.job_id}", flush=True)
         time.sleep(POLL_S[cluster])
         alive = _alive(cluster, {run: jobs[run] for run in running})
         for run in sorted(running - alive):

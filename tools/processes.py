@@ -10,6 +10,7 @@ from pathlib import Path
 
 from alkdnet.config.loading import params_path
 from alkdnet.config.params import Params
+from alkdnet.errors import UserError
 
 # Stages that train a row: from random weights, from those of another row.
 TRAINING = ("train@", "finetune@")
@@ -51,17 +52,24 @@ def find_stages(pipeline: str) -> Stages:
 
 
 def due(stages: Stages, params: Params, runs: Sequence[str]) -> list[str]:
-    """Return those of the runs whose training can be done now; the images that they need are up to date.
+    """Return those of the runs that are to be trained; the images that they need are up to date.
 
-    A row that starts from the weights of another one is due when that one is not.
+    A row that starts from the weights of another one is due with that one.
+
+    Raises:
+        UserError: a row starts from the weights of one that is to be trained too and is not among the runs.
     """
     changed = json.loads("".join(dvc_lines("status", "--json", *stages.training.values())))
-    waiting = {run for run, target in stages.training.items() if target in changed}
-    return [
-        run
-        for run in runs
-        if run in waiting and (run not in params.finetuned or params.finetuned[run].init_from not in waiting)
-    ]
+
+    def is_due(run: str | None) -> bool:
+        return run in stages.training and (stages.training[run] in changed or is_due(params.parent_of(run)))
+
+    wanted = [run for run in runs if is_due(run)]
+    for run in wanted:
+        parent = params.parent_of(run)
+        if parent not in wanted and is_due(parent):
+            raise UserError(f"{run} starts from the weights of {parent}, which is not trained: name it too")
+    return wanted
 
 
 def run_of(target: str) -> str:

@@ -75,23 +75,22 @@ def train_as_jobs(arguments: argparse.Namespace, stages: Stages, runs: Sequence[
         at_once=arguments.jobs or (256 if arguments.on == "slurm" else 2),
         more=dict(option.split("=", 1) for option in arguments.sbatch),
     )
-    failed: dict[str, str] = {}
-    tried: set[str] = set()
-    # The second time: rows that start from the weights of the first.
-    while wanted := [run for run in due(stages, params, runs) if run not in tried]:
-        lost = train_on(arguments.on, arguments.pipeline, wanted, resources, JOBS / "%j")
-        failed |= lost
-        tried |= set(wanted)
-        trained = [stages.training[run] for run in wanted if run not in lost]
-        if trained and dvc("commit", "--force", *trained):
-            sys.exit("error: DVC could not record the outputs (see above); they lie in their folders")
+    wanted = due(stages, params, runs)
+    failed = train_on(arguments.on, params, wanted, resources, JOBS / "%j")
+    trained = [stages.training[run] for run in wanted if run not in failed]
+    if trained and dvc("commit", "--force", *trained):
+        sys.exit("error: DVC could not record the outputs (see above); they lie in their folders")
+    left = due(stages, params, list(stages.training))
+    if not left:
+        return dvc("repro", str(stages.file))
+    # `dvc repro` would train them here.
+    sync_or_warn(params, Paths(arguments.pipeline), Path.cwd())
     if failed:
-        # `dvc repro` would train them here.
-        sync_or_warn(params, Paths(arguments.pipeline), Path.cwd())
         _say("\n".join(["error: failed:", *(f"  {run}: {why}" for run, why in failed.items())]))
         _say("the same command trains these again, from their checkpoints")
         return 1
-    return dvc("repro", str(stages.file))
+    _say(f"not trained yet: {', '.join(left)}; the same command without names trains them and does the rest")
+    return 0
 
 
 def _arguments() -> argparse.Namespace:

@@ -4,15 +4,17 @@ import dataclasses
 import io
 import json
 import logging
+import math
 import os
 import shutil
 import signal
 import tarfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
 from alkdnet.bundle.archives import ArchiveWriter
 from alkdnet.bundle.intake import Intake, take_in
@@ -28,9 +30,13 @@ from alkdnet.files import sha256_file
 from alkdnet.training.loop import train
 from alkdnet.training.runtime.monitor import Monitor, NullMonitor
 from alkdnet.training.runtime.signals import Stopped
+from alkdnet.training.runtime.timing import Timing
 from tests.training.trainer import make_pipeline
 
 RUN = "alkdnet_x2"
+# Starts from the weights of RUN.
+CHILD = "warm_x2"
+TIMING = Timing(weights_sha256="0" * 64, started_ms=1, seconds=2.0, iterations_per_second=None, device="CPU")
 
 
 @pytest.fixture
@@ -39,6 +45,10 @@ def checkout(tmp_path: Path, repository: Path) -> Path:
     folder = tmp_path / "here"
     folder.mkdir()
     make_pipeline(folder)
+    parameters = folder / "study" / "params.yaml"
+    content = yaml.safe_load(parameters.read_text())
+    content["finetuned"][CHILD] = {**content["runs"][RUN], "init_from": RUN}
+    parameters.write_text(yaml.safe_dump(content))
     for name in CODE:
         source, target = repository / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -49,10 +59,12 @@ def checkout(tmp_path: Path, repository: Path) -> Path:
     return folder
 
 
-def pack(checkout: Path, target: Path, *, limit: int | None = None) -> Bundle:
+def pack(
+    checkout: Path, target: Path, *, runs: Sequence[str] = (RUN, "bsrn_x2"), limit: int | None = None
+) -> Bundle:
     return pack_bundle(
         load_pipeline("study", checkout),
-        [RUN, "bsrn_x2"],
+        runs,
         target,
         root=checkout,
         checkpoints=checkout / ".checkpoints",
@@ -61,21 +73,21 @@ def pack(checkout: Path, target: Path, *, limit: int | None = None) -> Bundle:
     )
 
 
-def train_run(checkout: Path, *, monitor: Monitor | None = None) -> None:
-    """Train the run in a folder as the stage does."""
+def train_run(checkout: Path, run: str = RUN, *, monitor: Monitor | None = None) -> None:
+    """Train a run in a folder as the stage does."""
     params, paths = load_pipeline("study", checkout), Paths("study", checkout)
-    row = params.runs[RUN]
+    row = params.trained[run]
     train(
         run=row,
-        recipe=params.recipe_of(RUN),
+        recipe=params.recipe_of(run),
         history=params.history,
         execution=params.execution,
         packed=PackedImages.open(paths.patches, row.scale),
         validation=read_validation(paths.validation(row.scale)),
-        output=paths.model(RUN),
+        output=paths.model(run),
         checkpoints=checkout / ".checkpoints",
         monitor=monitor or NullMonitor(),
-        start=None,
+        start=paths.start(row),
     )
 
 
@@ -95,22 +107,37 @@ def train_until(checkout: Path, iteration: int) -> None:
         train_run(checkout, monitor=StopAt(iteration))
 
 
-def archive(checkout: Path, out: Path, *, finished: bool) -> Path:
-    """Write an archive of the run as a visit does."""
-    folder = Paths("study", checkout).model(RUN) if finished else checkout / ".checkpoints"
+def archive(checkout: Path, out: Path, run: str = RUN, *, finished: bool) -> Path:
+    """Write an archive of a run as a visit does."""
+    folder = Paths("study", checkout).model(run) if finished else checkout / ".checkpoints"
     paths = [path for path in sorted(folder.iterdir()) if path.suffix != ".lock"]
     files = {str(path.relative_to(checkout)): path for path in paths}
     result = Result(
-        run=RUN,
+        run=run,
         commit="abc",
         finished=finished,
         device="CPU",
         torch="2",
         seconds=1.0,
+        timing=TIMING if finished else None,
         files={name: sha256_file(path) for name, path in files.items()},
     )
     assert ArchiveWriter(out, 2**20).add(result, files)
     return max(out.iterdir())
+
+
+def make_visit(folder: Path, *, seconds: float = math.inf) -> Visit:
+    """Return a visit to a host with two GPUs for the bundle in a folder."""
+    return Visit(
+        folder / "bundle",
+        archives=ArchiveWriter(folder / "out", 2**20),
+        devices=["0", "1"],
+        deadline=time.monotonic() + seconds,
+        environment={},
+        device_name="CPU",
+        torch="2",
+        timings=dict,
+    )
 
 
 def take(checkout: Path, *archives: Path) -> Intake:
@@ -149,7 +176,7 @@ def test_outputs_are_taken_in_once_they_are_of_this_checkout(checkout: Path, tmp
     shutil.copytree(checkout, there)
     train_run(there)
     path = archive(there, tmp_path / "out", finished=True)
-    assert take(checkout, path) == Intake(finished=[RUN])
+    assert take(checkout, path) == Intake(finished=[RUN], timings=[TIMING])
     for file in Paths("study", there).model(RUN).iterdir():
         assert (Paths("study", checkout).model(RUN) / file.name).read_bytes() == file.read_bytes()
 
@@ -195,23 +222,26 @@ def test_what_is_damaged_is_named_and_costs_the_others_nothing(checkout: Path, t
     unknown = tmp_path / "unknown.tar"
     with tarfile.open(unknown, "w") as target:
         record = {"run": "nobody", "commit": "", "finished": True, "device": "", "torch": "", "seconds": 1.0}
-        data = bytearray(json.dumps({**record, "files": {}}).encode())
+        data = bytearray(json.dumps({**record, "timing": None, "files": {}}).encode())
         member = tarfile.TarInfo(f"{RECORDS}/nobody.json")
         member.size = len(data)
         target.addfile(member, io.BytesIO(data))
     intake = take(checkout, torn, altered, unknown, tmp_path / "missing.tar", good)
     assert intake.finished == [RUN]
+    # Archives that cannot be read come first.
     assert [problem.partition(": ")[0] for problem in intake.problems] == [
-        str(path) for path in (torn, altered, unknown, tmp_path / "missing.tar")
+        str(path) for path in (torn, tmp_path / "missing.tar", altered, unknown)
     ]
     assert "carry it over again" in intake.problems[0]
-    assert "history.csv is damaged" in intake.problems[1]
-    assert "has no such run" in intake.problems[2]
+    assert "history.csv is damaged" in intake.problems[2]
+    assert "has no such run" in intake.problems[3]
 
 
 def test_archives_stay_below_their_limit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     writer = ArchiveWriter(tmp_path / "out", 40_000)
-    result = Result(run="a", commit="", finished=True, device="", torch="", seconds=1.0, files={})
+    result = Result(
+        run="a", commit="", finished=True, device="", torch="", seconds=1.0, timing=None, files={}
+    )
     file = tmp_path / "file"
     file.write_bytes(bytes(12_000))
     for number in range(5):
@@ -228,20 +258,65 @@ def test_archives_stay_below_their_limit(tmp_path: Path, caplog: pytest.LogCaptu
     assert len(list((tmp_path / "out").iterdir())) == 4
 
 
+def test_weights_to_start_from_travel_or_are_trained_in_the_bundle(checkout: Path, tmp_path: Path) -> None:
+    weights = f"study/models/{RUN}/weights.safetensors"
+    with pytest.raises(UserError, match=f"{CHILD} starts from the weights of {RUN}, but there is no "):
+        pack(checkout, tmp_path / "bundle", runs=[CHILD])
+    train_run(checkout)
+    assert weights in pack(checkout, tmp_path / "bundle", runs=[CHILD]).files
+    # What lies there is to be trained again: the weights may be of other parameters.
+    assert weights not in pack(checkout, tmp_path / "bundle", runs=[CHILD, RUN]).files
+
+
+def test_a_run_is_taken_in_after_the_one_that_it_starts_from(checkout: Path, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    shutil.copytree(checkout, there)
+    train_run(there)
+    train_run(there, CHILD)
+    parent = archive(there, tmp_path / "parent", finished=True)
+    child = archive(there, tmp_path / "child", CHILD, finished=True)
+    intake = take(checkout, child)
+    assert intake.finished == []
+    assert f"{CHILD} starts from the weights of {RUN}, but there is no " in intake.problems[0]
+    assert take(checkout, child, parent).finished == [RUN, CHILD]
+
+
 def test_no_run_starts_in_the_last_seconds(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pack(checkout, tmp_path / "bundle")
-    visit = Visit(
-        tmp_path / "bundle",
-        archives=ArchiveWriter(tmp_path / "out", 2**20),
-        devices=["0", "1"],
-        deadline=time.monotonic() + LEAST_S - 1,
-        environment={},
-        device_name="CPU",
-        torch="2",
-    )
+    visit = make_visit(tmp_path, seconds=LEAST_S - 1)
     monkeypatch.setattr(Visit, "_start", lambda *_, **__: pytest.fail("started"))
     visit.train()
     assert visit.outcome == dict.fromkeys((RUN, "bsrn_x2"), "not started")
     assert not visit.failed
+
+
+def test_a_run_waits_for_the_one_that_it_starts_from_and_others_do_not(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(checkout, tmp_path / "bundle", runs=[CHILD, RUN, "bsrn_x2"])
+    events = []
+
+    def train_one(visit: Visit, run: str, device: str) -> str:
+        events.append(f"{run} begins")
+        time.sleep(0.3 if run == RUN else 0.0)
+        events.append(f"{run} ends")
+        return ""
+
+    monkeypatch.setattr(Visit, "_train_one", train_one)
+    make_visit(tmp_path).train()
+    assert sorted(events[:2]) == [f"{RUN} begins", "bsrn_x2 begins"]
+    assert events[3:] == [f"{RUN} ends", f"{CHILD} begins", f"{CHILD} ends"]
+
+
+def test_a_run_is_not_started_if_the_one_that_it_starts_from_failed(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(checkout, tmp_path / "bundle", runs=[RUN, CHILD])
+    monkeypatch.setattr(Visit, "_run_stage", lambda *_: 1)
+    visit = make_visit(tmp_path)
+    visit.train()
+    assert visit.failed
+    assert visit.outcome[RUN].startswith("failed with status 1")
+    assert visit.outcome[CHILD] == f"not started, since {RUN}, whose weights it starts from, is not trained"

@@ -13,7 +13,12 @@ from tests.experiments.repositories import LONGER, RUNS, Repository, clone_proje
 
 pytestmark = pytest.mark.slow
 
-TARGETS = [f"train@{run}" for run in RUNS]
+# Starts from the weights of a run that is trained in the same bundle.
+PARAMS = {
+    **LONGER,
+    "finetuned": {"warm_x2": {**RUNS["other_x2"], "init_from": "other_x2"}},
+}
+TARGETS = [*(f"train@{run}" for run in RUNS), "finetune@warm_x2"]
 # What the host of a bundle need not have: importing None is an ImportError.
 NOT_THERE = ("dvc", "mlflow", "httpx", "tqdm", "typer", "psutil", "beartype", "jaxtyping")
 HIDE = f"import sys\nsys.modules.update(dict.fromkeys({NOT_THERE!r}))\n"
@@ -21,11 +26,11 @@ HIDE = f"import sys\nsys.modules.update(dict.fromkeys({NOT_THERE!r}))\n"
 
 @pytest.fixture(scope="module")
 def projects(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> tuple[Repository, Repository]:
-    """A clone with both runs trained by DVC, and one without any."""
-    trained = clone_project(tmp_path_factory.mktemp("trained"), repository, LONGER, RUNS, iterations=300)
+    """A clone with all runs trained by DVC, and one without any."""
+    trained = clone_project(tmp_path_factory.mktemp("trained"), repository, PARAMS, RUNS, iterations=300)
     trained.dvc("repro", *TARGETS)
     return trained, clone_project(
-        tmp_path_factory.mktemp("untrained"), repository, LONGER, RUNS, iterations=300
+        tmp_path_factory.mktemp("untrained"), repository, PARAMS, RUNS, iterations=300
     )
 
 
@@ -62,7 +67,7 @@ def test_several_visits_end_with_the_bytes_of_a_repro(
 ) -> None:
     reference, project = projects
     project.run("rm", "-rf", "demo", "bundle", "out", ".checkpoints", "dvc.lock")
-    assert "2 runs: alkdnet_x2, other_x2" in pack(project, "--limit", "64", *options)
+    assert "3 runs: alkdnet_x2, other_x2, warm_x2" in pack(project, "--limit", "64", *options)
     assert (project.root / "bundle/demo/patches").is_dir() == (not options)
 
     # A visit that ends in the middle of the first run.
@@ -74,18 +79,18 @@ def test_several_visits_end_with_the_bytes_of_a_repro(
     visit.send_signal(signal.SIGTERM)
     output, _ = visit.communicate()
     assert visit.returncode == 0, output
-    assert re.search(r"alkdnet_x2: stopped after \d+ s\nother_x2: not started", output)
+    assert re.search(r"alkdnet_x2: stopped after \d+ s\nother_x2: not started\nwarm_x2: not started", output)
     assert "to be continued: alkdnet_x2" in take(project)
 
     # The next one has its checkpoint and does the rest.
-    assert "2 runs: alkdnet_x2, other_x2" in pack(project, *options)
+    assert "3 runs: alkdnet_x2, other_x2, warm_x2" in pack(project, *options)
     assert list(checkpoints.glob("alkdnet_x2-*.ckpt"))
     visit = start_visit(project, tmp_path / "hidden")
     output, _ = visit.communicate()
     assert visit.returncode == 0, output
     assert "[alkdnet_x2] alkdnet_x2: continued after iteration" in output
     assert "other_x2: finished after" in output
-    assert "finished: alkdnet_x2, other_x2" in take(project)
+    assert "finished: alkdnet_x2, other_x2, warm_x2" in take(project)
 
     assert outputs(project) == outputs(reference)
     assert models(project) == models(reference)
@@ -96,6 +101,8 @@ def test_several_visits_end_with_the_bytes_of_a_repro(
 def test_results_of_other_code_are_rejected(projects: tuple[Repository, Repository], tmp_path: Path) -> None:
     _, project = projects
     project.run("rm", "-rf", "demo", "bundle", "out", ".checkpoints", "dvc.lock")
+    output = _tool(project, "pack", "demo", "bundle", "warm_x2", status=1)
+    assert "error: warm_x2 starts from the weights of other_x2, which is not trained: name it too" in output
     pack(project, "other_x2")
     output, _ = start_visit(project, tmp_path / "hidden").communicate()
     assert "other_x2: finished after" in output

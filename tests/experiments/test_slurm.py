@@ -19,17 +19,23 @@ pytestmark = pytest.mark.slow
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
 ALL_RUNS = {**RUNS, "third_x2": {**TINY, "seed": 1}}
-TARGETS = [f"train@{run}" for run in ALL_RUNS]
+# Each starts from the weights of another one, which a test kills.
+FINETUNED = {
+    "warm_x2": {**TINY, "init_from": "alkdnet_x2"},
+    "cold_x2": {**RUNS["other_x2"], "init_from": "other_x2"},
+}
+PARAMS = {**LONGER, "finetuned": FINETUNED}
+TARGETS = [*(f"train@{run}" for run in ALL_RUNS), *(f"finetune@{run}" for run in FINETUNED)]
 
 
 @pytest.fixture(scope="module")
 def projects(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> tuple[Repository, Repository]:
     """A clone with all runs trained by DVC, and one without any."""
     pytest.importorskip("submitit", reason="submitit is not installed")
-    trained = clone_project(tmp_path_factory.mktemp("trained"), repository, LONGER, ALL_RUNS, iterations=300)
+    trained = clone_project(tmp_path_factory.mktemp("trained"), repository, PARAMS, ALL_RUNS, iterations=300)
     trained.dvc("repro", *TARGETS)
     return trained, clone_project(
-        tmp_path_factory.mktemp("untrained"), repository, LONGER, ALL_RUNS, iterations=300
+        tmp_path_factory.mktemp("untrained"), repository, PARAMS, ALL_RUNS, iterations=300
     )
 
 
@@ -108,7 +114,10 @@ def test_jobs_are_requeued_named_and_end_with_the_bytes_of_a_repro(
     (log,) = (project.root / ".jobs" / jobs["alkdnet_x2"]).glob("*.err")
     assert "alkdnet_x2: continued after iteration" in log.read_text()
     assert re.search(r"\[third_x2\] trained", output)
-    trained = {"alkdnet_x2", "third_x2"}
+    # What starts from the weights of a run waits for its end.
+    assert re.search(r"\[alkdnet_x2\] trained\n(.*\n)*\[warm_x2\] job", output)
+    assert output.count("cold_x2: not started, since other_x2, whose weights it starts from, failed") == 1
+    trained = {"alkdnet_x2", "third_x2", "warm_x2"}
     assert {name.partition("/")[0] for name in outputs(project)} == trained
 
     # The same command trains what is left, from its checkpoint, and does the rest.
@@ -139,8 +148,10 @@ def test_the_same_path_without_a_scheduler(projects: tuple[Repository, Repositor
     assert first.returncode == 1, output
     assert f"  {killed}: " in output
     assert "exit status -9" in output
-    assert len({name.partition("/")[0] for name in outputs(project)}) == len(ALL_RUNS) - 1
-    _tool(project, {}, "--on", "local", "--jobs", "2", *ALL_RUNS)
+    lost = {killed, *(run for run, row in FINETUNED.items() if row["init_from"] == killed)}
+    assert {name.partition("/")[0] for name in outputs(project)} == {*ALL_RUNS, *FINETUNED} - lost
+    assert "not trained yet: " in _tool(project, {}, "--on", "local", *ALL_RUNS)
+    _tool(project, {}, "--on", "local", "--jobs", "2")
     assert outputs(project) == outputs(reference)
     assert models(project) == models(reference)
 

@@ -6,6 +6,7 @@ from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
 from alkdnet.data.packs import PackedImages
 from alkdnet.data.validation_images import Pairs, read_validation
+from alkdnet.errors import UserError
 from alkdnet.training.runtime.identity import run_identity
 
 
@@ -26,10 +27,12 @@ class Identities:
         """Return the identity of a run.
 
         Raises:
-            UserError: its data are missing or damaged.
-            OSError: the weights that it starts from are missing.
+            UserError: its data, or the weights that it starts from, are missing or damaged.
         """
         row = self._params.trained[run]
+        start = self._paths.start(row)
+        if start is not None and not start.is_file():
+            raise UserError(f"{run} starts from the weights of {start.parent.name}, but there is no {start}")
         data, validation = self._data(row.scale)
         return run_identity(
             row,
@@ -37,7 +40,7 @@ class Identities:
             self._params.history,
             data=data,
             validation=validation,
-            start=self._paths.start(row),
+            start=start,
         )
 
     def data(self, scale: int) -> str:

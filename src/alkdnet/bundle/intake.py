@@ -14,8 +14,9 @@ from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_directory
-from alkdnet.results.run import HISTORY, RECORD, WEIGHTS, RunRecord
+from alkdnet.results.run import HISTORY, RAW_WEIGHTS, RECORD, WEIGHTS, RunRecord
 from alkdnet.training.runtime.checkpoint import CheckpointFile
+from alkdnet.training.runtime.timing import Timing
 
 
 @dataclass
@@ -26,11 +27,13 @@ class Intake:
         finished: outputs that lie in their folders now, to be recorded by DVC.
         continued: runs whose checkpoints lie where the next training continues them.
         problems: what was rejected and why.
+        timings: what finished runs took.
     """
 
     finished: list[str] = field(default_factory=list)
     continued: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    timings: list[Timing] = field(default_factory=list)
 
 
 def take_in(params: Params, paths: Paths, archives: Sequence[Path], *, checkpoints: Path) -> Intake:
@@ -49,18 +52,28 @@ def take_in(params: Params, paths: Paths, archives: Sequence[Path], *, checkpoin
     """
     identities = Identities(params, paths)
     intake = Intake()
+    found: list[tuple[Path, Result]] = []
     for path in archives:
         try:
             with open_archive(path) as archive:
-                for result in read_results(archive):
-                    try:
-                        _take(result, archive, params, paths, identities, checkpoints, intake)
-                    except UserError as error:
-                        intake.problems.append(f"{path}: {result.run}: {error}")
+                found += [(path, result) for result in read_results(archive)]
         except UserError as error:
             intake.problems.append(str(error))
+    # The identity of a row follows from the weights that it starts from: they must be in their place.
+    for path, result in sorted(found, key=lambda each: _generation(params, each[1].run)):
+        try:
+            with open_archive(path) as archive:
+                _take(result, archive, params, paths, identities, checkpoints, intake)
+        except UserError as error:
+            intake.problems.append(f"{path}: {result.run}: {error}")
     intake.continued = [run for run in intake.continued if run not in intake.finished]
     return intake
+
+
+def _generation(params: Params, run: str) -> int:
+    """Return how many trainings come before that of a run: 0 if it starts from random or released weights."""
+    parent = params.parent_of(run)
+    return 1 + _generation(params, parent) if parent in params.trained else 0
 
 
 def _take(
@@ -85,7 +98,7 @@ def _take(
             raise UserError(f"{name} is damaged")
     identity = identities.of(result.run)
     if result.finished:
-        if set(contents) != {WEIGHTS, HISTORY, RECORD}:
+        if set(contents) - {RAW_WEIGHTS} != {WEIGHTS, HISTORY, RECORD}:
             raise UserError(f"expected {WEIGHTS}, {HISTORY} and {RECORD}, not {', '.join(contents)}")
         with atomic_directory(paths.model(result.run)) as folder:
             for name, content in contents.items():
@@ -96,6 +109,8 @@ def _take(
             if record.weights_sha256 != hashlib.sha256(contents[WEIGHTS]).hexdigest():
                 raise UserError(f"{WEIGHTS} are not those that {RECORD} names")
         intake.finished.append(result.run)
+        if result.timing is not None:
+            intake.timings.append(result.timing)
         return
     file = CheckpointFile(checkpoints, result.run, identity)
     if file.path.name not in contents:

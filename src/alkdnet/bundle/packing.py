@@ -34,7 +34,8 @@ def pack_bundle(
 
     Args:
         params: of the pipeline; patches, validation images and the training images are made.
-        runs: names of trained rows, in order of worth; the weights that they start from are there.
+        runs: names of trained rows, in order of worth; a row that another one starts from is trained, or
+            among them.
         target: replaced if it is there.
         root: of the repository.
         checkpoints: folder of the states of unfinished runs; those of `runs` travel.
@@ -50,9 +51,11 @@ def pack_bundle(
     identities = Identities(params, paths)
     scales = sorted({params.trained[run].scale for run in runs})
     data = {f"x{scale}": identities.data(scale) for scale in scales}
-    states = [CheckpointFile(checkpoints, run, identities.of(run)).path for run in runs]
+    # Rows that start from the weights of another one of the bundle have no identity before it is trained.
+    known = [run for run in runs if params.parent_of(run) not in runs]
+    states = [CheckpointFile(checkpoints, run, identities.of(run)).path for run in known]
     files = dict(_files(params, paths, root, scales, images=images))
-    starts = [start for run in runs if (start := paths.start(params.trained[run]))]
+    starts = [start for run in known if (start := paths.start(params.trained[run]))]
     files |= {str(start.relative_to(root)): start for start in starts}
     files |= {f".checkpoints/{path.name}": path for path in states if path.is_file()}
     _require_size(files, limit_bytes, images=images)

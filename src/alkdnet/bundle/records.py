@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from alkdnet.training.runtime.timing import Timing
+
 BUNDLE = "bundle.json"
 RECORDS = "records"
 
@@ -37,6 +39,7 @@ class Result:
         device: that trained it.
         torch: version of PyTorch.
         seconds: that it was trained in this visit.
+        timing: of the whole training, if it is finished and its time was kept.
         files: SHA-256 of its files in the archive, by their paths.
     """
 
@@ -46,4 +49,5 @@ class Result:
     device: str
     torch: str
     seconds: float
+    timing: Timing | None
     files: Mapping[str, str]

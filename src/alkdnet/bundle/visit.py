@@ -6,10 +6,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import IO
 
 from alkdnet.bundle.archives import ArchiveWriter
@@ -20,6 +19,8 @@ from alkdnet.data.packs import PackedImages
 from alkdnet.errors import UserError, raise_problems
 from alkdnet.files import sha256_file
 from alkdnet.results.records import read_record, write_record
+from alkdnet.results.run import RunRecord
+from alkdnet.training.runtime.timing import Timing
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Visit:
         environment: of the trainings.
         device_name: for the records.
         torch: version of PyTorch, for the records.
+        timings: return what the trainings of this host took, by the SHA-256 of their weights.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Visit:
         environment: Mapping[str, str],
         device_name: str,
         torch: str,
+        timings: Callable[[], Mapping[str, Timing]],
     ) -> None:
         self.outcome: dict[str, str] = {}
         """What became of each run, in words."""
@@ -66,8 +69,12 @@ class Visit:
         self._environment = environment
         self._device_name = device_name
         self._torch = torch
+        self._timings = timings
         self._stopped = threading.Event()
         self._lock = threading.Lock()
+        self._waiting: list[str] = []
+        self._running: set[str] = set()
+        self._changed = threading.Condition()
 
     def prepare(self) -> None:
         """Make the packs if they have not travelled, and compare them with those that were packed.
@@ -88,18 +95,17 @@ class Visit:
 
     def train(self) -> None:
         """Train the runs in order until the deadline, a signal, or the end of the last one."""
-        waiting: SimpleQueue[str] = SimpleQueue()
-        for run in self._bundle.runs:
-            waiting.put(run)
+        self._waiting = list(self._bundle.runs)
 
         def work(device: str) -> None:
-            while True:
+            while (run := self._next()) is not None:
                 try:
-                    run = waiting.get_nowait()
-                except Empty:
-                    return
-                self.outcome[run] = self._train_one(run, device)
-                logger.info("%s: %s", run, self.outcome[run])
+                    self.outcome[run] = self._train_one(run, device)
+                    logger.info("%s: %s", run, self.outcome[run])
+                finally:
+                    with self._changed:
+                        self._running.remove(run)
+                        self._changed.notify_all()
 
         each = self._params.execution.processes
         groups = [",".join(self._devices[at : at + each]) for at in range(0, len(self._devices), each)]
@@ -110,12 +116,28 @@ class Visit:
         """Ask the trainings to stop now, with their checkpoints."""
         self._stopped.set()
 
+    def _next(self) -> str | None:
+        """Return the next run in order whose parent is not to be waited for; None: all have been started."""
+        with self._changed:
+            while self._waiting:
+                open_runs = {*self._waiting, *self._running}
+                for run in self._waiting:
+                    if self._params.parent_of(run) not in open_runs:
+                        self._waiting.remove(run)
+                        self._running.add(run)
+                        return run
+                self._changed.wait()
+        return None
+
     def _train_one(self, run: str, device: str) -> str:
         record = self._folder / RECORDS / f"{run}.json"
         if record.is_file() and read_record(record, Result).finished:
             return "finished before"
         if self._stopped.is_set() or self._deadline - time.monotonic() < LEAST_S:
             return "not started"
+        start = self._paths.start(self._params.trained[run])
+        if start is not None and not start.is_file():
+            return f"not started, since {start.parent.name}, whose weights it starts from, is not trained"
         began = time.monotonic()
         status = self._run_stage(run, device)
         seconds = time.monotonic() - began
@@ -144,6 +166,9 @@ class Visit:
             device=self._device_name,
             torch=self._torch,
             seconds=round(seconds, 1),
+            timing=self._timings().get(RunRecord.read(self._paths.model(run)).weights_sha256)
+            if finished
+            else None,
             files={name: sha256_file(path) for name, path in files.items()},
         )
         with self._lock:

@@ -337,3 +337,8 @@ class Params:
     def trained(self) -> dict[str, Run]:
         """Everything that is trained here, by name: `runs`, then `finetuned`."""
         return {**self.runs, **self.finetuned}
+
+    def parent_of(self, run: str) -> str | None:
+        """Return the row whose weights a run starts from; None: random ones, or no run has this name."""
+        row = self.trained.get(run)
+        return row.init_from if isinstance(row, Finetuned) else None

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-TIMEOUT_S = 600
+TIMEOUT_S = 1200  # with both cores busy otherwise
 # What a test that runs inside of a DVC stage would hand on: an inherited DVC_ROOT wins over the real one.
 FOREIGN = (
     "DVC_ROOT",

@@ -5,11 +5,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Set
 from pathlib import Path
 
 import pytest
 
-from tests.experiments.repositories import LONGER, RUNS, Repository, clone_project, models, outputs
+from alkdnet.results.run import RunRecord
+from alkdnet.tracking.location import find_store
+from alkdnet.tracking.timings import read_timings
+from tests.experiments.repositories import FOREIGN, LONGER, RUNS, Repository, clone_project, models, outputs
 
 pytestmark = pytest.mark.slow
 
@@ -19,9 +23,26 @@ PARAMS = {
     "finetuned": {"warm_x2": {**RUNS["other_x2"], "init_from": "other_x2"}},
 }
 TARGETS = [*(f"train@{run}" for run in RUNS), "finetune@warm_x2"]
-# What the host of a bundle need not have: importing None is an ImportError.
-NOT_THERE = ("dvc", "mlflow", "httpx", "tqdm", "typer", "psutil", "beartype", "jaxtyping")
-HIDE = f"import sys\nsys.modules.update(dict.fromkeys({NOT_THERE!r}))\n"
+# What the host of a bundle has: PyTorch with what it needs, NumPy, PyYAML, safetensors; for packs, two more.
+THERE = {
+    *("torch", "torchgen", "functorch", "filelock", "fsspec", "jinja2", "markupsafe", "mpmath", "networkx"),
+    *("setuptools", "sympy", "typing_extensions", "numpy", "yaml", "safetensors", "sitecustomize"),
+    *("alkdnet", "stage", "processes"),
+}
+FOR_IMAGES = {"PIL", "scipy"}
+HIDE = """
+import sys
+from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
+
+class Bare(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        top = name.partition(".")[0]
+        is_there = top in sys.stdlib_module_names or top.startswith("_") or top in THERE
+        return super().find_spec(name, path, target) if is_there else None
+
+sys.meta_path[:] = [BuiltinImporter, FrozenImporter, Bare]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +73,10 @@ def _tool(project: Repository, *arguments: str, status: int = 0) -> str:
     )
 
 
-def start_visit(project: Repository, hidden: Path) -> "subprocess.Popen[str]":
+def start_visit(project: Repository, hidden: Path, *, packages: Set[str] = THERE) -> "subprocess.Popen[str]":
     """Train what the bundle holds, with the packages that a bare host has."""
     hidden.mkdir(exist_ok=True)
-    (hidden / "sitecustomize.py").write_text(HIDE)
+    (hidden / "sitecustomize.py").write_text(f"THERE = {packages!r}\n{HIDE}")
     return project.start(
         sys.executable, "bundle/tools/bundle.py", "train", "out", env={"PYTHONPATH": str(hidden)}
     )
@@ -63,15 +84,19 @@ def start_visit(project: Repository, hidden: Path) -> "subprocess.Popen[str]":
 
 @pytest.mark.parametrize("options", [[], ["--images"]], ids=["packs", "images"])
 def test_several_visits_end_with_the_bytes_of_a_repro(
-    projects: tuple[Repository, Repository], tmp_path: Path, options: list[str]
+    projects: tuple[Repository, Repository],
+    tmp_path: Path,
+    options: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reference, project = projects
-    project.run("rm", "-rf", "demo", "bundle", "out", ".checkpoints", "dvc.lock")
+    project.run("rm", "-rf", "demo", "bundle", "out", ".checkpoints", "dvc.lock", "mlflow.db.timings")
+    packages = THERE | FOR_IMAGES if options else THERE
     assert "3 runs: alkdnet_x2, other_x2, warm_x2" in pack(project, "--limit", "64", *options)
     assert (project.root / "bundle/demo/patches").is_dir() == (not options)
 
     # A visit that ends in the middle of the first run.
-    visit = start_visit(project, tmp_path / "hidden")
+    visit = start_visit(project, tmp_path / "hidden", packages=packages)
     checkpoints = project.root / "bundle" / ".checkpoints"
     while not list(checkpoints.glob("alkdnet_x2-*.ckpt")):
         assert visit.poll() is None, visit.communicate()[0]
@@ -85,15 +110,24 @@ def test_several_visits_end_with_the_bytes_of_a_repro(
     # The next one has its checkpoint and does the rest.
     assert "3 runs: alkdnet_x2, other_x2, warm_x2" in pack(project, *options)
     assert list(checkpoints.glob("alkdnet_x2-*.ckpt"))
-    visit = start_visit(project, tmp_path / "hidden")
+    visit = start_visit(project, tmp_path / "hidden", packages=packages)
     output, _ = visit.communicate()
     assert visit.returncode == 0, output
     assert "[alkdnet_x2] alkdnet_x2: continued after iteration" in output
     assert "other_x2: finished after" in output
-    assert "finished: alkdnet_x2, other_x2, warm_x2" in take(project)
+    output = take(project)
+    assert "finished: alkdnet_x2, other_x2, warm_x2" in output
+    assert re.search(r"MLflow, demo: 3 (created|completed|up to date)", output)
 
     assert outputs(project) == outputs(reference)
     assert models(project) == models(reference)
+    for name in FOREIGN:
+        monkeypatch.delenv(name, raising=False)
+    timings = read_timings(find_store(project.root))
+    for run in ("alkdnet_x2", "other_x2", "warm_x2"):
+        record = RunRecord.read(project.root / "demo" / "models" / run)
+        assert timings[record.weights_sha256].seconds > 0
+        assert timings[record.weights_sha256].device == "CPU"
     assert "up to date" in project.dvc("status", *TARGETS)
     assert "there is nothing to pack" in pack(project)
 

@@ -13,7 +13,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.experiments.repositories import LONGER, RUNS, TINY, Repository, clone_project, models, outputs
+from tests.experiments.repositories import (
+    LONGER,
+    RUNS,
+    TIMEOUT_S,
+    TINY,
+    Repository,
+    clone_project,
+    models,
+    outputs,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -105,7 +114,7 @@ def test_jobs_are_requeued_named_and_end_with_the_bytes_of_a_repro(
     for run, command in (("alkdnet_x2", ["--signal=USR2"]), ("other_x2", [])):
         _wait(lambda run=run: any(checkpoints.glob(f"{run}-*.ckpt")), f"no checkpoint of {run}")  # type: ignore[misc]
         _shown(slurm, "scancel", *command, jobs[run])
-    output, _ = first.communicate(timeout=600)
+    output, _ = first.communicate(timeout=TIMEOUT_S)
     assert first.returncode == 1, output
     # The one that got the signal of a preemption was requeued, the cancelled one is named with its log.
     (log,) = re.findall(r"^  other_x2: cancelled or killed; log: (\S+)$", output, re.MULTILINE)
@@ -144,7 +153,7 @@ def test_the_same_path_without_a_scheduler(projects: tuple[Repository, Repositor
         if process.cmdline()[1:] == ["pipeline/train.py", "demo", "--key", killed]
     )
     training.kill()
-    output, _ = first.communicate(timeout=600)
+    output, _ = first.communicate(timeout=TIMEOUT_S)
     assert first.returncode == 1, output
     assert f"  {killed}: " in output
     assert "exit status -9" in output
@@ -163,7 +172,7 @@ def _start(project: Repository, env: Mapping[str, str], *arguments: str) -> "sub
 
 def _tool(project: Repository, env: Mapping[str, str], *arguments: str) -> str:
     with _start(project, env, *arguments) as process:
-        output, _ = process.communicate(timeout=600)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, output
     return output
 

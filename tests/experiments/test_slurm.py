@@ -26,6 +26,7 @@ from tests.experiments.repositories import (
 
 pytestmark = pytest.mark.slow
 
+COMMAND = (sys.executable, "tools/train_parallel.py")
 DAEMONS = ("munged", "slurmctld", "slurmd")
 ALL_RUNS = {**RUNS, "third_x2": {**TINY, "seed": 1}}
 # Each starts from the weights of another one, which a test kills.
@@ -42,10 +43,11 @@ def projects(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> tupl
     """A clone with all runs trained by DVC, and one without any."""
     pytest.importorskip("submitit", reason="submitit is not installed")
     trained = clone_project(tmp_path_factory.mktemp("trained"), repository, PARAMS, ALL_RUNS, iterations=300)
+    trained.dvc("repro", "leakage", "patches", "validation")
+    untrained = tmp_path_factory.mktemp("untrained") / "clone"
+    shutil.copytree(trained.root, untrained)
     trained.dvc("repro", *TARGETS)
-    return trained, clone_project(
-        tmp_path_factory.mktemp("untrained"), repository, PARAMS, ALL_RUNS, iterations=300
-    )
+    return trained, Repository(untrained)
 
 
 @pytest.fixture(scope="module")
@@ -166,15 +168,11 @@ def test_the_same_path_without_a_scheduler(projects: tuple[Repository, Repositor
 
 
 def _start(project: Repository, env: Mapping[str, str], *arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "tools/train_parallel.py", *arguments]
-    return project.start(*command, env={"PYTHONPATH": "src", **env})
+    return project.start(*COMMAND, *arguments, env={"PYTHONPATH": "src", **env})
 
 
 def _tool(project: Repository, env: Mapping[str, str], *arguments: str) -> str:
-    with _start(project, env, *arguments) as process:
-        output, _ = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 0, output
-    return output
+    return project.run(*COMMAND, *arguments, env={"PYTHONPATH": "src", **env})
 
 
 def _jobs(process: "subprocess.Popen[str]", count: int) -> dict[str, str]:

@@ -78,5 +78,5 @@ clean: ## remove the environment and the caches of the tools; data, results and 
 lock: $(BIN)/.installed ## uv.lock and requirements.lock from pyproject.toml; ARGS=--upgrade: with the newest versions
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	uv lock $(ARGS)
-	uv export --quiet --frozen --no-hashes --no-annotate --no-header --no-emit-project $(foreach extra,pipeline onnx cluster dev,--extra $(extra)) \
+	set -o pipefail; uv export --quiet --frozen --no-hashes --no-annotate --no-header --no-emit-project $(foreach extra,pipeline onnx cluster dev,--extra $(extra)) \
 	| grep -vE '^(cuda|nvidia|triton)' > requirements.lock

@@ -1,9 +1,9 @@
 """Time and peak memory of `alkdnet upscale` for one large picture, in tiles.
 
-    PYTHONPATH=src python -m benchmarks.large_picture [--width 2500] [--height 2500] [--scale 4] [--blocks 8]
+    PYTHONPATH=src python -m benchmarks.large_picture [--network fsrcnn] [--width 2500] [--height 2500]
 
-prints a row for docs/inference.md: a picture of noise through an ALKDNet with random weights, to a PNG. The
-memory does not depend on the network, so that `--blocks 1 --channels 8` measures it quickly.
+prints a row for docs/inference.md: a picture of noise through a network with random weights, to a PNG. The
+memory depends little on the network.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from alkdnet.networks.alkdnet import ALKDNet
+from alkdnet.networks import build, network_names
 from alkdnet.upscaling.batch import TILE, Engine
 from alkdnet.upscaling.models import Model
 from alkdnet.upscaling.pictures import upscale_file
@@ -26,28 +26,27 @@ from alkdnet.upscaling.pictures import upscale_file
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--network", choices=network_names(), default="fsrcnn")
     parser.add_argument("--width", type=int, default=2500)
     parser.add_argument("--height", type=int, default=2500)
     parser.add_argument("--scale", type=int, default=4)
-    parser.add_argument("--blocks", type=int, default=8)
-    parser.add_argument("--channels", type=int, default=64)
     arguments = parser.parse_args()
-    model = ALKDNet(scale=arguments.scale, blocks=arguments.blocks, channels=arguments.channels).eval()
-    engine = Engine(Model(model, "alkdnet", None, arguments.scale), device=torch.device("cpu"), tile=TILE)
+    network, scale = arguments.network, arguments.scale
+    model = Model(build(network, scale, {}).eval(), network, None, scale)
+    engine = Engine(model, device=torch.device("cpu"), tile=TILE)
     with tempfile.TemporaryDirectory() as folder:
         small, picture = Path(folder, "small.png"), Path(folder, "picture.png")
         random = np.random.default_rng(0)
         for path, size in ((small, (96, 96)), (picture, (arguments.height, arguments.width))):
             Image.fromarray(random.integers(0, 256, (*size, 3), dtype=np.uint8)).save(path)
-        run = partial(upscale_file, network=engine, scale=arguments.scale)
+        run = partial(upscale_file, network=engine, scale=scale)
         run(small, Path(folder, "out.png"))
         before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
         height, width, _ = run(picture, Path(folder, "out.png"))
         seconds = time.perf_counter() - start
         peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     print(
-        f"| {arguments.width} x {arguments.height} | {arguments.scale} | {height * width / 1e6:.0f} MP "
-        "| "
+        f"| {arguments.width} x {arguments.height} | {network} | {scale} | {height * width / 1e6:.0f} MP | "
         f"{peak / 2**30:.2f} GiB, {peak / (height * width):.1f} bytes a pixel | {seconds:.0f} s |"
     )
 

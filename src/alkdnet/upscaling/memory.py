@@ -56,7 +56,7 @@ def bytes_per_pixel(model: nn.Module, device: torch.device, dtype: torch.dtype) 
         return _HARMLESS // 50
     sample = torch.empty(1, 3, _SAMPLE, _SAMPLE, device="meta", dtype=dtype)
     shadow = _on_meta(model, dtype)
-    with torch.inference_mode(), _PeakBytes() as peak:
+    with torch.inference_mode(), PeakBytes() as peak:
         shadow(sample)
     most: int = peak.most
     return most // _SAMPLE**2
@@ -82,7 +82,7 @@ def _on_meta(model: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]
     return lambda x_BCHW: torch.func.functional_call(model, tensors, (x_BCHW,))
 
 
-class _PeakBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class PeakBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the bytes of all tensors that live at a time; `most` is their peak."""
 
     def __init__(self) -> None:

@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alkdnet.inference.upscaler import Upscaler
+from alkdnet.upscaling import memory
+from alkdnet.upscaling.memory import PeakBytes, check_tiles
+
+WIDTH, SCALE = 60, 4
+
+
+class Nearest(nn.Module):
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return F.interpolate(x_BCHW, scale_factor=SCALE)
+
+
+def peak_bytes(height: int) -> int:
+    with PeakBytes() as peak:
+        Upscaler(Nearest(), tile=96)(np.zeros((height, WIDTH, 3), np.uint8))
+    return peak.most
+
+
+def test_in_tiles_no_more_than_the_source_is_held_as_floats() -> None:
+    more = 1000 * WIDTH  # pixels of the source
+    growth = (peak_bytes(1200) - peak_bytes(200)) / more
+    # Three channels of 8 bits and as float32; the large image as float32 would be 192 bytes more.
+    assert 12 <= growth < 20
+
+
+def test_a_picture_that_does_not_fit_even_in_tiles_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda _: 2 * 2**30)
+    check_tiles(2500, 2500, 4, tile=192)  # 100 megapixels
+    with pytest.raises(MemoryError, match="10000x10000 pixels, 40000x40000 when enlarged, need about 1"):
+        check_tiles(10_000, 10_000, 4, tile=192)

@@ -339,8 +339,12 @@ def benchmark(
     from alkdnet.efficiency.machine import this_machine
     from alkdnet.efficiency.page import page_text, write_page
     from alkdnet.efficiency.published import published_scores
+    from alkdnet.files import require_replaceable
+    from alkdnet.results.efficiency import MACHINE
 
     chosen = chosen_networks(networks or [])
+    if output is not None:
+        require_replaceable(output, mark=MACHINE)
     settings = Settings(
         scale=scale,
         width=int(parts[1]),

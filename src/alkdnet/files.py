@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from alkdnet.errors import UserError
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -59,6 +61,18 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
         else:
             old.unlink(missing_ok=True)
+
+
+def require_replaceable(folder: Path, *, mark: str) -> None:
+    """Check that a folder that will be replaced holds nothing of the user's.
+
+    Raises:
+        UserError: it is no folder, or has files and none named `mark`, which an earlier one has.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file; give a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file():
+        raise UserError(f"{folder}: has other files, which would be deleted; give a new folder")
 
 
 def _remove_leftovers(path: Path) -> None:

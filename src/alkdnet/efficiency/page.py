@@ -45,7 +45,7 @@ def write_page(
         command: that measures the same again.
     """
     plan = _plan(measurements, published)
-    with atomic_directory(folder) as temporary:
+    with atomic_directory(folder.resolve()) as temporary:
         write_efficiency(temporary, machine, measurements)
         if plan:
             write_figure(temporary, plan)

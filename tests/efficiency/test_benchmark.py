@@ -12,6 +12,8 @@ from alkdnet.efficiency.forms import FORMS, Form, Task
 from alkdnet.efficiency.page import Published, page_text, write_page
 from alkdnet.efficiency.timing import Timing, time_forms
 from alkdnet.errors import UserError
+from alkdnet.files import require_replaceable
+from alkdnet.results.efficiency import MACHINE as MACHINE_FILE
 from tests.results.test_efficiency import MACHINE, measurement
 
 TASK = Task(
@@ -88,6 +90,13 @@ def test_a_size_that_is_none_is_rejected(size: str) -> None:
     assert "WIDTHxHEIGHT" in str(result.exception)
 
 
+def test_a_folder_of_the_users_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
+    result = CliRunner().invoke(app, ["benchmark", "fsrcnn", "--output", str(tmp_path)])
+    assert isinstance(result.exception, UserError)
+    assert "has other files, which would be deleted" in str(result.exception)
+
+
 def test_the_page_has_every_number_and_says_when_the_machine_was_busy(tmp_path: Path) -> None:
     rows = [
         measurement("alkdnet", "plain", median_ms=20.0, low_ms=19.0, high_ms=21.0, samples=3, disturbed=0.5),
@@ -97,6 +106,7 @@ def test_the_page_has_every_number_and_says_when_the_machine_was_busy(tmp_path: 
     ]
     published = {"alkdnet": Published(label="ALKDNet", psnr=27.69), "bsrn": Published(label="B*", psnr=27.6)}
     write_page(tmp_path / "cpu", MACHINE, rows, published, command="alkdnet benchmark")
+    require_replaceable(tmp_path / "cpu", mark=MACHINE_FILE)
     page = (tmp_path / "cpu" / "README.md").read_text()
     assert "| ALKDNet | 27.69 | 20 (19 to 21) | 10 (9 to 11) |" in page
     assert "B\\*" in page

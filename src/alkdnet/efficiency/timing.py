@@ -7,7 +7,7 @@ else happens on the machine, a changing clock frequency too, over all forms alik
 import multiprocessing
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -65,12 +65,23 @@ def time_forms(task: Task, forms: Sequence[str], *, rounds: int) -> dict[str, Ti
         for _ in range(rounds):
             for form, pipe in running.items():
                 time.sleep(_PAUSE_S)
-                pipe.send(True)
-                samples[form].append(pipe.recv())
-    return {
-        form: _timing(samples[form], each, ready[PLAIN.name]) if isinstance(each, _Ready) else each
-        for form, each in ready.items()
-    }
+                with suppress(EOFError, OSError):  # its process was killed: it has a sample too few
+                    pipe.send(True)
+                    samples[form].append(pipe.recv())
+    return {form: _result(samples.get(form, []), each, ready, rounds) for form, each in ready.items()}
+
+
+def _result(
+    samples: Sequence[tuple[float, float]],
+    each: "_Ready | str",
+    ready: "Mapping[str, _Ready | str]",
+    rounds: int,
+) -> Timing | str:
+    if not isinstance(each, _Ready):
+        return each
+    if len(samples) < rounds:
+        return "its process was killed, perhaps for want of memory"
+    return _timing(samples, each, ready[PLAIN.name])
 
 
 def matrix_rate(device: torch.device) -> float:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alkdnet.config.params import Option, Recipe
-from alkdnet.networks import problems_of
-from alkdnet.results.records import damaged, read_record, write_record
+from alkdnet.results.records import read_record, write_record
 
 WEIGHTS = "weights.safetensors"
 # Of a run whose weights are an average: those of its last step.
@@ -110,12 +109,5 @@ class RunRecord:
 
     @classmethod
     def read(cls, folder: Path) -> "RunRecord":
-        """Return the record in `folder`.
-
-        Raises:
-            UserError: as `read_record`; also if its network cannot be built.
-        """
-        record = read_record(folder / RECORD, cls)
-        if problems := problems_of(record.network, record.scale, record.options):
-            raise damaged(folder / RECORD, "; ".join(problems))
-        return record
+        """Return the record in `folder`; raise UserError as `read_record` does."""
+        return read_record(folder / RECORD, cls)

@@ -9,7 +9,8 @@ from alkdnet.config.params import Released
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_directory, sha256_file
 from alkdnet.networks import build
-from alkdnet.results.run import WEIGHTS, Published, RunRecord
+from alkdnet.results.records import damaged
+from alkdnet.results.run import RECORD, WEIGHTS, Published, RunRecord
 from alkdnet.weights.files import load_weights, save_weights
 from alkdnet.weights.released import import_released
 
@@ -53,7 +54,10 @@ def load_run(folder: Path) -> tuple[nn.Module, RunRecord]:
     """
     record = RunRecord.read(folder)
     weights = folder / WEIGHTS
-    model = build(record.network, record.scale, record.options)
+    try:
+        model = build(record.network, record.scale, record.options)
+    except UserError as error:
+        raise damaged(folder / RECORD, str(error)) from None
     load_weights(weights, model)
     if sha256_file(weights) != record.weights_sha256:
         raise UserError(f"{weights}: not the weights that run.json describes; run its stage again")

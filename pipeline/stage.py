@@ -22,7 +22,7 @@ for name, value in {
 # The code of this checkout, whatever is installed: an experiment in a temporary folder runs its own.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from alkdnet.config.loading import load_pipeline, params_path
+from alkdnet.config.loading import DEMO, load_pipeline, params_path
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError, in_words
@@ -112,8 +112,9 @@ class Stage:
             yield
         except UserError as error:
             own = {name: self.params.datasets[name].path for name in names}
+            file = "" if self.params.pipeline == DEMO else f"{self.params.pipeline}/dvc.yaml:"
             lines = [
-                f"fix the images of {name} in {path}, then: dvc repro --force download@{name}"
+                f"fix the images of {name} in {path}, then: dvc repro --force {file}download@{name}"
                 for name, path in own.items()
                 if path is not None
             ]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from alkdnet.config.params import Params, Recipe
+from alkdnet.config.params import Params, Recipe, Run
 from alkdnet.paper.published import RECIPE, SETS, TRAINING_IMAGES, TRAINING_SOURCES
 from alkdnet.reporting.study import Study
 from alkdnet.sources.catalogue import source
@@ -91,6 +91,19 @@ def recipe_value(study: Study, key: str) -> str:
     """Return the values of a setting in the trained rows: as recorded, else as the parameters state."""
     recipes = [row.recipe or study.params.recipe_of(row.name) for row in study.trained]
     return " or ".join(dict.fromkeys(_text(getattr(recipe, key)) for recipe in recipes))
+
+
+def recipes_in_words(study: Study) -> dict[str, str]:
+    """Return the settings of every recipe of the trained rows, by its name, without those that are off."""
+    found: dict[str, str] = {}
+    for row in study.trained:
+        assert isinstance(row.row, Run)
+        recipe = row.recipe or study.params.recipe_of(row.name)
+        settings = ((key, getattr(recipe, key)) for key in _RECIPE_KEYS)
+        found[row.row.recipe] = ", ".join(
+            f"{_words(key)} {_text(value)}" for key, value in settings if value not in (None, (), 0)
+        )
+    return found
 
 
 def training_data(params: Params) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 from alkdnet.analysis.statistics import Comparison
 from alkdnet.markdown import render
-from alkdnet.paper.published import RECIPE
 from alkdnet.reporting import cells, comparisons, row_tables, table4
 from alkdnet.reporting.ablation_tables import (
     AblationResult,
@@ -17,7 +16,7 @@ from alkdnet.reporting.deviations import (
     Deviation,
     evaluation_deviations,
     outdated,
-    recipe_value,
+    recipes_in_words,
     training_data,
     training_deviations,
 )
@@ -103,7 +102,7 @@ def _front_page(study: Study, found: Sequence[AblationResult]) -> dict[str, obje
         "evaluated": [row for row in study.rows.values() if row.scores],
         "torch": sorted(set(recorded)),
         "training_data": training_data(study.params),
-        "recipe": {name: recipe_value(study, name) for name in type(RECIPE).__dataclass_fields__},
+        "recipes": recipes_in_words(study),
         "sets": [(study.set_label(name), _images(study, name)) for name in study.sets],
     }
 

@@ -10,7 +10,6 @@ from alkdnet.analysis.statistics import (
     METRICS,
     Comparison,
     bootstrap_interval,
-    compare,
     compare_pairs,
     frame,
     holm,
@@ -107,7 +106,7 @@ def test_compare_pairs_by_image_and_judges() -> None:
     }
     same = {"Set5": base["Set5"], "Urban100": [v + n for v, n in zip(base["Urban100"], noise, strict=True)]}
     table = images({"base": base, "better": better, "same": same})
-    found = compare(table, variants=["better", "same"], baseline="base")
+    found = compare_pairs(table, [("better", "base"), ("same", "base")])
     by_key = {(c.variant, c.set, c.metric): c for c in found}
     assert len(by_key) == len(found) == 8
     gain = by_key["better", "Urban100", "psnr"]
@@ -122,27 +121,27 @@ def test_compare_pairs_by_image_and_judges() -> None:
     small = by_key["better", "Set5", "psnr"]
     assert (small.verdict, small.images, small.low, small.high) == ("too few images", 5, None, None)
     assert small.p_value == small.adjusted_p == pytest.approx(0.0625)
-    swapped = compare(table, variants=["base"], baseline="better")
+    swapped = compare_pairs(table, [("base", "better")])
     assert [c.verdict for c in swapped if c.set == "Urban100"] == ["loss", "loss"]
 
 
 def test_compare_does_not_depend_on_the_order_of_rows_or_columns() -> None:
     random = np.random.default_rng(5)
     table = images({run: {"A": list(random.normal(30, 1, 12))} for run in ("x", "y")})
-    first = compare(table, variants=["y"], baseline="x")
+    first = compare_pairs(table, [("y", "x")])
     shuffled = table.sample(frac=1, random_state=1)[["ssim", "image", "psnr", "set", "run"]]
-    assert compare(shuffled, variants=["y"], baseline="x") == first
+    assert compare_pairs(shuffled, [("y", "x")]) == first
 
 
 def test_holm_takes_a_gain_away_that_is_one_of_many() -> None:
     random = np.random.default_rng(2)
     base = list(random.normal(30, 1, 6))
     runs = {"base": {"A": base}, "v0": {"A": [value + 0.1 + 0.01 * i for i, value in enumerate(base)]}}
-    alone = compare(images(runs), variants=["v0"], baseline="base")
+    alone = compare_pairs(images(runs), [("v0", "base")])
     assert {c.verdict for c in alone} == {"gain"}
     for index in range(1, 4):
         runs[f"v{index}"] = {"A": list(np.array(base) + random.normal(0, 1, 6))}
-    many = compare(images(runs), variants=["v0", "v1", "v2", "v3"], baseline="base")
+    many = compare_pairs(images(runs), [("v0", "base"), ("v1", "base"), ("v2", "base"), ("v3", "base")])
     assert many[0].verdict == "not distinguishable"
     assert many[0].p_value == alone[0].p_value
     assert many[0].adjusted_p == pytest.approx(4 * 0.03125)
@@ -150,7 +149,7 @@ def test_holm_takes_a_gain_away_that_is_one_of_many() -> None:
 
 def test_compare_uses_the_images_that_both_have() -> None:
     table = images({"base": {"A": [1.0, 2, 3], "B": [5.0]}, "v": {"A": [2.0, 4]}})
-    found = compare(table, variants=["v"], baseline="base")
+    found = compare_pairs(table, [("v", "base")])
     assert [(c.set, c.metric, c.images, c.difference) for c in found] == [
         ("A", "psnr", 2, 1.5),
         ("A", "ssim", 2, pytest.approx(0.015)),
@@ -160,12 +159,12 @@ def test_compare_uses_the_images_that_both_have() -> None:
 def test_compare_names_a_run_that_is_not_there() -> None:
     table = images({"base": {"A": [1.0]}})
     with pytest.raises(UserError, match="no images of k9 to compare; there are: base"):
-        compare(table, variants=["k9"], baseline="base")
+        compare_pairs(table, [("k9", "base")])
 
 
 def test_frame_has_a_column_for_each_attribute() -> None:
     table = images({"base": {"A": [1.0, 2]}, "v": {"A": [2.0, 4]}})
-    shown = frame(compare(table, variants=["v"], baseline="base"))
+    shown = frame(compare_pairs(table, [("v", "base")]))
     assert list(shown.columns) == [field.name for field in dataclasses.fields(Comparison)]
     assert list(shown["metric"]) == list(METRICS)
     assert list(frame([]).columns) == list(shown.columns)

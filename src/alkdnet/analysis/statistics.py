@@ -59,11 +59,6 @@ class Comparison:
     verdict: Verdict
 
 
-def compare(images: pd.DataFrame, *, variants: Sequence[str], baseline: str) -> list[Comparison]:
-    """Compare variants with one baseline: `compare_pairs` of each with it."""
-    return compare_pairs(images, [(variant, baseline) for variant in variants])
-
-
 def compare_pairs(images: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> list[Comparison]:
     """Compare pairs of runs, set by set, in PSNR and SSIM.
 

@@ -23,7 +23,6 @@ from torch.overrides import TorchFunctionMode
 from alkdnet.errors import UserError
 from alkdnet.export.authors import save_authors_weights
 from alkdnet.files import atomic_path, sha256_file
-from alkdnet.results.run import WEIGHTS
 
 SUFFIXES = (".onnx", ".pt2", ".pth", ".safetensors")
 OPSET = 18
@@ -53,12 +52,11 @@ def export_model(model: nn.Module, path: Path, *, weights: Path) -> str:
     if path.suffix == ".pt2":
         difference = export_program(model, path)
         return f"{path}: torch.export, any height and width from {_SMALLEST_PROGRAM}; {difference:.0e} off"
-    source = weights / WEIGHTS if weights.is_dir() else weights
     metadata = {
         "network": type(model).__name__,
         "scale": str(model.scale),
-        "weights": source.name,
-        "weights_sha256": sha256_file(source),
+        "weights": weights.name,
+        "weights_sha256": sha256_file(weights),
     }
     difference = export_onnx(model, path, metadata=metadata)
     minimum = _minimum_size(model)

@@ -288,9 +288,17 @@ def test_no_output_names_a_machine_or_a_moment() -> None:
         assert not moment.search(file.read_text()), file
 
 
-def test_importing_the_configuration_is_light() -> None:
-    heavy = {"torch", "pandas", "mlflow", "matplotlib", "skimage", "scipy"}
-    light = "alkdnet.config.loading, alkdnet.config.paths, alkdnet.progress"
+@pytest.mark.parametrize(
+    ("light", "heavy"),
+    [
+        (
+            "alkdnet.config.loading, alkdnet.config.paths, alkdnet.progress, alkdnet.tracking.settings",
+            {"torch", "pandas", "mlflow", "matplotlib", "skimage", "scipy"},
+        ),
+        ("alkdnet.reporting.report", {"torch", "mlflow", "skimage"}),
+    ],
+)
+def test_importing_is_light(light: str, heavy: set[str]) -> None:
     code = f"import sys; import {light}; print({heavy} & set(sys.modules))"
     shown = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "src"
@@ -322,13 +330,29 @@ def test_the_readme_draws_the_stages_as_dvc_does() -> None:
     assert {pair for chain in chains for pair in pairwise(chain)} == arrows - implied
 
 
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *sorted(f"docs/{each.name}" for each in (ROOT / "docs").glob("*.md")),
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_and_target_in_the_documentation_exists(page: str) -> None:
+    text = (ROOT / page).read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
+    for script in re.findall(r"\bpython (tools/\w+\.py)", text):
+        assert (ROOT / script).is_file(), script
+    for module in re.findall(r"\bpython -m (benchmarks\.\w+)", text):
+        assert (ROOT / module.replace(".", "/")).with_suffix(".py").is_file(), module
+    for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+        assert (ROOT / page).parent.joinpath(link).exists(), link
+
+
 def test_every_command_in_the_readme_exists() -> None:
     text = (ROOT / "README.md").read_text()
-    makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"\bmake ([a-z-]+)", text):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
-    for script in re.findall(r"\bpython (?:-m )?([\w./]+\.py)", text):
-        assert (ROOT / script).is_file(), script
     for pipeline in re.findall(r"\b([\w/]*dvc\.yaml)", text):
         assert (ROOT / pipeline).is_file(), pipeline
     changes = re.findall(r"-S '?(?:([\w/]+\.yaml):)?(\+?)([\w.]+)=", text)
@@ -341,8 +365,6 @@ def test_every_command_in_the_readme_exists() -> None:
         assert (last in value) == (not added), key
     for command in re.findall(r"(?:bin/|`)alkdnet (\w+)", text):
         assert re.search(rf"^def {command}\(", (ROOT / "src/alkdnet/cli.py").read_text(), re.MULTILINE)
-    for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
-        assert (ROOT / link).exists(), link
 
 
 def test_the_numbers_of_the_readme_are_those_of_the_results() -> None:

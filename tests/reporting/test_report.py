@@ -206,7 +206,10 @@ def test_what_was_trained_is_stated_and_not_what_the_parameters_say_now(params: 
     study = Study.read(dataclasses.replace(params, recipes={"paper": RECIPE}), tree)
     front = _pages(study)["README.md"]
     assert "Iterations: 300 instead of 1,000,000." in front
-    assert "Recipe `paper`: iterations 300, batch size 8, patch size 24, precision float32, optimizer adam" in front
+    assert (
+        "Recipe `paper`: iterations 300, batch size 8, patch size 24, precision float32, optimizer adam"
+        in front
+    )
     assert "trained with other settings" in front
     for setting in ("iterations | 300 | 1,000,000", "batch size | 8 | 64", "patch size | 24 | 48"):
         assert f"| bsrn\\_x2 | {setting} |" in front

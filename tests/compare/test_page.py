@@ -171,7 +171,9 @@ def test_a_browser_shows_slider_and_details(width: int, height: int, tmp_path: P
         "slider.value = 25; slider.dispatchEvent(new Event('input'));"
         "right.value = 2; right.dispatchEvent(new Event('change'));"
     )
-    red, blue, green = _shares(_screenshot(tmp_path / "p.html", hide + moved, width, height)[0])
+    pixels, document = _screenshot(tmp_path / "p.html", hide + moved, width, height)
+    assert re.findall(r'class="name".*?>(.*?)<', document) == ["0.png", "2.png"]
+    red, blue, green = _shares(pixels)
     assert blue == 0
     assert green == pytest.approx(3 * red, rel=0.1)
 

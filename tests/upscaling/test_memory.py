@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch.nn.functional as F
@@ -33,3 +35,16 @@ def test_a_picture_that_does_not_fit_even_in_tiles_is_refused(monkeypatch: pytes
     check_tiles(2500, 2500, 4, tile=192)  # 100 megapixels
     with pytest.raises(MemoryError, match="10000x10000 pixels, 40000x40000 when enlarged, need about 1"):
         check_tiles(10_000, 10_000, 4, tile=192)
+
+
+def test_the_limit_of_a_container_or_job_is_kept(tmp_path: Path) -> None:
+    membership = tmp_path / "cgroup"
+    membership.write_text("1:cpu:/other\n0::/job/step\n")
+    step = tmp_path / "job" / "step"
+    step.mkdir(parents=True)
+    for folder, limit in ((step, "max"), (step.parent, "4000")):
+        (folder / "memory.max").write_text(f"{limit}\n")
+        (folder / "memory.current").write_text("3000\n")
+        (folder / "memory.stat").write_text("anon 2000\ninactive_file 500\n")
+    assert list(memory._free_in_groups(membership, tmp_path)) == [1500]
+    assert list(memory._free_in_groups(tmp_path / "none", tmp_path)) == []

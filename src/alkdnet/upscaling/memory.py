@@ -2,7 +2,8 @@
 
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,26 @@ def free_memory(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+        free = 1024 * _entry(Path("/proc/meminfo"), "MemAvailable:")
     except (OSError, StopIteration, ValueError):
         return None
+    return min([free, *_free_in_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
+
+
+def _free_in_groups(membership: Path, root: Path) -> Iterator[int]:
+    """Yield the bytes that the limits of a container or job leave: control groups (v2) of this process."""
+    try:
+        group = root / membership.read_text().splitlines()[-1].partition("::")[2].lstrip("/")
+    except (OSError, IndexError):
+        return
+    for folder in (group, *group.parents):
+        with suppress(OSError, StopIteration, ValueError):  # no such group, or "max"
+            limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
+            yield limit - used + _entry(folder / "memory.stat", "inactive_file")
+
+
+def _entry(file: Path, key: str) -> int:
+    return next(int(line.split()[1]) for line in file.read_text().splitlines() if line.split()[0] == key)
 
 
 def _on_meta(model: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:

@@ -59,6 +59,19 @@ def test_an_experiment_without_data_or_executor() -> None:
     assert sweep.keys == KEYS
 
 
+def test_what_all_experiments_have_alike_is_not_swept(tmp_path: Path) -> None:
+    shown = copy.deepcopy(SHOWN)
+    baseline = shown[1]["data"]["params"]["params.yaml"]["data"]
+    baseline["recipes"]["paper"]["iterations"] = 1200
+    sweep = _sweep(shown)
+    assert sweep.keys == KEYS
+    assert sweep.common == ("recipes.paper.iterations",)
+    images = {BASELINE: _images(0), "rate-1": _images(0.2)}
+    write_report(tmp_path / "rate", sweep, images, row="row", test_set="set")
+    page = (tmp_path / "rate" / "README.md").read_text()
+    assert "commit 7d9dd5a. All of them have recipes.paper.iterations 20 (baseline: 1200).\nBest of" in page
+
+
 @pytest.mark.parametrize(
     ("name", "file", "message"),
     [

@@ -34,13 +34,15 @@ class Sweep:
 
     Attributes:
         name: as given to `-n`.
-        keys: the parameters that are not the same in all experiments and the baseline.
+        keys: the parameters that are not the same in all experiments; of a single one, those of `common`.
+        common: the parameters that all experiments have alike, and the baseline otherwise.
         baseline: the commit that they start from.
         experiments: in the order of their numbers.
     """
 
     name: str
     keys: tuple[str, ...]
+    common: tuple[str, ...]
     baseline: Experiment
     experiments: tuple[Experiment, ...]
 
@@ -79,7 +81,15 @@ def read_sweep(shown: Sequence[Mapping[str, Any]], name: str, params_file: str) 
         raise UserError(
             f"the experiments of {name} do not differ in {params_file}: which pipeline are they of?"
         )
-    return Sweep(name=name, keys=differing, baseline=baseline, experiments=experiments)
+    swept = tuple(
+        key
+        for key in differing
+        if any(values.get(key) != each_values[-1].get(key) for values in each_values[1:])
+    )
+    common = tuple(key for key in differing if key not in swept) if swept else ()
+    return Sweep(
+        name=name, keys=swept or differing, common=common, baseline=baseline, experiments=experiments
+    )
 
 
 def _experiment(shown: Mapping[str, Any], params_file: str) -> Experiment:

@@ -32,17 +32,18 @@ def sweep_plan(
         caption="Each dot is an experiment, orange the best, black the baseline (dashed); lines join those "
         "that differ in the key of the panel alone. Bars: the 95 % interval of the difference from the "
         "baseline.",
-        draw=lambda: _draw(sweep.keys, shown, psnr, against, best),
+        draw=lambda: _draw(sweep, shown, psnr, against, best),
     )
 
 
 def _draw(
-    keys: Sequence[str],
+    sweep: Sweep,
     shown: Sequence[Experiment],
     psnr: Mapping[str, float],
     against: Mapping[str, Comparison],
     best: str,
 ) -> Figure:
+    keys = sweep.keys
     figure = new_figure(0.8 + 3.2 * len(keys), 3.4)
     panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
     for axes, key in zip(panels, keys, strict=True):
@@ -50,7 +51,7 @@ def _draw(
         lines: dict[tuple[str, ...], list[tuple[int, float]]] = {}
         for each in shown:
             x, y = ticks.index(_text(each.values.get(key))), psnr[each.name]
-            others = tuple(_text(each.values.get(other)) for other in keys if other != key)
+            others = tuple(_text(each.values.get(other)) for other in (*keys, *sweep.common) if other != key)
             lines.setdefault(others, []).append((x, y))
             colour = {BASELINE: INK, best: ACCENT}.get(each.name, COLOURS[1])
             axes.plot(x, y, "o", color=colour, markersize=8 if each.name == best else 5, zorder=3)

@@ -77,6 +77,9 @@ def write_report(
             row=row,
             test_set=test_set,
             images=scores["image"].nunique(),
+            common=[
+                f"{key} {_shown(best, key)} (baseline: {_shown(sweep.baseline, key)})" for key in sweep.common
+            ],
             sentence=sentence,
             table=_table(sweep, shown, means, against),
             missing=missing,

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 from alkdnet.config.loading import DEMO, load_pipeline, params_path
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
-from alkdnet.errors import UserError, in_words
+from alkdnet.errors import UserError, exit_in_words
 
 if TYPE_CHECKING:
     from torch import nn
@@ -144,7 +144,7 @@ def run(
     arguments = parser.parse_args()
     key, scale = getattr(arguments, "key", ""), "0"
     root = Path(os.environ.get("DVC_ROOT") or Path.cwd())
-    try:
+    with exit_in_words():
         if root.resolve() != Path.cwd() and (root / ".git" / "shallow").is_file():
             raise UserError(
                 f"{root} is a shallow clone, in which DVC loses the results of experiments with --temp or "
@@ -165,12 +165,6 @@ def run(
                 root=root,
             )
         )
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {in_words(error)}")
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def _key() -> str:

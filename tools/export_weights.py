@@ -6,12 +6,11 @@ PYTHONPATH=src python tools/export_weights.py study --run alkdnet_x2
 import argparse
 import inspect
 import shutil
-import sys
 from pathlib import Path
 
 from alkdnet.config.loading import load_pipeline
 from alkdnet.config.paths import Paths
-from alkdnet.errors import UserError
+from alkdnet.errors import UserError, exit_in_words
 from alkdnet.files import atomic_path, sha256_file
 from alkdnet.networks import build
 from alkdnet.networks.alkdnet import ALKDNet
@@ -79,10 +78,8 @@ def main() -> None:
     parser.add_argument("--run", required=True, help="name of the run")
     parser.add_argument("--target", type=Path, default=Path("weights"), help="folder")
     arguments = parser.parse_args()
-    try:
+    with exit_in_words():
         print(export(arguments.pipeline, arguments.run, arguments.target))
-    except UserError as error:
-        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

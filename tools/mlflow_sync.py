@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alkdnet.config.loading import DEMO, load_pipeline
 from alkdnet.config.paths import Paths
-from alkdnet.errors import UserError
+from alkdnet.errors import exit_in_words
 from alkdnet.tracking import sync_or_warn
 
 
@@ -27,7 +27,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
+    with exit_in_words():
         sys.exit(main())
-    except UserError as error:
-        sys.exit(f"error: {error}")

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from alkdnet.errors import UserError, in_one_line, redact
+from alkdnet.errors import exit_in_words, in_one_line, redact
 from alkdnet.tracking.location import find_store
 from alkdnet.tracking.store import pipelines
 from alkdnet.tracking.views import CHARTS, TABLE, address
@@ -92,7 +92,5 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with exit_in_words():
         sys.exit(main())
-    except UserError as error:
-        sys.exit(f"error: {error}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from alkdnet.config.loading import load_pipeline
 from alkdnet.config.paths import Paths
-from alkdnet.errors import UserError, in_one_line
+from alkdnet.errors import UserError, exit_in_words, in_one_line
 from alkdnet.tracking import sync
 from alkdnet.tracking.location import find_store
 
@@ -37,11 +37,10 @@ def main() -> None:
         from alkdnet.tracking.registry import register
 
         print(register(find_store(Path.cwd()), arguments.pipeline, folder))
-    except UserError as error:
-        sys.exit(f"error: {error}")
     except ImportError as error:
         sys.exit(f"error: MLflow is not installed: {in_one_line(error)}")
 
 
 if __name__ == "__main__":
-    main()
+    with exit_in_words():
+        main()

@@ -18,7 +18,7 @@ from processes import dvc_lines
 
 from alkdnet.config.loading import DEMO, load_pipeline, params_path
 from alkdnet.config.paths import Paths
-from alkdnet.errors import UserError
+from alkdnet.errors import exit_in_words
 from alkdnet.results.scores import IMAGES, RECORD, SCORES, Scores
 from alkdnet.sweeps.experiments import SUCCESS, read_sweep
 from alkdnet.sweeps.report import write_report
@@ -80,8 +80,7 @@ def _arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     try:
-        main()
-    except UserError as error:
-        sys.exit(f"error: {error}")
+        with exit_in_words():
+            main()
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alkdnet.errors import UserError, in_words, one_line, raise_problems
+from alkdnet.errors import UserError, exit_in_words, in_words, one_line, raise_problems
 
 if TYPE_CHECKING:
     from alkdnet.sources.catalogue import Source
@@ -496,12 +496,8 @@ def main() -> None:
     """Run the command line; what the user can fix is printed without a traceback."""
     # As Ctrl-C: what is half written is removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
+    with exit_in_words():
         app()
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {in_words(error)}")
 
 
 if __name__ == "__main__":

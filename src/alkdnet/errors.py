@@ -2,7 +2,9 @@
 
 import os
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 # The user information of a URL reaches to the last `@` before the path. A password with an unescaped slash,
 # which makes the URL invalid, is redacted too: what follows a colon and is no port number.
@@ -15,10 +17,22 @@ LONGEST_VALUE, LONGEST_LINE = 80, 1000
 class UserError(Exception):
     """A mistake in the input: the message says what is wrong, where, and what would be right.
 
-    The stages and the command line print the message without a traceback and exit with status 1, as they do
-    with errors of the operating system (OSError); any other exception is a defect of this software and keeps
-    its traceback.
+    Programs print the message without a traceback (`exit_in_words`); any exception but this and OSError is a
+    defect of this software and keeps its traceback.
     """
+
+
+@contextmanager
+def exit_in_words() -> Iterator[None]:
+    """Turn a UserError or OSError into its message and exit status 1, an interruption into status 130."""
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {in_words(error)}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def raise_problems(problems: Sequence[str], heading: str | None = None) -> None:

@@ -1,7 +1,6 @@
 """Commands in a git + DVC repository, as a user's shell runs them."""
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -142,7 +141,11 @@ def outputs(project: Repository) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def models(project: Repository) -> list[str]:
-    """Return the digests of the outputs of the trainings in dvc.lock."""
-    lock = (project.root / "dvc.lock").read_text()
-    return re.findall(r"- path: demo/models/\w+\n +hash: md5\n +md5: (\w+)", lock)
+def models(project: Repository) -> dict[str, str]:
+    """Return the digests of the outputs of the trainings in dvc.lock, by stage."""
+    stages = yaml.safe_load((project.root / "dvc.lock").read_text())["stages"]
+    return {
+        name: stage["outs"][0]["md5"]
+        for name, stage in stages.items()
+        if name.startswith(("train@", "finetune@"))
+    }

@@ -12,6 +12,7 @@ Shape letters: B batch, H height, W width, C channels, k kernel size, G strips i
 L values of all parameters together. Features are channels-last.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,8 +20,19 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from alkdnet.kernels.cuda.elementary import columns, gelu, gelu_and_slope, taps, zeros
-from alkdnet.kernels.cuda.launching import Tiling, laid_out_as, tiling
+from alkdnet.kernels.cuda.elementary import (
+    channel_values,
+    columns,
+    gelu,
+    gelu_and_slope,
+    own_sums,
+    position,
+    store,
+    store_sums,
+    taps,
+    zeros,
+)
+from alkdnet.kernels.cuda.launching import SIZES, Tiling, laid_out_as, program_sums, tiling
 
 # Wider kernels fill the registers by themselves: one column and channel a thread, else two of each.
 WIDEST_OF_TWO = 11
@@ -30,22 +42,31 @@ WIDEST_OF_TWO = 11
 
 
 @triton.jit
-def _load_window(
-    image, at_GC, w_G1, real_GC, h, H, W, C: tl.constexpr, reach: tl.constexpr, first: tl.constexpr,
+def _window(
+    image, h, w_G1, c_GC, real_GC, H, W, C: tl.constexpr, reach: tl.constexpr, first: tl.constexpr,
     count: tl.constexpr,
 ):  # fmt: skip
     """Return the columns first, ... of the rows h - reach to h + reach, row by row."""
     window = ()
     for i in tl.static_range(2 * reach + 1):
-        window = window + _row(image, at_GC, w_G1, real_GC, h + (i - reach), H, W, C, first, count)
+        window = window + columns(image, h + (i - reach), w_G1, c_GC, real_GC, H, W, C, first, count)
     return window
 
 
 @triton.jit
-def _row(image, at_GC, w_G1, real_GC, h, H, W, C: tl.constexpr, first: tl.constexpr, count: tl.constexpr):
-    """Return columns of row h, zero outside of the image."""
-    row = image + h.to(tl.int64) * W * C
-    return columns(row, at_GC, w_G1, real_GC & (h >= 0) & (h < H), W, C, first, count)
+def _around(
+    image, window, left, right, h, w_G1, c_GC, real_GC, H, W, C: tl.constexpr, R: tl.constexpr,
+    P: tl.constexpr,
+):  # fmt: skip
+    """Return what the branches of row h see: three rows of P + 2 columns, one row of P + 2 R columns.
+
+    The middle of both is in registers; what is left and right of it in row h is loaded.
+    """
+    middle = left[1:2] + window[R * P : (R + 1) * P] + right[1:2]
+    near = left[0:1] + window[(R - 1) * P : R * P] + right[0:1] + middle
+    near = near + left[2:3] + window[(R + 1) * P : (R + 2) * P] + right[2:3]
+    row = columns(image, h, w_G1, c_GC, real_GC, H, W, C, -R, R - 1) + middle
+    return near, row + columns(image, h, w_G1, c_GC, real_GC, H, W, C, P + 1, R - 1)
 
 
 @triton.jit
@@ -63,10 +84,10 @@ def _horizontal(row, weights, out, x: tl.constexpr, K: tl.constexpr):
 
 
 @triton.jit
-def _square(window, weights, out, x: tl.constexpr, P: tl.constexpr):
+def _square(near, weights, out, x: tl.constexpr, P: tl.constexpr):
     for i in tl.static_range(3):
         for j in tl.static_range(3):
-            out += window[i * (P + 2) + x + j] * weights[3 * i + j]
+            out += near[i * (P + 2) + x + j] * weights[3 * i + j]
     return out
 
 
@@ -87,66 +108,46 @@ def _horizontal_taps(sums, row, g_GC, x: tl.constexpr, K: tl.constexpr):
 
 
 @triton.jit
-def _square_taps(sums, window, g_GC, x: tl.constexpr, P: tl.constexpr):
+def _square_taps(sums, near, g_GC, x: tl.constexpr, P: tl.constexpr):
     out = ()
     for i in tl.static_range(3):
         for j in tl.static_range(3):
-            out = out + (sums[3 * i + j] + window[i * (P + 2) + x + j] * g_GC,)
+            out = out + (sums[3 * i + j] + near[i * (P + 2) + x + j] * g_GC,)
     return out
-
-
-@triton.jit
-def _store_sums(to, sums, C: tl.constexpr, CP: tl.constexpr, count: tl.constexpr):
-    """Store sums over the strips as a depthwise weight (C, count); return the place after it."""
-    c_C = tl.arange(0, CP)
-    for i in tl.static_range(count):
-        tl.store(to + c_C * count + i, tl.sum(sums[i], 0), mask=c_C < C)
-    return to + C * count
 
 
 # Kernels
 
 
-@triton.jit(do_not_specialize=["H", "W", "bands"])
+@triton.jit(do_not_specialize=SIZES)
 def _forward(
     features, vertical, horizontal, square, vertical_bias, horizontal_bias, square_bias, scale, shift, out,
-    H, W, bands, eps,
-    C: tl.constexpr, CP: tl.constexpr, K: tl.constexpr, P: tl.constexpr, G: tl.constexpr, ROWS: tl.constexpr,
+    H, W, bands, rows, eps,
+    C: tl.constexpr, CP: tl.constexpr, K: tl.constexpr, P: tl.constexpr, G: tl.constexpr,
 ):  # fmt: skip
     R: tl.constexpr = K // 2
-    h0 = (tl.program_id(0) % bands) * ROWS
-    image = (tl.program_id(0) // bands).to(tl.int64) * H * W * C
-    w_G1 = ((tl.program_id(1) * G + tl.arange(0, G)) * P)[:, None]
-    c_GC = tl.zeros([G, 1], tl.int32) + tl.arange(0, CP)[None, :]
-    real_GC = c_GC < C
-    at_GC = w_G1 * C + c_GC
-
+    b, h0, w_G1, c_GC, real_GC = position(bands, rows, C, CP, P, G)
+    features += b * H * W * C
+    out += b * H * W * C
     weights_v = taps(vertical, c_GC, real_GC, K, False)
     weights_h = taps(horizontal, c_GC, real_GC, K, False)
     weights_s = taps(square, c_GC, real_GC, 9, False)
-    bias_v = taps(vertical_bias, c_GC, real_GC, 1, False)[0]
-    bias_h = taps(horizontal_bias, c_GC, real_GC, 1, False)[0]
-    bias_s = taps(square_bias, c_GC, real_GC, 1, False)[0]
-    scale_GC = taps(scale, c_GC, real_GC, 1, False)[0]
-    shift_GC = taps(shift, c_GC, real_GC, 1, False)[0]
+    bias_v = channel_values(vertical_bias, c_GC, real_GC)
+    bias_h = channel_values(horizontal_bias, c_GC, real_GC)
+    bias_s = channel_values(square_bias, c_GC, real_GC)
+    scale_GC = channel_values(scale, c_GC, real_GC)
+    shift_GC = channel_values(shift, c_GC, real_GC)
 
-    features += image
-    window = _load_window(features, at_GC, w_G1, real_GC, h0, H, W, C, R, 0, P)
-    left = _load_window(features, at_GC, w_G1, real_GC, h0, H, W, C, 1, -1, 1)
-    right = _load_window(features, at_GC, w_G1, real_GC, h0, H, W, C, 1, P, 1)
-    for step in range(ROWS):
+    window = _window(features, h0, w_G1, c_GC, real_GC, H, W, C, R, 0, P)
+    left = _window(features, h0, w_G1, c_GC, real_GC, H, W, C, 1, -1, 1)
+    right = _window(features, h0, w_G1, c_GC, real_GC, H, W, C, 1, P, 1)
+    for step in range(rows):
         h = h0 + step
         # What the next step needs, asked for a step ahead.
-        ahead = _row(features, at_GC, w_G1, real_GC, h + R + 1, H, W, C, 0, P)
-        ahead_left = _row(features, at_GC, w_G1, real_GC, h + 2, H, W, C, -1, 1)
-        ahead_right = _row(features, at_GC, w_G1, real_GC, h + 2, H, W, C, P, 1)
-        above = left[0:1] + window[(R - 1) * P : R * P] + right[0:1]
-        middle = left[1:2] + window[R * P : (R + 1) * P] + right[1:2]
-        below = left[2:3] + window[(R + 1) * P : (R + 2) * P] + right[2:3]
-        near = above + middle + below
-        far_left = _row(features, at_GC, w_G1, real_GC, h, H, W, C, -R, R - 1)
-        row = far_left + middle + _row(features, at_GC, w_G1, real_GC, h, H, W, C, P + 1, R - 1)
-        to = out + image + h.to(tl.int64) * W * C
+        ahead = columns(features, h + R + 1, w_G1, c_GC, real_GC, H, W, C, 0, P)
+        ahead_left = columns(features, h + 2, w_G1, c_GC, real_GC, H, W, C, -1, 1)
+        ahead_right = columns(features, h + 2, w_G1, c_GC, real_GC, H, W, C, P, 1)
+        near, row = _around(features, window, left, right, h, w_G1, c_GC, real_GC, H, W, C, R, P)
         for x in tl.static_range(P):
             y_GC = gelu(_vertical(window, weights_v, bias_v, x, K, P))
             y_GC += gelu(_horizontal(row, weights_h, bias_h, x, K))
@@ -155,60 +156,49 @@ def _forward(
             mean_G1 = tl.sum(y_GC, 1)[:, None] * (1.0 / C)
             y_GC = tl.where(real_GC, y_GC - mean_G1, 0.0)
             y_GC *= tl.rsqrt(tl.sum(y_GC * y_GC, 1)[:, None] * (1.0 / C) + eps)
-            y_GC = y_GC * scale_GC + shift_GC
-            tl.store(
-                to + at_GC + x * C, y_GC.to(out.dtype.element_ty), mask=real_GC & (w_G1 + x < W) & (h < H)
-            )
+            store(out, h, w_G1 + x, c_GC, real_GC, H, W, C, y_GC * scale_GC + shift_GC)
         window = window[P:] + ahead
         left = left[1:] + ahead_left
         right = right[1:] + ahead_right
 
 
-@triton.jit(do_not_specialize=["H", "W", "bands"])
+@triton.jit(do_not_specialize=SIZES)
 def _backward_to_branches(
     features, gradient, vertical, horizontal, square, vertical_bias, horizontal_bias, square_bias, scale,
     to_vertical, to_horizontal, to_square, sums,
-    H, W, bands, eps,
-    C: tl.constexpr, CP: tl.constexpr, K: tl.constexpr, P: tl.constexpr, G: tl.constexpr, ROWS: tl.constexpr,
+    H, W, bands, rows, eps,
+    C: tl.constexpr, CP: tl.constexpr, K: tl.constexpr, P: tl.constexpr, G: tl.constexpr,
 ):  # fmt: skip
     """Write the gradients before the three GELUs, and this program's part of those of all parameters."""
     R: tl.constexpr = K // 2
-    h0 = (tl.program_id(0) % bands) * ROWS
-    image = (tl.program_id(0) // bands).to(tl.int64) * H * W * C
-    w_G1 = ((tl.program_id(1) * G + tl.arange(0, G)) * P)[:, None]
-    c_GC = tl.zeros([G, 1], tl.int32) + tl.arange(0, CP)[None, :]
-    real_GC = c_GC < C
-    at_GC = w_G1 * C + c_GC
-
+    b, h0, w_G1, c_GC, real_GC = position(bands, rows, C, CP, P, G)
+    features += b * H * W * C
+    gradient += b * H * W * C
+    to_vertical += b * H * W * C
+    to_horizontal += b * H * W * C
+    to_square += b * H * W * C
     weights_v = taps(vertical, c_GC, real_GC, K, False)
     weights_h = taps(horizontal, c_GC, real_GC, K, False)
     weights_s = taps(square, c_GC, real_GC, 9, False)
-    bias_v = taps(vertical_bias, c_GC, real_GC, 1, False)[0]
-    bias_h = taps(horizontal_bias, c_GC, real_GC, 1, False)[0]
-    bias_s = taps(square_bias, c_GC, real_GC, 1, False)[0]
-    scale_GC = taps(scale, c_GC, real_GC, 1, False)[0]
+    bias_v = channel_values(vertical_bias, c_GC, real_GC)
+    bias_h = channel_values(horizontal_bias, c_GC, real_GC)
+    bias_s = channel_values(square_bias, c_GC, real_GC)
+    scale_GC = channel_values(scale, c_GC, real_GC)
     sums_v = zeros(K, G, CP)
     sums_h = zeros(K, G, CP)
     sums_s = zeros(9, G, CP)
     others = zeros(5, G, CP)
 
-    features += image
-    window = _load_window(features, at_GC, w_G1, real_GC, h0, H, W, C, R, 0, P)
-    left = _load_window(features, at_GC, w_G1, real_GC, h0, H, W, C, 1, -1, 1)
-    right = _load_window(features, at_GC, w_G1, real_GC, h0, H, W, C, 1, P, 1)
-    for step in range(ROWS):
+    window = _window(features, h0, w_G1, c_GC, real_GC, H, W, C, R, 0, P)
+    left = _window(features, h0, w_G1, c_GC, real_GC, H, W, C, 1, -1, 1)
+    right = _window(features, h0, w_G1, c_GC, real_GC, H, W, C, 1, P, 1)
+    for step in range(rows):
         h = h0 + step
-        upstream = _row(gradient + image, at_GC, w_G1, real_GC, h, H, W, C, 0, P)
-        ahead = _row(features, at_GC, w_G1, real_GC, h + R + 1, H, W, C, 0, P)
-        ahead_left = _row(features, at_GC, w_G1, real_GC, h + 2, H, W, C, -1, 1)
-        ahead_right = _row(features, at_GC, w_G1, real_GC, h + 2, H, W, C, P, 1)
-        above = left[0:1] + window[(R - 1) * P : R * P] + right[0:1]
-        middle = left[1:2] + window[R * P : (R + 1) * P] + right[1:2]
-        below = left[2:3] + window[(R + 1) * P : (R + 2) * P] + right[2:3]
-        near = above + middle + below
-        far_left = _row(features, at_GC, w_G1, real_GC, h, H, W, C, -R, R - 1)
-        row = far_left + middle + _row(features, at_GC, w_G1, real_GC, h, H, W, C, P + 1, R - 1)
-        to = image + h.to(tl.int64) * W * C
+        upstream = columns(gradient, h, w_G1, c_GC, real_GC, H, W, C, 0, P)
+        ahead = columns(features, h + R + 1, w_G1, c_GC, real_GC, H, W, C, 0, P)
+        ahead_left = columns(features, h + 2, w_G1, c_GC, real_GC, H, W, C, -1, 1)
+        ahead_right = columns(features, h + 2, w_G1, c_GC, real_GC, H, W, C, P, 1)
+        near, row = _around(features, window, left, right, h, w_G1, c_GC, real_GC, H, W, C, R, P)
         for x in tl.static_range(P):
             y_v, slope_v = gelu_and_slope(_vertical(window, weights_v, bias_v, x, K, P))
             y_h, slope_h = gelu_and_slope(_horizontal(row, weights_h, bias_h, x, K))
@@ -225,10 +215,9 @@ def _backward_to_branches(
             along_G1 = tl.sum(g_GC * y_GC, 1)[:, None] * (1.0 / C)
             g_GC = tl.where(real_GC, (g_GC - mean_G1 - y_GC * along_G1) * inverse_G1, 0.0)
             g_v, g_h, g_s = g_GC * slope_v, g_GC * slope_h, g_GC * slope_s
-            at, mask_GC = to + at_GC + x * C, real_GC & (w_G1 + x < W) & (h < H)
-            tl.store(to_vertical + at, g_v.to(to_vertical.dtype.element_ty), mask=mask_GC)
-            tl.store(to_horizontal + at, g_h.to(to_horizontal.dtype.element_ty), mask=mask_GC)
-            tl.store(to_square + at, g_s.to(to_square.dtype.element_ty), mask=mask_GC)
+            store(to_vertical, h, w_G1 + x, c_GC, real_GC, H, W, C, g_v)
+            store(to_horizontal, h, w_G1 + x, c_GC, real_GC, H, W, C, g_h)
+            store(to_square, h, w_G1 + x, c_GC, real_GC, H, W, C, g_s)
             sums_v = _vertical_taps(sums_v, window, g_v, x, K, P)
             sums_h = _horizontal_taps(sums_h, row, g_h, x, K)
             sums_s = _square_taps(sums_s, near, g_s, x, P)
@@ -237,54 +226,43 @@ def _backward_to_branches(
         left = left[1:] + ahead_left
         right = right[1:] + ahead_right
 
-    program = tl.program_id(0).to(tl.int64) * tl.num_programs(1) + tl.program_id(1)
-    place = sums + program * (C * (2 * K + 14))
-    place = _store_sums(place, sums_v, C, CP, K)
-    place = _store_sums(place, sums_h, C, CP, K)
-    place = _store_sums(place, sums_s, C, CP, 9)
+    to = own_sums(sums, C * (2 * K + 14))
+    store_sums(to, sums_v, C, CP, K, K)
+    store_sums(to + C * K, sums_h, C, CP, K, K)
+    store_sums(to + C * 2 * K, sums_s, C, CP, 9, 9)
     for i in tl.static_range(5):
-        place = _store_sums(place, others[i : i + 1], C, CP, 1)
+        store_sums(to + C * (2 * K + 9 + i), others[i : i + 1], C, CP, 1, 1)
 
 
-@triton.jit(do_not_specialize=["H", "W", "bands"])
+@triton.jit(do_not_specialize=SIZES)
 def _backward_to_features(
     to_vertical, to_horizontal, to_square, vertical, horizontal, square, to_features,
-    H, W, bands,
-    C: tl.constexpr, CP: tl.constexpr, K: tl.constexpr, P: tl.constexpr, G: tl.constexpr, ROWS: tl.constexpr,
+    H, W, bands, rows,
+    C: tl.constexpr, CP: tl.constexpr, K: tl.constexpr, P: tl.constexpr, G: tl.constexpr,
 ):  # fmt: skip
     """Write the sum of the three gradients before the branches: correlations with the weights backwards."""
     R: tl.constexpr = K // 2
-    h0 = (tl.program_id(0) % bands) * ROWS
-    image = (tl.program_id(0) // bands).to(tl.int64) * H * W * C
-    w_G1 = ((tl.program_id(1) * G + tl.arange(0, G)) * P)[:, None]
-    c_GC = tl.zeros([G, 1], tl.int32) + tl.arange(0, CP)[None, :]
-    real_GC = c_GC < C
-    at_GC = w_G1 * C + c_GC
-
+    b, h0, w_G1, c_GC, real_GC = position(bands, rows, C, CP, P, G)
+    to_vertical += b * H * W * C
+    to_horizontal += b * H * W * C
+    to_square += b * H * W * C
+    to_features += b * H * W * C
     weights_v = taps(vertical, c_GC, real_GC, K, True)
     weights_h = taps(horizontal, c_GC, real_GC, K, True)
     weights_s = taps(square, c_GC, real_GC, 9, True)
 
-    to_vertical += image
-    to_horizontal += image
-    to_square += image
-    window = _load_window(to_vertical, at_GC, w_G1, real_GC, h0, H, W, C, R, 0, P)
-    near = _load_window(to_square, at_GC, w_G1, real_GC, h0, H, W, C, 1, -1, P + 2)
-    for step in range(ROWS):
+    window = _window(to_vertical, h0, w_G1, c_GC, real_GC, H, W, C, R, 0, P)
+    near = _window(to_square, h0, w_G1, c_GC, real_GC, H, W, C, 1, -1, P + 2)
+    for step in range(rows):
         h = h0 + step
-        ahead = _row(to_vertical, at_GC, w_G1, real_GC, h + R + 1, H, W, C, 0, P)
-        ahead_near = _row(to_square, at_GC, w_G1, real_GC, h + 2, H, W, C, -1, P + 2)
-        row = _row(to_horizontal, at_GC, w_G1, real_GC, h, H, W, C, -R, P + 2 * R)
-        to = to_features + image + h.to(tl.int64) * W * C
+        ahead = columns(to_vertical, h + R + 1, w_G1, c_GC, real_GC, H, W, C, 0, P)
+        ahead_near = columns(to_square, h + 2, w_G1, c_GC, real_GC, H, W, C, -1, P + 2)
+        row = columns(to_horizontal, h, w_G1, c_GC, real_GC, H, W, C, -R, P + 2 * R)
         for x in tl.static_range(P):
             g_GC = _vertical(window, weights_v, tl.zeros([G, CP], tl.float32), x, K, P)
             g_GC = _horizontal(row, weights_h, g_GC, x, K)
             g_GC = _square(near, weights_s, g_GC, x, P)
-            tl.store(
-                to + at_GC + x * C,
-                g_GC.to(to_features.dtype.element_ty),
-                mask=real_GC & (w_G1 + x < W) & (h < H),
-            )
+            store(to_features, h, w_G1 + x, c_GC, real_GC, H, W, C, g_GC)
         window = window[P:] + ahead
         near = near[P + 2 :] + ahead_near
 
@@ -323,14 +301,13 @@ def alkconv(
     x_BHWC = x_BHWC.contiguous()
     out_BHWC = torch.empty_like(x_BHWC)
     plan = _plan(x_BHWC, vertical)
-    _forward[plan.grid](
-        x_BHWC,
-        *_weights(vertical, horizontal, square),
-        vertical_bias, horizontal_bias, square_bias, scale, shift, out_BHWC,
-        *x_BHWC.shape[1:3], plan.bands, eps,
-        C=x_BHWC.shape[3], CP=plan.channels, K=vertical.shape[2],
-        P=plan.columns, G=plan.strips, ROWS=plan.rows, num_warps=plan.warps,
-    )  # fmt: skip
+    with torch.cuda.device_of(x_BHWC):
+        _forward[plan.grid](
+            x_BHWC, *_weights(vertical, horizontal, square),
+            vertical_bias, horizontal_bias, square_bias, scale, shift, out_BHWC,
+            *x_BHWC.shape[1:3], plan.bands, plan.rows, eps,
+            **plan.constants, num_warps=plan.warps,
+        )  # fmt: skip
     return out_BHWC
 
 
@@ -354,29 +331,21 @@ def _backward(
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients with respect to the features and, one after the other, to the parameters."""
     gradient_BHWC, x_BHWC = gradient_BHWC.contiguous(), x_BHWC.contiguous()
-    height, width, channels = x_BHWC.shape[1:]
     k = vertical.shape[2]
     plan = _plan(x_BHWC, vertical)
     weights = _weights(vertical, horizontal, square)
     to_branches = [torch.empty_like(x_BHWC) for _ in weights]
     to_x_BHWC = torch.empty_like(x_BHWC)
-    programs = plan.grid[0] * plan.grid[1]
-    sums = torch.empty(programs, channels * (2 * k + 14), dtype=torch.float32, device=x_BHWC.device)
-    sizes = {
-        "C": channels,
-        "CP": plan.channels,
-        "K": k,
-        "P": plan.columns,
-        "G": plan.strips,
-        "ROWS": plan.rows,
-    }
-    _backward_to_branches[plan.grid](
-        x_BHWC, gradient_BHWC, *weights, vertical_bias, horizontal_bias, square_bias, scale,
-        *to_branches, sums, height, width, plan.bands, eps, **sizes, num_warps=plan.warps,
-    )  # fmt: skip
-    _backward_to_features[plan.grid](
-        *to_branches, *weights, to_x_BHWC, height, width, plan.bands, **sizes, num_warps=plan.warps
-    )
+    sums = program_sums(plan, x_BHWC.shape[3] * (2 * k + 14), x_BHWC.device)
+    sizes = (*x_BHWC.shape[1:3], plan.bands, plan.rows)
+    with torch.cuda.device_of(x_BHWC):
+        _backward_to_branches[plan.grid](
+            x_BHWC, gradient_BHWC, *weights, vertical_bias, horizontal_bias, square_bias, scale,
+            *to_branches, sums, *sizes, eps, **plan.constants, num_warps=plan.warps,
+        )  # fmt: skip
+        _backward_to_features[plan.grid](
+            *to_branches, *weights, to_x_BHWC, *sizes, **plan.constants, num_warps=plan.warps
+        )
     return to_x_BHWC, sums.sum(0)
 
 
@@ -406,9 +375,9 @@ alkconv.register_autograd(_differentiate, setup_context=_save)
 
 
 def _plan(x_BHWC: Tensor, vertical: Tensor) -> Tiling:
-    wide = vertical.shape[2] > WIDEST_OF_TWO
-    batch, height, width, channels = x_BHWC.shape
-    return tiling(batch, height, width, channels, columns=1 if wide else 2, per_thread=1 if wide else 2)
+    each = 1 if vertical.shape[2] > WIDEST_OF_TWO else 2
+    plan = tiling(*x_BHWC.shape, columns=each, per_thread=each)
+    return replace(plan, constants=plan.constants | {"K": vertical.shape[2]})
 
 
 def _weights(*weights: Tensor) -> list[Tensor]:

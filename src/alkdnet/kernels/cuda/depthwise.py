@@ -8,6 +8,7 @@ Shape letters: B batch, H and W the input size, Ho and Wo the output size, C cha
 elementary.py), L values of all parameters together. Features are channels-last.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,47 +16,45 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from alkdnet.kernels.cuda.elementary import columns, taps, zeros
-from alkdnet.kernels.cuda.launching import Tiling, laid_out_as, tiling
+from alkdnet.kernels.cuda.elementary import (
+    channel_values,
+    columns,
+    own_sums,
+    position,
+    store,
+    store_sums,
+    taps,
+    zeros,
+)
+from alkdnet.kernels.cuda.launching import SIZES, Tiling, laid_out_as, program_sums, tiling
 
 COLUMNS = 4
 # A program that sums the gradients of more taps would run out of registers: it takes a row of taps then.
 MOST_TAPS = 25
-# Arguments that do not make another kernel of every image size.
-SIZES = ["H", "W", "out_height", "out_width", "pad_above", "pad_left", "bands"]
 
 
 @triton.jit(do_not_specialize=SIZES)
 def _forward(
-    features, weight, bias, out, H, W, out_height, out_width, pad_above, pad_left, bands,
+    features, weight, bias, out, H, W, out_height, out_width, pad_above, pad_left, bands, rows,
     C: tl.constexpr, CP: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr, S: tl.constexpr,
-    HAS_BIAS: tl.constexpr, FLIP: tl.constexpr,
-    P: tl.constexpr, G: tl.constexpr, ROWS: tl.constexpr,
+    HAS_BIAS: tl.constexpr, FLIP: tl.constexpr, P: tl.constexpr, G: tl.constexpr,
 ):  # fmt: skip
     """Convolve; with the weights backwards (FLIP) and stride 1 this is the gradient of the features."""
-    h0 = (tl.program_id(0) % bands) * ROWS
-    b = (tl.program_id(0) // bands).to(tl.int64)
-    w_G1 = ((tl.program_id(1) * G + tl.arange(0, G)) * P)[:, None]
-    c_GC = tl.zeros([G, 1], tl.int32) + tl.arange(0, CP)[None, :]
-    real_GC = c_GC < C
-    from_G1 = w_G1 * S - pad_left
+    b, h0, w_G1, c_GC, real_GC = position(bands, rows, C, CP, P, G)
     features += b * H * W * C
     out += b * out_height * out_width * C
     weights = taps(weight, c_GC, real_GC, KH * KW, FLIP)
-    start = zeros(1, G, CP)[0]
+    start = tl.zeros([G, CP], tl.float32)
     if HAS_BIAS:
-        start = taps(bias, c_GC, real_GC, 1, False)[0]
-    for step in range(ROWS):
+        start = channel_values(bias, c_GC, real_GC)
+    for step in range(rows):
         h = h0 + step
         sums = ()
         for _ in tl.static_range(P):
             sums = sums + (start,)
         for i in tl.static_range(KH):
-            r = h * S + i - pad_above
-            row = columns(
-                features + r.to(tl.int64) * W * C, from_G1 * C + c_GC, from_G1,
-                real_GC & (r >= 0) & (r < H), W, C, 0, (P - 1) * S + KW,
-            )  # fmt: skip
+            r, q_G1 = h * S + i - pad_above, w_G1 * S - pad_left
+            row = columns(features, r, q_G1, c_GC, real_GC, H, W, C, 0, (P - 1) * S + KW)
             new = ()
             for x in tl.static_range(P):
                 sum_GC = sums[x]
@@ -63,90 +62,68 @@ def _forward(
                     sum_GC += row[x * S + j] * weights[i * KW + j]
                 new = new + (sum_GC,)
             sums = new
-        to = out + h.to(tl.int64) * out_width * C + w_G1 * C + c_GC
         for x in tl.static_range(P):
-            inside_GC = real_GC & (w_G1 + x < out_width) & (h < out_height)
-            tl.store(to + x * C, sums[x].to(out.dtype.element_ty), mask=inside_GC)
+            store(out, h, w_G1 + x, c_GC, real_GC, out_height, out_width, C, sums[x])
 
 
 @triton.jit(do_not_specialize=SIZES)
 def _strided_to_features(
-    gradient, weight, out, H, W, out_height, out_width, pad_above, pad_left, bands,
+    gradient, weight, out, H, W, out_height, out_width, pad_above, pad_left, bands, rows,
     C: tl.constexpr, CP: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr, S: tl.constexpr,
-    P: tl.constexpr, G: tl.constexpr, ROWS: tl.constexpr,
+    P: tl.constexpr, G: tl.constexpr,
 ):  # fmt: skip
     """Gather the gradient of the features where the stride is more than 1."""
-    h0 = (tl.program_id(0) % bands) * ROWS
-    b = (tl.program_id(0) // bands).to(tl.int64)
-    w_G1 = ((tl.program_id(1) * G + tl.arange(0, G)) * P)[:, None]
-    c_GC = tl.zeros([G, 1], tl.int32) + tl.arange(0, CP)[None, :]
-    real_GC = c_GC < C
+    b, h0, w_G1, c_GC, real_GC = position(bands, rows, C, CP, P, G)
     gradient += b * out_height * out_width * C
     out += b * H * W * C
     weights = taps(weight, c_GC, real_GC, KH * KW, False)
-    for step in range(ROWS):
+    for step in range(rows):
         h = h0 + step
         for x in tl.static_range(P):
             sum_GC = tl.zeros([G, CP], tl.float32)
             for i in tl.static_range(KH):
                 r = h + pad_above - i
-                row = gradient + (r // S).to(tl.int64) * out_width * C
-                hit = (r >= 0) & (r % S == 0) & (r // S < out_height)
+                row_hit = (r >= 0) & (r % S == 0)
                 for j in tl.static_range(KW):
                     q_G1 = w_G1 + (x + pad_left - j)
-                    hit_GC = real_GC & hit & (q_G1 >= 0) & (q_G1 % S == 0) & (q_G1 // S < out_width)
-                    g_GC = tl.load(row + (q_G1 // S) * C + c_GC, mask=hit_GC, other=0.0)
-                    sum_GC += g_GC.to(tl.float32) * weights[i * KW + j]
-            to = out + h.to(tl.int64) * W * C + (w_G1 + x) * C + c_GC
-            tl.store(to, sum_GC.to(out.dtype.element_ty), mask=real_GC & (w_G1 + x < W) & (h < H))
+                    hit_GC = real_GC & row_hit & (q_G1 >= 0) & (q_G1 % S == 0)
+                    g_GC = columns(gradient, r // S, q_G1 // S, c_GC, hit_GC, out_height, out_width, C, 0, 1)
+                    sum_GC += g_GC[0] * weights[i * KW + j]
+            store(out, h, w_G1 + x, c_GC, real_GC, H, W, C, sum_GC)
 
 
 @triton.jit(do_not_specialize=SIZES)
 def _to_parameters(
-    features, gradient, sums, H, W, out_height, out_width, pad_above, pad_left, bands,
+    features, gradient, sums, H, W, out_height, out_width, pad_above, pad_left, bands, rows,
     C: tl.constexpr, CP: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr, S: tl.constexpr,
-    TAP_ROWS: tl.constexpr, P: tl.constexpr, G: tl.constexpr, ROWS: tl.constexpr,
+    TAP_ROWS: tl.constexpr, P: tl.constexpr, G: tl.constexpr,
 ):  # fmt: skip
     """Write this program's part of the gradients of TAP_ROWS rows of the weights, and of the bias."""
-    h0 = (tl.program_id(0) % bands) * ROWS
-    b = (tl.program_id(0) // bands).to(tl.int64)
-    w_G1 = ((tl.program_id(1) * G + tl.arange(0, G)) * P)[:, None]
+    b, h0, w_G1, c_GC, real_GC = position(bands, rows, C, CP, P, G)
     i0 = tl.program_id(2) * TAP_ROWS
-    c_GC = tl.zeros([G, 1], tl.int32) + tl.arange(0, CP)[None, :]
-    real_GC = c_GC < C
-    from_G1 = w_G1 * S - pad_left
     features += b * H * W * C
     gradient += b * out_height * out_width * C
     parts = zeros(TAP_ROWS * KW, G, CP)
     bias_GC = tl.zeros([G, CP], tl.float32)
-    for step in range(ROWS):
+    for step in range(rows):
         h = h0 + step
-        upstream = columns(
-            gradient + h.to(tl.int64) * out_width * C, w_G1 * C + c_GC, w_G1, real_GC & (h < out_height),
-            out_width, C, 0, P,
-        )  # fmt: skip
+        upstream = columns(gradient, h, w_G1, c_GC, real_GC, out_height, out_width, C, 0, P)
         for x in tl.static_range(P):
             bias_GC += upstream[x]
         new = ()
         for i in tl.static_range(TAP_ROWS):
-            r = h * S + i0 + i - pad_above
-            row = columns(
-                features + r.to(tl.int64) * W * C, from_G1 * C + c_GC, from_G1,
-                real_GC & (r >= 0) & (r < H), W, C, 0, (P - 1) * S + KW,
-            )  # fmt: skip
+            r, q_G1 = h * S + i0 + i - pad_above, w_G1 * S - pad_left
+            row = columns(features, r, q_G1, c_GC, real_GC, H, W, C, 0, (P - 1) * S + KW)
             for j in tl.static_range(KW):
                 part_GC = parts[i * KW + j]
                 for x in tl.static_range(P):
                     part_GC += row[x * S + j] * upstream[x]
                 new = new + (part_GC,)
         parts = new
-    program = tl.program_id(0).to(tl.int64) * tl.num_programs(1) + tl.program_id(1)
-    sums += program * (C * (KH * KW + 1))
-    c_C = tl.arange(0, CP)
-    for t in tl.static_range(TAP_ROWS * KW):
-        tl.store(sums + c_C * (KH * KW) + (i0 * KW + t), tl.sum(parts[t], 0), mask=c_C < C)
+    to = own_sums(sums, C * (KH * KW + 1))
+    store_sums(to + i0 * KW, parts, C, CP, KH * KW, TAP_ROWS * KW)
     if i0 == 0:
-        tl.store(sums + C * KH * KW + c_C, tl.sum(bias_GC, 0), mask=c_C < C)
+        store_sums(to + C * KH * KW, (bias_GC,), C, CP, 1, 1)
 
 
 @torch.library.custom_op("alkdnet::depthwise", mutates_args=())
@@ -167,12 +144,13 @@ def depthwise(
     batch, height, width, channels = x_BHWC.shape
     out_height, out_width = _out_size(x_BHWC, weight, stride, pad_above, pad_left)
     out_BHWC = x_BHWC.new_empty(batch, out_height, out_width, channels)
-    plan, sizes = _plan(out_BHWC, weight)
-    _forward[plan.grid](
-        x_BHWC, weight.flatten(1).contiguous(), weight if bias is None else bias, out_BHWC,
-        height, width, out_height, out_width, pad_above, pad_left, plan.bands,
-        **sizes, S=stride, HAS_BIAS=bias is not None, FLIP=False, num_warps=plan.warps,
-    )  # fmt: skip
+    plan = _plan(out_BHWC, weight)
+    with torch.cuda.device_of(x_BHWC):
+        _forward[plan.grid](
+            x_BHWC, weight.flatten(1).contiguous(), weight if bias is None else bias, out_BHWC,
+            height, width, out_height, out_width, pad_above, pad_left, plan.bands, plan.rows,
+            **plan.constants, S=stride, HAS_BIAS=bias is not None, FLIP=False, num_warps=plan.warps,
+        )  # fmt: skip
     return out_BHWC
 
 
@@ -190,35 +168,30 @@ def _backward(
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients with respect to the features and, one after the other, to weight and bias."""
     gradient_BHWC, x_BHWC = gradient_BHWC.contiguous(), x_BHWC.contiguous()
-    height, width, channels = x_BHWC.shape[1:]
-    out_height, out_width = gradient_BHWC.shape[1:3]
+    size, out_size = x_BHWC.shape[1:3], gradient_BHWC.shape[1:3]
     kernel_height, kernel_width = weight.shape[2:]
     flat_weight = weight.flatten(1).contiguous()
     to_x_BHWC = torch.empty_like(x_BHWC)
-    plan, sizes = _plan(to_x_BHWC, weight)
-    if stride == 1:
-        _forward[plan.grid](
-            gradient_BHWC, flat_weight, flat_weight, to_x_BHWC, out_height, out_width, height, width,
-            kernel_height - 1 - pad_above, kernel_width - 1 - pad_left, plan.bands,
-            **sizes, S=1, HAS_BIAS=False, FLIP=True, num_warps=plan.warps,
+    plan = _plan(to_x_BHWC, weight)
+    with torch.cuda.device_of(x_BHWC):
+        if stride == 1:
+            _forward[plan.grid](
+                gradient_BHWC, flat_weight, flat_weight, to_x_BHWC, *out_size, *size,
+                kernel_height - 1 - pad_above, kernel_width - 1 - pad_left, plan.bands, plan.rows,
+                **plan.constants, S=1, HAS_BIAS=False, FLIP=True, num_warps=plan.warps,
+            )  # fmt: skip
+        else:
+            _strided_to_features[plan.grid](
+                gradient_BHWC, flat_weight, to_x_BHWC, *size, *out_size, pad_above, pad_left,
+                plan.bands, plan.rows, **plan.constants, S=stride, num_warps=plan.warps,
+            )  # fmt: skip
+        plan = _plan(gradient_BHWC, weight)
+        tap_rows = kernel_height if kernel_height * kernel_width <= MOST_TAPS else 1
+        sums = program_sums(plan, weight.numel() + weight.shape[0], x_BHWC.device)
+        _to_parameters[(*plan.grid, kernel_height // tap_rows)](
+            x_BHWC, gradient_BHWC, sums, *size, *out_size, pad_above, pad_left, plan.bands, plan.rows,
+            **plan.constants, S=stride, TAP_ROWS=tap_rows, num_warps=plan.warps,
         )  # fmt: skip
-    else:
-        _strided_to_features[plan.grid](
-            gradient_BHWC, flat_weight, to_x_BHWC, height, width, out_height, out_width,
-            pad_above, pad_left, plan.bands, **sizes, S=stride, num_warps=plan.warps,
-        )  # fmt: skip
-    plan, sizes = _plan(gradient_BHWC, weight)
-    tap_rows = kernel_height if kernel_height * kernel_width <= MOST_TAPS else 1
-    sums = torch.empty(
-        plan.grid[0] * plan.grid[1],
-        channels * (kernel_height * kernel_width + 1),
-        dtype=torch.float32,
-        device=x_BHWC.device,
-    )
-    _to_parameters[(*plan.grid, kernel_height // tap_rows)](
-        x_BHWC, gradient_BHWC, sums, height, width, out_height, out_width, pad_above, pad_left, plan.bands,
-        **sizes, S=stride, TAP_ROWS=tap_rows, num_warps=plan.warps,
-    )  # fmt: skip
     return to_x_BHWC, sums.sum(0)
 
 
@@ -254,18 +227,9 @@ def _out_size(x_BHWC: Tensor, weight: Tensor, stride: int, pad_above: int, pad_l
     )
 
 
-def _plan(out_BHWC: Tensor, weight: Tensor) -> tuple[Tiling, dict[str, int]]:
-    """Return the launch for an output, and the sizes that the compiler must know."""
-    batch, height, width, channels = out_BHWC.shape
-    wide = weight.shape[2] * weight.shape[3] > MOST_TAPS
-    plan = tiling(batch, height, width, channels, columns=COLUMNS, per_thread=1 if wide else 2)
-    sizes = {
-        "C": channels,
-        "CP": plan.channels,
-        "KH": weight.shape[2],
-        "KW": weight.shape[3],
-        "P": plan.columns,
-        "G": plan.strips,
-        "ROWS": plan.rows,
-    }
-    return plan, sizes
+def _plan(out_BHWC: Tensor, weight: Tensor) -> Tiling:
+    """Return the launch for an output; the compiler must know the size of the kernel too."""
+    kernel_height, kernel_width = weight.shape[2:]
+    per_thread = 1 if kernel_height * kernel_width > MOST_TAPS else 2
+    plan = tiling(*out_BHWC.shape, columns=COLUMNS, per_thread=per_thread)
+    return replace(plan, constants=plan.constants | {"KH": kernel_height, "KW": kernel_width})

@@ -1,10 +1,10 @@
-"""What the kernels share: loads of weights and of neighbouring pixels, and GELU.
+"""What the kernels share: where a program is, loads and stores of neighbouring pixels, weights, and GELU.
 
 A tile is G strips of P neighbouring columns each; strips and channels are the axes of a tensor (G, C), and
 the P columns are tensors in a tuple. So a thread keeps the neighbourhood of its pixels in registers: each
 value is loaded once for all the taps that it meets, and every index of a tuple is known to the compiler.
 
-Shape letters: G strips, C channels (padded to a power of two).
+Shape letters: B batch, H height, W width, G strips, C channels (CP: padded to a power of two).
 """
 
 import triton
@@ -12,39 +12,81 @@ import triton.language as tl
 
 
 @triton.jit
-def zeros(count: tl.constexpr, G: tl.constexpr, C: tl.constexpr):
-    """Return a tuple of `count` tensors (G, C) of zeros."""
+def position(bands, rows, C: tl.constexpr, CP: tl.constexpr, P: tl.constexpr, G: tl.constexpr):
+    """Return where a program works, by a Tiling: image, first row, first column of each strip, channels.
+
+    The last value is false where the channels are padding. The image is a 64-bit number, and so are all
+    offsets beyond a row: a large image has more values than 32 bits can count.
+    """
+    b = (tl.program_id(0) // bands).to(tl.int64)
+    h0 = (tl.program_id(0) % bands) * rows
+    w_G1 = ((tl.program_id(1) * G + tl.arange(0, G)) * P)[:, None]
+    c_GC = tl.zeros([G, 1], tl.int32) + tl.arange(0, CP)[None, :]
+    return b, h0, w_G1, c_GC, c_GC < C
+
+
+@triton.jit
+def columns(
+    image, h, w_G1, c_GC, real_GC, H, W, C: tl.constexpr, first: tl.constexpr, count: tl.constexpr
+):  # fmt: skip
+    """Return the columns w + first, ... of row h of an image as float32, zero outside of it."""
+    row = image + h.to(tl.int64) * W * C
+    at_GC = w_G1 * C + c_GC
+    mask_GC = real_GC & (h >= 0) & (h < H)
     out = ()
-    for _ in tl.static_range(count):
-        out = out + (tl.zeros([G, C], tl.float32),)
+    for j in tl.static_range(count):
+        inside_GC = mask_GC & (w_G1 + (first + j) >= 0) & (w_G1 + (first + j) < W)
+        out = out + (tl.load(row + at_GC + (first + j) * C, mask=inside_GC, other=0.0).to(tl.float32),)
     return out
 
 
 @triton.jit
-def taps(weights, c_GC, mask_GC, count: tl.constexpr, flip: tl.constexpr):
+def store(image, h, w_G1, c_GC, real_GC, H, W, C: tl.constexpr, value_GC):
+    """Store column w of row h of an image, in the image's type; nothing outside of it."""
+    at_GC = image + h.to(tl.int64) * W * C + (w_G1 * C + c_GC)
+    tl.store(at_GC, value_GC.to(image.dtype.element_ty), mask=real_GC & (w_G1 < W) & (h < H))
+
+
+@triton.jit
+def taps(weights, c_GC, real_GC, count: tl.constexpr, flip: tl.constexpr):
     """Return the weights of a depthwise convolution, a tensor for each tap, backwards if `flip`.
 
     They are loaded in the layout of the features, a value for every thread: no exchange between threads.
     """
     out = ()
     for i in tl.static_range(count):
-        tap_GC = tl.load(weights + c_GC * count + (count - 1 - i if flip else i), mask=mask_GC, other=0.0)
+        tap_GC = tl.load(weights + c_GC * count + (count - 1 - i if flip else i), mask=real_GC, other=0.0)
         out = out + (tap_GC.to(tl.float32),)
     return out
 
 
 @triton.jit
-def columns(row, at_GC, w_G1, mask_GC, W, C: tl.constexpr, first: tl.constexpr, count: tl.constexpr):
-    """Return the columns w + first, ... of a row of features as float32, zero outside of the image.
+def channel_values(values, c_GC, real_GC):
+    """Return one value for each channel: a bias, a scale."""
+    return tl.load(values + c_GC, mask=real_GC, other=0.0).to(tl.float32)
 
-    `row` points to the row's first value, `at_GC` is the offset of column w, and `mask_GC` is false where
-    nothing is to be read, whatever the column.
-    """
+
+@triton.jit
+def zeros(count: tl.constexpr, G: tl.constexpr, CP: tl.constexpr):
+    """Return a tuple of `count` tensors (G, C) of zeros."""
     out = ()
-    for j in tl.static_range(count):
-        inside_GC = mask_GC & (w_G1 + (first + j) >= 0) & (w_G1 + (first + j) < W)
-        out = out + (tl.load(row + at_GC + (first + j) * C, mask=inside_GC, other=0.0).to(tl.float32),)
+    for _ in tl.static_range(count):
+        out = out + (tl.zeros([G, CP], tl.float32),)
     return out
+
+
+@triton.jit
+def own_sums(sums, length: tl.constexpr):
+    """Return the place of this program's `length` sums."""
+    return sums + (tl.program_id(0).to(tl.int64) * tl.num_programs(1) + tl.program_id(1)) * length
+
+
+@triton.jit
+def store_sums(to, sums, C: tl.constexpr, CP: tl.constexpr, stride: tl.constexpr, count: tl.constexpr):
+    """Store sums over the strips as `count` taps of a depthwise weight (C, stride)."""
+    c_C = tl.arange(0, CP)
+    for i in tl.static_range(count):
+        tl.store(to + c_C * stride + i, tl.sum(sums[i], 0), mask=c_C < C)
 
 
 @triton.jit

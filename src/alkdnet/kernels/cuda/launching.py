@@ -11,8 +11,7 @@ from torch import Tensor
 
 # A launch aims at that many programs: two for each of three places on 132 multiprocessors (H100, H200).
 PROGRAMS = 768
-# Rows that a strip can have: few lengths, since each is a kernel of its own to compile. Of the least, most of
-# what is loaded are the rows around it.
+# Rows that a strip can have. Of the least, most of what is loaded are the rows around it.
 ROWS = (48, 32, 24, 16, 12, 8, 6, 4, 2)
 # Fewer only where the image has no more.
 LEAST_ROWS = 8
@@ -22,6 +21,8 @@ WARP = 32
 WARPS = 4
 # A tile is at most that many strips wide.
 MOST_STRIPS = 16
+# Arguments that are numbers when the kernel runs: images of all sizes share one compiled kernel.
+SIZES = ("H", "W", "out_height", "out_width", "pad_above", "pad_left", "bands", "rows")
 # What the kernels compute with; float64 stays with PyTorch.
 SUPPORTED = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -30,12 +31,8 @@ SUPPORTED = (torch.float32, torch.bfloat16, torch.float16)
 class Tiling:
     """The launch of a kernel that walks down strips of columns; see elementary.py."""
 
-    channels: int
-    """CP: C padded to a power of two."""
-    columns: int
-    """P of a strip."""
-    strips: int
-    """G of a program."""
+    constants: dict[str, int]
+    """What the compiler must know: channels C, CP padded to a power of two, columns P, strips G."""
     rows: int
     """Of a strip."""
     bands: int
@@ -65,14 +62,17 @@ def tiling(batch: int, height: int, width: int, channels: int, *, columns: int, 
     rows = max(enough, default=min(fitting))
     bands = -(-height // rows)
     return Tiling(
-        channels=padded,
-        columns=columns,
-        strips=strips,
+        constants={"C": channels, "CP": padded, "P": columns, "G": strips},
         rows=rows,
         bands=bands,
         grid=(batch * bands, beside),
         warps=min(max(strips * padded // (WARP * per_thread), 1), 16),
     )
+
+
+def program_sums(plan: Tiling, length: int, device: torch.device) -> Tensor:
+    """Return a place for `length` sums of every program."""
+    return torch.empty(plan.grid[0] * plan.grid[1], length, dtype=torch.float32, device=device)
 
 
 def power_of_two(number: int) -> int:

@@ -25,10 +25,10 @@ def _triangle(i, at, size, ratio):
     return tl.maximum(1.0 - tl.abs(source - at.to(tl.float32)), 0.0)
 
 
-@triton.jit(do_not_specialize=["H", "W", "out_height", "out_width"])
+@triton.jit(do_not_specialize=["H", "W", "out_height", "out_width", "rows", "columns"])
 def _bilinear_backward(
-    gradient, out, H, W, out_height, out_width, ratio_h, ratio_w,
-    C: tl.constexpr, CP: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, N: tl.constexpr,
+    gradient, out, H, W, out_height, out_width, ratio_h, ratio_w, rows, columns,
+    C: tl.constexpr, CP: tl.constexpr, N: tl.constexpr,
 ):  # fmt: skip
     """A program for each input pixel: the weighted sum of the output pixels that it went into."""
     b, h, w = (tl.program_id(0) // H).to(tl.int64), tl.program_id(0) % H, tl.program_id(1)
@@ -38,11 +38,11 @@ def _bilinear_backward(
     first_h = tl.maximum(tl.floor((h - 0.5) / ratio_h - 0.5).to(tl.int32) - 1, 0)
     first_w = tl.maximum(tl.floor((w - 0.5) / ratio_w - 0.5).to(tl.int32) - 1, 0)
     sum_NC = tl.zeros([N, CP], tl.float32)
-    for step in range(ROWS):
+    for step in range(rows):
         i = first_h + step
         row = gradient + i.to(tl.int64) * out_width * C
         weight = _triangle(i, h, H, ratio_h)
-        for start in range(0, COLUMNS, N):
+        for start in range(0, columns, N):
             j_N1 = (first_w + start + tl.arange(0, N))[:, None]
             inside_NC = (j_N1 < out_width) & (i < out_height) & (c_1C < C)
             g_NC = tl.load(row + j_N1 * C + c_1C, mask=inside_NC, other=0.0).to(tl.float32)
@@ -101,12 +101,12 @@ def _to_small(gradient_BHWC: Tensor, height: int, width: int) -> Tensor:
     out_BHWC = gradient_BHWC.new_empty(batch, height, width, channels)
     # An input position goes into outputs over two input steps; more at the edges, where half a step is added.
     rows, columns = 2 * out_height // height + 5, 2 * out_width // width + 5
-    _bilinear_backward[(batch * height, width)](
-        gradient_BHWC, out_BHWC, height, width, out_height, out_width,
-        height / out_height, width / out_width,
-        C=channels, CP=power_of_two(channels), ROWS=rows, COLUMNS=columns,
-        N=min(power_of_two(columns), 32), num_warps=4,
-    )  # fmt: skip
+    with torch.cuda.device_of(gradient_BHWC):
+        _bilinear_backward[(batch * height, width)](
+            gradient_BHWC, out_BHWC, height, width, out_height, out_width,
+            height / out_height, width / out_width, rows, columns,
+            C=channels, CP=power_of_two(channels), N=min(power_of_two(columns), 32), num_warps=4,
+        )  # fmt: skip
     return out_BHWC
 
 
@@ -149,10 +149,11 @@ def _to_chosen(
     out_BHWC = gradient_BHWC.new_empty(batch, height, width, channels)
     padded = power_of_two(channels)
     beside = min(power_of_two(width), max(256 // padded, 1))
-    _pool_backward[(batch * height, -(-width // beside))](
-        gradient_BHWC, index_BHWC, out_BHWC, height, width, out_height, out_width, pad,
-        C=channels, CP=padded, K=size, S=stride, N=beside, num_warps=4,
-    )  # fmt: skip
+    with torch.cuda.device_of(gradient_BHWC):
+        _pool_backward[(batch * height, -(-width // beside))](
+            gradient_BHWC, index_BHWC, out_BHWC, height, width, out_height, out_width, pad,
+            C=channels, CP=padded, K=size, S=stride, N=beside, num_warps=4,
+        )  # fmt: skip
     return out_BHWC
 
 

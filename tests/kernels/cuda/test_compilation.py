@@ -10,12 +10,12 @@ import pytest
 
 pytest.importorskip("triton", reason="triton is not installed")
 
-# Bytes that a thread may keep outside of its registers: k = 31 in bfloat16 takes 160.
-STACK = 192
+# Bytes of shared memory that a program can have without asking for more.
+SHARED = 48 * 1024
 
 
 @pytest.mark.slow
-def test_all_kernels_compile_for_sm_90_and_fit_into_registers(repository: Path) -> None:
+def test_the_kernels_of_the_paper_compile_for_sm_90_and_fit_into_registers(repository: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     result = subprocess.run(
         [sys.executable, "-m", "tests.kernels.cuda.compile_kernels"],
@@ -24,8 +24,11 @@ def test_all_kernels_compile_for_sm_90_and_fit_into_registers(repository: Path) 
         capture_output=True,
         text=True,
     )
+    print(result.stdout)  # noqa: T201 - for `pytest -s`
     assert result.returncode == 0, result.stderr[-3000:]
     records = [json.loads(line) for line in result.stdout.splitlines()]
-    assert {record["kernel"] for record in records} > {"alkconv._forward", "depthwise._to_parameters"}
+    modules = {record["kernel"].partition(".")[0] for record in records}
+    assert modules == {"alkconv", "depthwise", "pointwise", "resampling"}
     for record in records:
-        assert record["stack"] <= STACK, record
+        assert record["stack"] == 0, record
+        assert record["shared"] <= SHARED, record

@@ -9,6 +9,7 @@ Shape letters: B batch, C channels, H height, W width.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 import triton
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from alkdnet.kernels.cuda.alkconv import alkconv
 from alkdnet.kernels.cuda.depthwise import depthwise
 from alkdnet.kernels.cuda.elementary import gelu
 from alkdnet.kernels.cuda.launching import SUPPORTED
+from alkdnet.kernels.cuda.pointwise import pointwise
 from alkdnet.kernels.cuda.resampling import bilinear, max_pool
 from alkdnet.layers.attention import Resize
 from alkdnet.layers.convolution import ALKConv
@@ -78,8 +80,15 @@ def _from_channels_last(x_BHWC: Tensor) -> Tensor:
 
 
 def _product(conv: nn.Conv2d, x_BCHW: Tensor) -> Tensor:
-    """Return a 1x1 convolution as (B, H, W, C): a matrix product over the channels, which cuBLAS computes."""
-    return F.linear(_to_channels_last(x_BCHW), conv.weight.flatten(1), conv.bias)
+    """Return a 1x1 convolution as (B, H, W, C): a matrix product over the channels."""
+    x_BHWC, weight_OI = _to_channels_last(x_BCHW), conv.weight.flatten(1)
+    if not torch.is_grad_enabled():
+        return F.linear(x_BHWC, weight_OI, conv.bias)
+    device = x_BHWC.device.type
+    if torch.is_autocast_enabled(device):
+        x_BHWC = x_BHWC.to(torch.get_autocast_dtype(device))
+    y_BHWC: Tensor = pointwise(x_BHWC, weight_OI, conv.bias)
+    return y_BHWC
 
 
 def _pointwise(conv: nn.Conv2d, x_BCHW: Tensor) -> Tensor:

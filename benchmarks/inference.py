@@ -184,7 +184,8 @@ def main() -> None:
         if not torch.cuda.is_available():
             parser.exit(1, "benchmarks.inference: no CUDA device here; nothing was measured\n")
         device = torch.device("cuda")
-        print(inference_cuda.table(device, passes=arguments.passes, threads=arguments.threads))
+        for line in inference_cuda.table(device, passes=arguments.passes, threads=arguments.threads):
+            print(line, flush=True)
         return
     torch.set_num_threads(arguments.threads)
     forward_table(arguments.threads, arguments.rounds, arguments.patience)

@@ -10,7 +10,7 @@ rates; `reached` is the greater of the two as a part of the pass's time.
 
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from alkdnet.analysis.complexity import count
 from alkdnet.device import arithmetic
 from alkdnet.errors import in_one_line
-from alkdnet.kernels.cuda.exchange import exchange_kernels, self_check
+from alkdnet.kernels.cuda.exchange import exchange_layers, self_check
 from alkdnet.layers.convolution import ALKConv
 from alkdnet.networks.alkdnet import ALKDNet
 from benchmarks.kernels import microseconds
@@ -34,7 +34,7 @@ DTYPES: dict[Precision, torch.dtype] = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-VARIANTS = ("plain", "kernels", "compiled", "compiled + kernels")
+VARIANTS = ("plain", "kernels", "compiled + kernels", "compiled")
 WARM_UP = 10
 COLUMNS = (
     *("variant", "precision", "median, ms", "times as fast as plain", "largest difference to plain float32"),
@@ -50,9 +50,11 @@ def build(variant: str, dtype: torch.dtype, device: torch.device) -> Callable[[T
         plain = PlainALKDNet(scale=SCALE).eval().requires_grad_(False)
         copy_weights(model, plain)
         return plain.to(device, dtype)
-    if "kernels" in variant:
-        exchange_kernels(model)
     model.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if "kernels" in variant:
+        if problem := self_check(model, "float32", gradients=False):
+            raise RuntimeError(f"the kernels do not work here: {problem}")
+        exchange_layers(model)
     # A compiled function is bound to what it was made for: others must not count against its recompilations.
     torch.compiler.reset()
     forward: Callable[[Tensor], Tensor] = torch.compile(model) if "compiled" in variant else model
@@ -97,24 +99,18 @@ def measure(
 
 def table(
     device: torch.device, *, passes: int, threads: int, height: int = HEIGHT, width: int = WIDTH
-) -> str:
-    """Measure all and return the Markdown; what fails has no numbers, and its reason is on stderr."""
+) -> Iterator[str]:
+    """Measure all and yield the Markdown by line; what fails has no numbers, and its reason is on stderr."""
     x_BCHW = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1)).to(device)
     flop, traffic = pass_cost(height, width)
     bandwidth = copy_bandwidth(device)
     rates: dict[str, float] = {precision: matrix_rate(device, precision) for precision in DTYPES}
-    head = (
+    yield (
         f"{device_name(device)}, torch {torch.__version__.partition('+')[0]}, {width} x {height}, x{SCALE}: "
         f"{flop / 1e9:.1f} GFLOP and {traffic / 1e9:.2f} GB a pass in float32; "
         f"{rates_in_words(bandwidth, rates)}."
     )
-    lines = [
-        head,
-        "",
-        f"| {' | '.join(COLUMNS)} |",
-        "|" + "---|" * len(COLUMNS),
-    ]
-    problem = self_check(device, gradients=False)
+    yield from ("", f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS))
     reference_BCHW: Tensor | None = None
     for precision, dtype in DTYPES.items():
         arithmetic_ms = 1000 * flop / rates[precision]
@@ -124,12 +120,10 @@ def table(
         for variant in VARIANTS:
             name = f"{variant} | {precision}"
             try:
-                if problem is not None and "kernels" in variant:
-                    raise RuntimeError(f"the kernels do not work here: {problem}")
                 ms, output_BCHW = measure(variant, precision, x_BCHW, passes=passes, threads=threads)
             except Exception as error:  # of a compiler or driver, any: the other variants are measured
                 sys.stderr.write(f"{name}: {in_one_line(error)}\n")
-                lines.append(f"| {name} | not timed | | | {floors} | |")
+                yield f"| {name} | not timed | | | {floors} | |"
                 continue
             if variant == "plain":
                 plain_ms = ms
@@ -139,6 +133,4 @@ def table(
             if reference_BCHW is not None:
                 difference = f"{(output_BCHW - reference_BCHW).abs().max().item():.1e}"
             reached = max(arithmetic_ms, traffic_ms) / ms
-            lines.append(f"| {name} | {ms:.2f} | {faster} | {difference} | {floors} | {reached:.0%} |")
-            sys.stderr.write(f"{name}: {ms:.2f} ms\n")
-    return "\n".join(lines)
+            yield f"| {name} | {ms:.2f} | {faster} | {difference} | {floors} | {reached:.0%} |"

@@ -1,27 +1,81 @@
 """Each CUDA kernel against plain PyTorch and against its traffic, in one run.
 
-    PYTHONPATH=src python -m benchmarks.kernels [--batch 64] [--size 48] [--dtype float32] [--rounds 50]
+    PYTHONPATH=src python -m benchmarks.kernels [--batch 64] [--size 48] [--rounds 50]
 
-prints a Markdown table: forward pass, and forward and backward together. An ALKConv includes its 1x1
-convolution, and its floor the traffic of that. The floor is what the device needs
-to copy as many bytes as the operation must read and write, at the copy bandwidth measured here.
+prints a Markdown table for each precision, row by row: forward pass, and forward and backward together. An
+ALKConv includes its 1x1 convolution. The floor is what the device needs to copy as many bytes as the kernels
+must read and write, at the copy bandwidth measured here; `difference` is the largest one to float64, of
+output and gradients, in parts of the largest value. What fails has no numbers, and its reason is on stderr.
 """
 
 import argparse
 import copy
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from statistics import median
 
 import torch
 from torch import Tensor, nn
 
-from alkdnet.device import arithmetic
-from alkdnet.kernels.cuda.exchange import exchange_kernels, self_check
+from alkdnet.device import Precision, arithmetic
+from alkdnet.errors import in_one_line
+from alkdnet.kernels.cuda.exchange import exchange_layers, largest_difference
+from alkdnet.layers.attention import Resize
 from alkdnet.layers.convolution import ALKConv
 
-# Passes over the features, forward and backward: a 1x1 convolution 2 and 4, the rest of ALKConv 2 and 9.
-ALKCONV_PASSES = (4, 13)
-DEPTHWISE_PASSES = (2, 4)
+PRECISIONS: tuple[Precision, ...] = ("tf32", "bfloat16")
+COLUMNS = ("layer", "pass", "kernels, us", "plain, us", "times as fast", "floor, us", "reached", "difference")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer and its traffic.
+
+    Attributes:
+        name: for the table.
+        layer: with float32 weights.
+        channels: of the input.
+        forward: how often inputs and outputs are read and written, both together, in the forward pass.
+        backward: the same in the backward pass.
+        coarse: sides of the input in parts of the image's.
+        size: to resize to; None: the layer does not resize.
+    """
+
+    name: str
+    layer: nn.Module
+    channels: int
+    forward: float
+    backward: float
+    coarse: int = 1
+    size: tuple[int, int] | None = None
+
+    def inputs(self, batch: int, size: int, device: torch.device) -> tuple[Tensor, *tuple[object, ...]]:
+        """Return random features, and the size to resize to if there is one."""
+        shape = (batch, self.channels, size // self.coarse, size // self.coarse)
+        x_BCHW = torch.randn(shape, device=device).to(memory_format=torch.channels_last)
+        return x_BCHW, *(() if self.size is None else (self.size,))
+
+
+def cases(size: int) -> list[Case]:
+    """Return the layers of ALKDNet, ALKConvs of other widths among them."""
+
+    def pointwise(inputs: int, outputs: int) -> Case:
+        return Case(f"1x1, {inputs} to {outputs}", nn.Conv2d(inputs, outputs, 1), inputs, 1, 2)
+
+    def depthwise(channels: int, stride: int) -> Case:
+        layer = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, stride=stride)
+        return Case(f"depthwise 3 x 3, C = {channels}, stride {stride}", layer, channels, 1, 2)
+
+    # After the 1x1 convolution: 2 passes forward and 9 backward.
+    alkconvs = [Case(f"ALKConv k = {k}", ALKConv(64, 64, kernel_size=k), 64, 2, 6.5) for k in (9, 3, 5, 11)]
+    return [
+        *alkconvs,
+        *(pointwise(inputs, outputs) for inputs, outputs in ((64, 64), (64, 32), (128, 64), (64, 16))),
+        *(depthwise(channels, stride) for channels, stride in ((64, 1), (16, 1), (16, 2))),
+        Case("maximum of 7 x 7, stride 3, C = 16", nn.MaxPool2d(7, stride=3), 16, 1, 1, coarse=2),
+        Case("resize by 8, C = 16", Resize(), 16, 1, 1, coarse=8, size=(size, size)),
+    ]
 
 
 def microseconds(function: Callable[[], object], rounds: int) -> float:
@@ -40,17 +94,60 @@ def microseconds(function: Callable[[], object], rounds: int) -> float:
     return 1000 * median(float(start.elapsed_time(end)) for start, end in pairs)
 
 
-def steps(layer: nn.Module, x_BCHW: Tensor) -> tuple[Callable[[], object], Callable[[], object]]:
+def steps(
+    layer: nn.Module, x_BCHW: Tensor, *inputs: object
+) -> tuple[Callable[[], object], Callable[[], object]]:
     """Return the forward pass without gradients, and forward and backward."""
     leaf = x_BCHW.detach().clone(memory_format=torch.preserve_format).requires_grad_()
     wanted = [leaf, *layer.parameters()]
-    upstream = torch.ones_like(layer(leaf))
+    upstream = torch.ones_like(layer(leaf, *inputs))
 
     def forward() -> object:
         with torch.no_grad():
-            return layer(leaf)
+            return layer(leaf, *inputs)
 
-    return forward, lambda: torch.autograd.grad(layer(leaf), wanted, upstream)
+    return forward, lambda: torch.autograd.grad(layer(leaf, *inputs), wanted, upstream)
+
+
+def rows(
+    case: Case,
+    precision: Precision,
+    bandwidth: float,
+    device: torch.device,
+    *,
+    batch: int,
+    size: int,
+    rounds: int,
+) -> Iterator[str]:
+    """Yield the table's two rows of a case.
+
+    Args:
+        case: what to measure.
+        precision: of products and features.
+        bandwidth: bytes that are read and written in a microsecond.
+        device: where.
+        batch: B.
+        size: sides of the features.
+        rounds: timed calls.
+    """
+    layer = case.layer.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x_BCHW, *inputs = case.inputs(batch, size, device)
+    error = largest_difference(layer, x_BCHW[:1], *inputs, precision=precision)
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    x_BCHW, layer = x_BCHW.to(dtype), layer.to(dtype)
+    fast = copy.deepcopy(layer)
+    exchange_layers(fast)
+    moved = x_BCHW.nbytes + layer(x_BCHW, *inputs).nbytes
+    ours, theirs = steps(fast, x_BCHW, *inputs), steps(layer, x_BCHW, *inputs)
+    for i, (label, times) in enumerate(
+        (("forward", case.forward), ("forward + backward", case.forward + case.backward))
+    ):
+        quick, plain = microseconds(ours[i], rounds), microseconds(theirs[i], rounds)
+        floor = times * moved / bandwidth
+        yield (
+            f"| {case.name} | {label} | {quick:.0f} | {plain:.0f} | {plain / quick:.1f} | {floor:.0f} | "
+            f"{floor / quick:.0%} | {error:.0e} |"
+        )
 
 
 def main() -> None:
@@ -58,46 +155,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--size", type=int, default=48)
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--rounds", type=int, default=50)
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
         parser.exit(1, "benchmarks.kernels: no CUDA device here; nothing was measured\n")
     device = torch.device("cuda")
-    if problem := self_check(device):
-        parser.exit(1, f"benchmarks.kernels: the kernels do not work here: {problem}\n")
-    dtype = getattr(torch, arguments.dtype)
-    source = torch.empty(2**28, dtype=torch.uint8, device=device)
+    source = torch.zeros(2**28, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     bandwidth = 2 * source.numel() / microseconds(lambda: target.copy_(source), arguments.rounds)
-    print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}, {bandwidth / 1e6:.2f} TB/s copied\n")
-    print(f"({arguments.batch}, {arguments.size}, {arguments.size}, C) in {arguments.dtype}\n")
-    print("| layer | pass | kernels, us | plain, us | times as fast | floor, us |\n|---|---|---|---|---|---|")
-    cases: list[tuple[str, nn.Module, int, tuple[int, int]]] = [
-        (f"ALKConv k = {k}", ALKConv(64, 64, kernel_size=k), 64, ALKCONV_PASSES) for k in (3, 5, 9, 11)
-    ]
-    cases += [
-        (f"depthwise 3 x 3, C = {c}", nn.Conv2d(c, c, 3, padding=1, groups=c), c, DEPTHWISE_PASSES)
-        for c in (16, 64)
-    ]
-    with arithmetic(device, "float32", threads=torch.get_num_threads()):
-        for name, layer, channels, (forward_passes, backward_passes) in cases:
-            shape = (arguments.batch, channels, arguments.size, arguments.size)
-            x_BCHW = torch.randn(shape, device=device, dtype=dtype).to(memory_format=torch.channels_last)
-            layer.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            fast = copy.deepcopy(layer)
-            exchange_kernels(fast)
-            both = forward_passes + backward_passes
-            for label, ours, theirs, passes in zip(
-                ("forward", "forward + backward"),
-                steps(fast, x_BCHW),
-                steps(layer, x_BCHW),
-                (forward_passes, both),
-                strict=True,
-            ):
-                quick, plain = (microseconds(step, arguments.rounds) for step in (ours, theirs))
-                floor = passes * x_BCHW.nbytes / bandwidth
-                print(f"| {name} | {label} | {quick:.0f} | {plain:.0f} | {plain / quick:.1f} | {floor:.0f} |")
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {bandwidth / 1e6:.2f} TB/s copied")
+    for precision in PRECISIONS:
+        print(f"\n({arguments.batch}, {arguments.size}, {arguments.size}, C) in {precision}\n")
+        print(f"| {' | '.join(COLUMNS)} |\n|" + "---|" * len(COLUMNS), flush=True)
+        for case in cases(arguments.size):
+            options = {"batch": arguments.batch, "size": arguments.size, "rounds": arguments.rounds}
+            try:
+                with arithmetic(device, precision, threads=torch.get_num_threads()):
+                    for row in rows(case, precision, bandwidth, device, **options):
+                        print(row, flush=True)
+            except Exception as error:  # of a compiler or driver, any: the other kernels are measured
+                sys.stderr.write(f"{case.name} in {precision}: {in_one_line(error)}\n")
 
 
 if __name__ == "__main__":

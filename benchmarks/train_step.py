@@ -5,15 +5,16 @@
 prints a Markdown table for docs/training.md, and on stderr each time as it is measured. `plain` is
 benchmarks/plain.py in NCHW memory, not compiled, with torch's default Adam and a loader that reads an image
 for every patch; `float32` and the others are alkdnet.training.loop.train as the pipeline calls it. On CUDA
-each precision is timed eagerly, compiled, with the Triton kernels, with these as one CUDA graph, and with all
-three. Each is timed in processes of its own, in turn, so that a busy machine disturbs all alike; on one that
-is never quiet, read the processor time with `--threads 1`.
+each precision is timed eagerly, with the Triton kernels and these as one CUDA graph, compiled too, and with
+one of the means alone; images are read once there. Each is timed in processes of its own, in turn, so that a
+busy machine disturbs all alike; on one that is never quiet, read the processor time with `--threads 1`.
 
 `arithmetic` and `traffic` are the seconds that a step cannot do without at the device's own measured rates;
 `reached` is the greater of the two as a part of the step's time.
 """
 
 import argparse
+import functools
 import json
 import subprocess
 import sys
@@ -45,6 +46,8 @@ from benchmarks.plain import PlainALKDNet
 
 SCALE, PATCH = 2, 48
 WARM_UP = 2
+# On CUDA, where a step is short and logging waits for it.
+STEPS_PER_ROW = 10
 # What a step cannot do without: the inputs and outputs of these, with all elementwise work fused into them.
 HEAVY = ("convolution", "layer_norm", "std_mean", "cat", "max_pool2d", "upsample")
 COLUMNS = (
@@ -156,13 +159,15 @@ def time_plain(folder: Path, device: torch.device, batch: int, iterations: int) 
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     random = np.random.default_rng(0)
     paths = list_images(folder / "hr")
+    # Beside a GPU other processes would read: the time is that of the step.
+    read = functools.cache(read_rgb) if device.type == "cuda" else read_rgb
 
     def load() -> tuple[torch.Tensor, torch.Tensor]:
         pairs = []
         for _ in range(batch):
             path = paths[random.integers(len(paths))]
-            hr_HWC = read_rgb(path)
-            lr_HWC = read_rgb(folder / "lr" / f"x{SCALE}" / path.name)
+            hr_HWC = read(path)
+            lr_HWC = read(folder / "lr" / f"x{SCALE}" / path.name)
             row, column = (random.integers(side - PATCH + 1) for side in lr_HWC.shape[:2])
             lr_patch = lr_HWC[row : row + PATCH, column : column + PATCH]
             top, left, side = row * SCALE, column * SCALE, PATCH * SCALE
@@ -227,16 +232,16 @@ def variants(device: str) -> list[str]:
     """Return the names of what is timed: `plain`, then precision and means of ours, the default first."""
     if device == "cpu":
         return ["plain", "float32"]
-    means = ("", " compiled", " kernels", " kernels graph", " kernels graph compiled")
+    # Compilation takes a minute each time: what it is alone comes last, if there is time.
+    means = ("", " kernels graph", " kernels graph compiled", " kernels", " compiled")
     precisions: tuple[Precision, ...] = ("tf32", "bfloat16", "float32")
-    return ["plain", *(f"{precision}{each}" for precision in precisions for each in means)]
+    return ["plain", *(f"{precision}{each}" for each in means for precision in precisions)]
 
 
 def time_variant(name: str, folder: Path, arguments: argparse.Namespace) -> tuple[float, float]:
     """Time one variant in this process."""
     device = torch.device(arguments.device)
-    # Logging waits for the device, so a row has many steps where a step is short.
-    row = 1 if device.type == "cpu" else 25
+    row = 1 if device.type == "cpu" else STEPS_PER_ROW
     if name == "plain":
         # PyTorch's default lets convolutions use TF32 on CUDA, and the table calls this row float32.
         with arithmetic(device, "float32", threads=arguments.threads):
@@ -266,18 +271,20 @@ def table(folder: Path, arguments: argparse.Namespace) -> str:
     deadline = time.monotonic() + arguments.seconds
     flop, traffic = step_cost(arguments.batch)
     names = variants(arguments.device)
+    bandwidth = copy_bandwidth(device)
+    precisions = {name: precision_of(name) for name in names}
+    rates: dict[str, float] = {each: matrix_rate(device, each) for each in dict.fromkeys(precisions.values())}
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for turn in range(arguments.rounds):
         for name in names:
-            if (times := time_child(name, folder, deadline)) is not None:
+            if time.monotonic() < deadline and (times := time_child(name, folder, deadline)) is not None:
                 seconds[name].append(times)
                 note = f"round {turn + 1} of {arguments.rounds}, {name}: {times[0]:.4f} s per step"
                 print(note, file=sys.stderr, flush=True)
     wall = {name: median(pair[0] for pair in pairs) for name, pairs in seconds.items() if pairs}
     processor = {name: median(pair[1] for pair in pairs) for name, pairs in seconds.items() if pairs}
-    bandwidth = copy_bandwidth(device)
-    precisions = {name: precision_of(name) for name in names}
-    rates: dict[str, float] = {each: matrix_rate(device, each) for each in dict.fromkeys(precisions.values())}
     device_line = (
         f"torch {torch.__version__.partition('+')[0]}, {device_name(device)}, {arguments.threads} thread(s), "
         f"batch {arguments.batch}, {PATCH}x{PATCH}, x{SCALE}: {flop / 1e9:.1f} GFLOP and "
@@ -350,13 +357,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=8, help="64 is the paper's")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=5, help="timed steps (rows of 25 on CUDA) in a round")
     parser.add_argument(
-        "--seconds", type=float, default=3600.0, help="for all; what finds no time is left out"
+        "--steps", type=int, default=5, help=f"timed steps (rows of {STEPS_PER_ROW} on CUDA) in a round"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=540.0, help="for all; what finds no time is left out"
     )
     parser.add_argument("--variant", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        parser.exit(1, "benchmarks.train_step: no CUDA device here; nothing was measured\n")
     if arguments.variant is not None:
         print(json.dumps(time_variant(arguments.variant, arguments.folder, arguments)))
         return

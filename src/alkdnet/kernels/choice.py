@@ -6,27 +6,30 @@ from typing import Literal
 import torch
 from torch import nn
 
+from alkdnet.device import Precision
 from alkdnet.errors import UserError
-from alkdnet.kernels.cuda.exchange import exchange_kernels, self_check
+from alkdnet.kernels.cuda.exchange import exchange_layers, self_check
 
 logger = logging.getLogger(__name__)
 
 Kernels = Literal["auto", "torch", "triton"]
 
 
-def choose_kernels(model: nn.Module, wanted: Kernels, device: torch.device) -> None:
-    """Give the layers of a network their Triton kernels if they are wanted and right on this device.
+def choose_kernels(model: nn.Module, wanted: Kernels, device: torch.device, precision: Precision) -> None:
+    """Give the layers of a network on a device their Triton kernels if they are wanted and right there.
 
     `auto` takes them on CUDA, and warns when they fail their check; the CPU's kernels are chosen elsewhere.
+    They are checked in the precision of the training and in float32, in which its validation computes.
 
     Raises:
         UserError: `triton` is wanted, and the kernels cannot be used here.
     """
     if wanted == "torch" or (wanted == "auto" and device.type != "cuda"):
         return
-    problem = self_check(device)
+    on_cuda, precisions = device.type == "cuda", dict.fromkeys((precision, "float32"))
+    problem = self_check(model, *precisions) if on_cuda else "the device is the CPU"
     if problem is None:
-        exchange_kernels(model)
+        exchange_layers(model)
     elif wanted == "triton":
         raise UserError(f"execution.kernels: triton cannot be used here: {problem}; use auto or torch")
     else:

@@ -95,7 +95,7 @@ def train(
         if init_from and ranks.is_rank_zero:
             logger.info("%s: %s", output.name, init_from)
         model.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        choose_kernels(model, execution.kernels, device)
+        choose_kernels(model, execution.kernels, device, recipe.precision)
         average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
         optimizer = make_optimizer(recipe, model.parameters())
         batch_loss = make_loss(recipe, model, ranks.wrap(model), device)

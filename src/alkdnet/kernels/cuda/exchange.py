@@ -1,8 +1,8 @@
 """The one place where layers of a network get their fast forms on CUDA; triton is imported when it is used.
 
-    problem = self_check(device)      # None, or what is wrong with the kernels on this device, in words
+    problem = self_check(model, "tf32")   # None, or what is wrong with the kernels there, in words
     if problem is None:
-        exchange_kernels(model)       # before torch.compile and before a graph is captured
+        exchange_layers(model)            # before torch.compile and before a graph is captured
 
 Modules are exchanged, not calls: `ALKConv` is one kernel for what are eight calls of PyTorch, and a module
 whose `forward` is its own is traced by torch.compile, captured in a graph and copied by `copy.deepcopy` like
@@ -13,23 +13,25 @@ Shape letters: B batch, C channels, H height, W width.
 
 import copy
 import functools
+import importlib.util
 import logging
 from types import MethodType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from alkdnet.device import arithmetic
-from alkdnet.layers.attention import Resize
-from alkdnet.layers.convolution import ALKConv, BSConv
+from alkdnet.device import Precision, arithmetic
 
 logger = logging.getLogger(__name__)
 
-# Of the largest value. Sums of float32 are within 1e-6; what a wrong kernel computes is nowhere near.
-TOLERANCE = 1e-4
+# Height and width of the image that shows which features the layers take: no tile or strip divides them.
+SIZE = (25, 29)
+# Of the largest value, by what is rounded most; what a wrong kernel computes is nowhere near.
+TOLERANCES = {"float32": 1e-4, "tf32": 1e-2, "float16": 1e-2, "bfloat16": 0.1}
 
 
-def exchange_kernels(model: nn.Module) -> None:
+def exchange_layers(model: nn.Module) -> None:
     """Give every layer of the network that has a fast form that form; on a CPU it computes as before.
 
     A layer whose `forward` was replaced before (as `keep_tail_in_float32` does) is left alone. So are layers
@@ -45,57 +47,80 @@ def exchange_kernels(model: nn.Module) -> None:
             module.forward = MethodType(forward, module)
 
 
-@functools.cache
+def exchange_kernels(model: nn.Module) -> None:
+    """Exchange the layers of a network for inference if they compute the right values; else say why not."""
+    if problem := self_check(model, "float32", gradients=False):
+        _warn(problem)
+    else:
+        exchange_layers(model)
+
+
 def works_for_inference(device: torch.device) -> bool:
-    """Return whether the kernels compute the right values on a device; warn once if they do not."""
-    if (problem := self_check(device, gradients=False)) is None:
-        return True
-    logger.warning("%s: computing with plain PyTorch, since the kernels do not work: %s", device, problem)
-    return False
+    """Return whether the kernels may be tried on a device: `exchange_kernels` checks those of a network."""
+    return device.type == "cuda"
 
 
-def self_check(device: torch.device, *, gradients: bool = True) -> str | None:
-    """Compare every kernel with plain PyTorch in float64, on a small random input.
+@functools.cache
+def _warn(problem: str) -> None:
+    """Warn, once for each problem and process."""
+    logger.warning("computing with plain PyTorch, slower, since the kernels do not work: %s", problem)
 
-    The kernels are compiled for it, which takes a while the first time on a host.
+
+def self_check(model: nn.Module, *precisions: Precision, gradients: bool = True) -> str | None:
+    """Compare the fast form of each of a network's different layers with PyTorch's in float64.
+
+    The layers get random features and parameters, of the sizes and types that they have in the network. This
+    compiles the very kernels that the network then uses, which takes a while the first time on a host.
 
     Args:
-        device: where to check.
+        model: on the device to check, with its weights in the type to check.
+        precisions: that the network will compute in; bfloat16 as automatic mixed precision.
         gradients: compare gradients too; inference needs none, and their kernels take longest to compile.
 
     Returns:
         What is wrong, for a message to the user; None if nothing is. It raises nothing: a compiler that is
         missing or fails is something that is wrong, and plain PyTorch can go on without it.
     """
-    try:
-        import triton  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("triton") is None:
         return "triton is not installed"
-    with arithmetic(device, "float32", threads=torch.get_num_threads()):
-        for name, (layer, x_BCHW, *others) in _cases(device).items():
-            try:
-                error = largest_difference(layer, x_BCHW, *others, gradients=gradients)
-            except Exception as problem:  # whatever a compiler or driver raises
-                first_line = (str(problem).strip().splitlines() or [""])[0]
-                return f"{name}: {type(problem).__name__}: {first_line}"
-            if not error < TOLERANCE:
-                return f"{name}: differs from PyTorch by {error:.1e} of the largest value"
+    name = type(model).__name__
+    try:
+        for layer, x_BCHW, *inputs in _layers_with_inputs(model):
+            for precision in precisions:
+                name = f"{type(layer).__name__} on {tuple(x_BCHW.shape)} in {precision}"
+                error = largest_difference(layer, x_BCHW, *inputs, precision=precision, gradients=gradients)
+                stored = str(x_BCHW.dtype).removeprefix("torch.")
+                if not error < max(TOLERANCES[precision], TOLERANCES[stored]):
+                    return f"{name}: differs from PyTorch by {error:.1e} of the largest value"
+    except Exception as problem:  # whatever a compiler or driver raises
+        first_line = (str(problem).strip().splitlines() or [""])[0]
+        return f"{name}: {type(problem).__name__}: {first_line}"
     return None
 
 
-def largest_difference(layer: nn.Module, x_BCHW: Tensor, *inputs: object, gradients: bool = True) -> float:
+def largest_difference(
+    layer: nn.Module,
+    x_BCHW: Tensor,
+    *inputs: object,
+    precision: Precision = "float32",
+    gradients: bool = True,
+) -> float:
     """Return how far the fast form of a layer is from its own in float64, relative to the largest value.
 
     The output, and if wanted the gradients of features and parameters. The layer is not changed.
     """
     fast, plain = copy.deepcopy(layer), copy.deepcopy(layer).double()
-    exchange_kernels(fast)
+    exchange_layers(fast)
+    device, mixed = x_BCHW.device, precision == "bfloat16"
     # Inference may call this within `torch.inference_mode`.
     with torch.inference_mode(False), torch.set_grad_enabled(gradients):
-        ours, theirs = (
-            _results(module, x_BCHW.detach().to(dtype, copy=True), *inputs)
-            for module, dtype in ((fast, x_BCHW.dtype), (plain, torch.float64))
-        )
+        x_BCHW = x_BCHW.detach().to(torch.bfloat16 if mixed else x_BCHW.dtype, copy=True)
+        theirs = _results(plain, x_BCHW.double(), *inputs)
+        with (
+            arithmetic(device, "float32" if mixed else precision, threads=torch.get_num_threads()),
+            torch.autocast(device.type, torch.bfloat16, enabled=mixed),
+        ):
+            ours = _results(fast, x_BCHW, *inputs)
     return max(
         ((our.double() - their).abs().max() / their.abs().max()).item()
         for our, their in zip(ours, theirs, strict=True)
@@ -113,18 +138,29 @@ def _results(layer: nn.Module, x_BCHW: Tensor, *inputs: object) -> list[Tensor]:
     return [y_BCHW, *gradients]
 
 
-def _cases(device: torch.device) -> dict[str, tuple[nn.Module, Tensor, *tuple[object, ...]]]:
-    """Return a layer of each kind with its inputs, the same at every call; no random state is changed."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(0)
-        x_BCHW = torch.randn(1, 8, 7, 9).to(memory_format=torch.channels_last)
-        cases: dict[str, tuple[nn.Module, Tensor, *tuple[object, ...]]] = {
-            "ALKConv": (ALKConv(8, 8, kernel_size=5), x_BCHW),
-            "depthwise convolution": (BSConv(8, 8), x_BCHW),
-            "depthwise convolution, stride 2": (BSConv(8, 8, stride=2, padding=1), x_BCHW),
-            "bilinear resize": (Resize(), x_BCHW, (10, 13)),
-            "maximum pooling": (nn.MaxPool2d(7, stride=3), x_BCHW),
-        }
-        return {
-            name: (layer.to(device), x.to(device), *inputs) for name, (layer, x, *inputs) in cases.items()
-        }
+def _layers_with_inputs(model: nn.Module) -> list[tuple[Any, ...]]:
+    """Return copies of the different layers that have a fast form, with random inputs."""
+    from alkdnet.kernels.cuda.layers import fast_form
+
+    found: dict[str, tuple[Any, ...]] = {}
+
+    def note(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        found.setdefault(f"{layer} {inputs[0].shape}", (layer, *inputs))
+
+    # The CPU's random numbers: the same on every device, and none of a GPU's state is changed.
+    random = torch.Generator().manual_seed(0)
+
+    def random_like(tensor: Tensor) -> Tensor:
+        return torch.empty_like(tensor).copy_(2 * torch.rand(tensor.shape, generator=random) - 1)
+
+    with torch.inference_mode(False), torch.no_grad():
+        model = copy.deepcopy(model)
+        for module in model.modules():
+            if fast_form(module) is not None:
+                module.register_forward_pre_hook(note)
+        image_BCHW = torch.rand(2, 3, *SIZE, generator=random)
+        model(image_BCHW.to(next(model.parameters(), image_BCHW)))
+        for layer, *_ in found.values():
+            for parameter in layer.parameters():
+                parameter.copy_(random_like(parameter))
+        return [(layer, random_like(x_BCHW), *inputs) for layer, x_BCHW, *inputs in found.values()]

@@ -22,6 +22,14 @@ ROOT = Path(__file__).resolve().parent.parent
 MakeSet = Callable[..., BenchmarkSet]
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m gpu` read only files with such tests: a GPU host may lack what the others import."""
+    gpu_only = config.getoption("markexpr") == "gpu" and collection_path.name.startswith("test_")
+    if gpu_only and collection_path.is_file() and "mark.gpu" not in collection_path.read_text():
+        return True
+    return None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     """One thread: xdist's workers share the cores, and sums keep one order."""

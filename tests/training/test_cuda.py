@@ -15,7 +15,8 @@ from torch import Tensor
 from alkdnet.config.params import Execution, Loss, Recipe
 from alkdnet.data.packs import PackedImages
 from alkdnet.data.sampler import PatchSampler
-from alkdnet.kernels.cuda.exchange import exchange_kernels
+from alkdnet.device import arithmetic
+from alkdnet.kernels.cuda.exchange import exchange_layers
 from alkdnet.networks import build
 from alkdnet.results.history import read_history
 from alkdnet.training import step
@@ -36,6 +37,7 @@ pytestmark = [
     # The host's PyTorch is its own, and so are its deprecations.
     pytest.mark.filterwarnings("default"),
 ]
+DEVICE = torch.device("cuda")
 ON_CUDA = dataclasses.replace(EXECUTION, device="cuda")
 # float32 against the CPU's golden losses: ten times what a CPU with other instructions is allowed, since more
 # is summed in another order here, and atomically.
@@ -136,15 +138,14 @@ def test_stopped_and_continued_ends_with_the_same_bits(
 
 def _step(patches: Path, *, looks: bool) -> tuple[PatchSampler, step.TrainingStep]:
     """Return the small run's batches and step; `looks`: at a value, so that it cannot be recorded."""
-    device = torch.device("cuda")
     batches = PatchSampler(
-        PackedImages.open(patches, RUN.scale), seed=3, batch_size=8, patch_size=14, device=device
+        PackedImages.open(patches, RUN.scale), seed=3, batch_size=8, patch_size=14, device=DEVICE
     )
     torch.manual_seed(0)
     model = build(RUN.network, RUN.scale, RUN.options)
-    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    exchange_kernels(model)
-    batch_loss = make_loss(RECIPE, model, model, device)
+    model.to(device=DEVICE, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    exchange_layers(model)
+    batch_loss = make_loss(RECIPE, model, model, DEVICE)
 
     def looking_loss(lr_BCHW: Tensor, hr_BCHW: Tensor) -> Tensor:
         loss = batch_loss(lr_BCHW, hr_BCHW)
@@ -154,14 +155,14 @@ def _step(patches: Path, *, looks: bool) -> tuple[PatchSampler, step.TrainingSte
     return batches, step.TrainingStep(
         optimizer=make_optimizer(RECIPE, model.parameters()),
         batch_loss=looking_loss if looks else batch_loss,
-        device=device,
+        device=DEVICE,
         graph=True,
     )
 
 
 def test_a_step_waits_for_nothing(patches: Path) -> None:
     batches, take_step = _step(patches, looks=False)
-    running_loss = RunningLoss(torch.device("cuda"), Ranks())
+    running_loss = RunningLoss(DEVICE, Ranks())
     for iteration in range(10):
         if iteration > WARM_UP:  # the recording itself waits, once
             torch.cuda.set_sync_debug_mode("error")
@@ -175,7 +176,9 @@ def test_a_step_waits_for_nothing(patches: Path) -> None:
 def test_a_step_that_cannot_be_recorded_goes_on(patches: Path, caplog: pytest.LogCaptureFixture) -> None:
     def losses(*, looks: bool) -> list[float]:
         batches, take_step = _step(patches, looks=looks)
-        return [take_step(*batches.batch(iteration), 1e-3).item() for iteration in range(8)]
+        # cuDNN's deterministic algorithms, as in a training: the losses are compared bit for bit.
+        with arithmetic(DEVICE, "float32", threads=1):
+            return [take_step(*batches.batch(iteration), 1e-3).item() for iteration in range(8)]
 
     expected = losses(looks=False)
     assert losses(looks=True) == expected

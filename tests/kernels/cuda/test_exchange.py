@@ -238,6 +238,14 @@ def test_the_self_check_names_the_layer_that_is_wrong(
     assert problem == (message if fails else None)
 
 
+def test_inference_takes_kernels_that_pass_their_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "largest_difference", lambda *_, **__: 0.0)
+    model = build("alkdnet", 2, SMALL)
+    with torch.inference_mode():
+        exchange_kernels(model)
+    assert "forward" in vars(model.get_submodule("blocks.0.refine.0"))
+
+
 def test_kernels_that_cannot_be_compiled_leave_a_network_as_it_was(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -178,4 +178,9 @@ def _problem(job: Job[None]) -> str:
     if not job.paths.result_pickle.exists():
         return "cancelled or killed"
     error = job.exception()
-    return "" if error is None else str(error).strip().splitlines()[-1]
+    if error is None:
+        return ""
+    # submitit's text: the job's traceback, a dashed line, where the logs are.
+    trace = str(error).rpartition("\n---")[0] or str(error)
+    line = trace.strip().splitlines()[-1]
+    return line.partition(": ")[2] or line

@@ -22,9 +22,11 @@ sys.path.insert(0, str(HERE / "src"))
 from processes import devices, due, dvc, environment, find_stages
 
 from alkdnet.bundle.archives import ArchiveWriter
+from alkdnet.bundle.records import BUNDLE
 from alkdnet.config.loading import load_pipeline
 from alkdnet.config.paths import Paths
-from alkdnet.errors import UserError, in_words, raise_problems
+from alkdnet.errors import UserError, exit_in_words, raise_problems
+from alkdnet.files import require_replaceable
 
 MIB = 2**20
 
@@ -33,6 +35,7 @@ def pack(arguments: argparse.Namespace) -> None:
     """Make what the trainings depend on, and the bundle of the runs that are due."""
     from alkdnet.bundle.packing import pack_bundle
 
+    require_replaceable(arguments.target, mark=BUNDLE)
     params = load_pipeline(arguments.pipeline)
     if unknown := [run for run in arguments.runs if run not in params.trained]:
         raise UserError(
@@ -75,7 +78,7 @@ def train(arguments: argparse.Namespace) -> None:
         devices=found,
         deadline=math.inf if arguments.minutes is None else started + 60 * arguments.minutes - GRACE_S,
         environment=environment(),
-        device_name=torch.cuda.get_device_name() if found else "CPU",
+        device_name=torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
         torch=torch.__version__,
         timings=partial(read_timings, find_store(HERE)),
     )
@@ -129,7 +132,7 @@ def main() -> None:
         "pack", help="here: make the bundle of the runs that are due", description=pack.__doc__
     )
     packing.add_argument("pipeline", help="its name: study, paper, ...")
-    packing.add_argument("target", type=Path, help="folder to make; one there is replaced")
+    packing.add_argument("target", type=Path, help="folder to make; a bundle there is replaced")
     packing.add_argument("runs", nargs="*", help="in order of worth; default: all, in the order of the file")
     packing.add_argument("--limit", type=float, metavar="MIB", help="reject a bundle that is larger")
     packing.add_argument(
@@ -157,12 +160,8 @@ def main() -> None:
     taking.set_defaults(work=take)
 
     arguments = parser.parse_args()
-    try:
+    with exit_in_words():
         arguments.work(arguments)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {in_words(error)}")
 
 
 if __name__ == "__main__":

@@ -96,7 +96,8 @@ def devices() -> list[str]:
     """Return the GPUs as CUDA_VISIBLE_DEVICES names them: those allowed to this process, or all."""
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if allowed is not None:
-        return [name for name in allowed.split(",") if name]
+        # -1 is the usual way to hide all.
+        return [name for name in allowed.split(",") if name not in ("", "-1")]
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):

@@ -18,7 +18,8 @@ from processes import Stages, devices, due, dvc, environment, find_stages, run_o
 
 from alkdnet.config.loading import DEMO, load_pipeline
 from alkdnet.config.paths import Paths
-from alkdnet.errors import UserError
+from alkdnet.errors import exit_in_words
+from alkdnet.training.runtime.devices import device_groups
 
 # Logs of jobs, and what submitit hands to them.
 JOBS = Path(".jobs")
@@ -40,11 +41,11 @@ def main() -> int:
 
 def train_here(arguments: argparse.Namespace, stages: Stages, runs: Sequence[str]) -> int:
     """Train the runs on this machine and do the rest; return DVC's exit status."""
-    available = devices()
-    jobs = arguments.jobs or len(available) or 2
+    groups = device_groups(devices(), processes=load_pipeline(arguments.pipeline).execution.processes)
+    jobs = arguments.jobs or len(groups) or 2
     # Rows that start from the weights of another one come with what follows.
     targets = [stages.training[run] for run in runs if "finetune@" not in stages.training[run]]
-    failed = train_all(targets, jobs=jobs, devices=available)
+    failed = train_all(targets, jobs=jobs, devices=groups)
     for target in failed:
         _say(f"{run_of(target)} failed; it gets another try by itself")
     # By now everything trained is in dvc.lock; --keep-going does what does not depend on a run that failed.
@@ -99,7 +100,9 @@ def _arguments() -> argparse.Namespace:
         fromfile_prefix_chars="@",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("-j", "--jobs", type=int, default=0, help="runs at once; 0: one per GPU, else 2")
+    parser.add_argument(
+        "-j", "--jobs", type=int, default=0, help="runs at once; 0: by the number of GPUs, else 2"
+    )
     parser.add_argument("--pipeline", default=DEMO, help="its name: demo, paper, ...")
     parser.add_argument("runs", nargs="*", help="runs to train at once; without any, all")
     jobs = parser.add_argument_group("as jobs, requeued at the end of their time and when they are preempted")
@@ -119,6 +122,8 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if wrong := [option for option in arguments.sbatch if "=" not in option]:
         parser.error(f"--sbatch {wrong[0]}: expected KEY=VALUE")
+    if arguments.jobs < 0:
+        parser.error("--jobs: expected 1 or more, or 0")
     if arguments.hours < 0.1:
         parser.error(
             "--hours: a job must have 0.1 hours at least, two minutes of which are for its checkpoint"
@@ -127,7 +132,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def train_all(targets: Sequence[str], *, jobs: int, devices: Sequence[str]) -> list[str]:
-    """Train the targets, `jobs` at once, each on the device that is free; return those that failed."""
+    """Train the targets, `jobs` at once, each on the devices that are free; return those that failed."""
     free: queue.SimpleQueue[str] = queue.SimpleQueue()
     for index in range(jobs):
         free.put(devices[index % len(devices)] if devices else "")
@@ -179,9 +184,5 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with exit_in_words():
         sys.exit(main())
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)

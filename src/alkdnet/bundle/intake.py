@@ -12,7 +12,7 @@ from alkdnet.bundle.identities import Identities
 from alkdnet.bundle.records import Result
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
-from alkdnet.errors import UserError
+from alkdnet.errors import UserError, in_words
 from alkdnet.files import atomic_directory
 from alkdnet.results.run import HISTORY, RAW_WEIGHTS, RECORD, WEIGHTS, RunRecord
 from alkdnet.training.runtime.checkpoint import CheckpointFile
@@ -66,7 +66,9 @@ def take_in(params: Params, paths: Paths, archives: Sequence[Path], *, checkpoin
                 _take(result, archive, params, paths, identities, checkpoints, intake)
         except UserError as error:
             intake.problems.append(f"{path}: {result.run}: {error}")
-    intake.continued = [run for run in intake.continued if run not in intake.finished]
+        except OSError as error:
+            intake.problems.append(f"{path}: {result.run}: {in_words(error)}")
+    intake.continued = [run for run in dict.fromkeys(intake.continued) if run not in intake.finished]
     return intake
 
 

@@ -20,6 +20,7 @@ from alkdnet.errors import UserError, raise_problems
 from alkdnet.files import sha256_file
 from alkdnet.results.records import read_record, write_record
 from alkdnet.results.run import RunRecord
+from alkdnet.training.runtime.devices import device_groups
 from alkdnet.training.runtime.timing import Timing
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,9 @@ class Visit:
         device_name: for the records.
         torch: version of PyTorch, for the records.
         timings: return what the trainings of this host took, by the SHA-256 of their weights.
+
+    Raises:
+        UserError: a training takes more GPUs than there are, or the bundle is damaged.
     """
 
     def __init__(
@@ -64,7 +68,7 @@ class Visit:
         self._params = load_pipeline(self._bundle.pipeline, folder)
         self._paths = Paths(self._bundle.pipeline, folder)
         self._archives = archives
-        self._devices = devices
+        self._groups = device_groups(devices, processes=self._params.execution.processes)
         self._deadline = deadline
         self._environment = environment
         self._device_name = device_name
@@ -107,10 +111,8 @@ class Visit:
                         self._running.remove(run)
                         self._changed.notify_all()
 
-        each = self._params.execution.processes
-        groups = [",".join(self._devices[at : at + each]) for at in range(0, len(self._devices), each)]
-        with ThreadPoolExecutor(max(1, len(groups))) as pool:
-            list(pool.map(work, groups or [""]))
+        with ThreadPoolExecutor(max(1, len(self._groups))) as pool:
+            list(pool.map(work, self._groups or [""]))
 
     def stop(self) -> None:
         """Ask the trainings to stop now, with their checkpoints."""

@@ -10,13 +10,15 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from alkdnet.files import atomic_directory
 from alkdnet.markdown import escape, render, table
 from alkdnet.networks import network_class
-from alkdnet.reporting.figures.style import ACCENT, INK, MUTED, FigurePlan, new_figure, write_figure
+from alkdnet.reporting.figures.style import ACCENT, INK, MUTED, RULE, FigurePlan, new_figure, write_figure
 from alkdnet.reporting.table import number
 from alkdnet.results.efficiency import TITLES, Machine, Measurement, write_efficiency
 
 FIGURE = "psnr_latency"
 # Of the machine, taken by other processes: above it the times are too long.
 QUIET = 0.05
+# Of a name in the figure, as a share of its height.
+_NAME_HEIGHT = 0.045
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,28 +176,33 @@ def _plan(measurements: Sequence[Measurement], published: Mapping[str, Published
 def _figure(points: Sequence[tuple[Published, float, float]]) -> Figure:
     figure = new_figure(7.0, 4.4)
     axes = figure.subplots()
-    for each, plain, fastest in points:
+    scores = [each.psnr for each, _, _ in points]
+    low, high = min(scores), max(scores)
+    margin = 0.06 * (high - low) or 0.1
+    axes.set_ylim(low - margin, high + margin)
+    name_y = 1.0  # as a share of the height: names stand in a column on the right, without overlap
+    for each, plain, fastest in sorted(points, key=lambda point: -point[0].psnr):
         colour = ACCENT if each.label == "ALKDNet" else INK
         axes.plot([fastest, plain], [each.psnr] * 2, color=MUTED, linewidth=0.8, zorder=1)
         axes.plot([plain], [each.psnr], "o", color=colour, markerfacecolor="white", markersize=5)
         axes.plot([fastest], [each.psnr], "o", color=colour, markersize=6)
+        height = (each.psnr - low + margin) / (high - low + 2 * margin)
+        name_y = min(name_y - _NAME_HEIGHT, height)
         axes.annotate(
             each.label,
-            (fastest, each.psnr),
-            xytext=(-6, 0),
-            textcoords="offset points",
-            ha="right",
+            (max(plain, fastest), each.psnr),
+            xytext=(1.02, name_y),
+            textcoords="axes fraction",
             va="center",
             fontsize=8,
             color=colour,
+            arrowprops={"arrowstyle": "-", "color": RULE, "linewidth": 0.8, "shrinkB": 4, "relpos": (0, 0.5)},
         )
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}"))
-    low = min(fastest for _, _, fastest in points)
-    axes.set_xlim(left=low / 1.7)
     axes.set_xlabel("Median latency of a pass in ms: fastest form (filled), PyTorch (open)")
     axes.set_ylabel("PSNR on BSD100 in dB")
     return figure

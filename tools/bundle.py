@@ -9,7 +9,6 @@ import argparse
 import logging
 import math
 import signal
-import subprocess
 import sys
 import time
 from functools import partial
@@ -34,6 +33,7 @@ MIB = 2**20
 def pack(arguments: argparse.Namespace) -> None:
     """Make what the trainings depend on, and the bundle of the runs that are due."""
     from alkdnet.bundle.packing import pack_bundle
+    from alkdnet.tracking.location import code_revision
 
     require_replaceable(arguments.target, mark=BUNDLE)
     params = load_pipeline(arguments.pipeline)
@@ -54,7 +54,7 @@ def pack(arguments: argparse.Namespace) -> None:
         arguments.target,
         root=Path(),
         checkpoints=Path(".checkpoints"),
-        commit=_commit(),
+        commit=code_revision(Path()),
         limit_bytes=None if arguments.limit is None else round(arguments.limit * MIB),
         images=arguments.images,
     )
@@ -113,13 +113,6 @@ def take(arguments: argparse.Namespace) -> None:
         if runs:
             print(f"{what}: {', '.join(runs)}")
     raise_problems(intake.problems, "not taken in:")
-
-
-def _commit() -> str:
-    """Return the commit of this checkout, `-dirty` behind it if its code differs."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], stdout=subprocess.PIPE, text=True).stdout.strip()
-    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "src", "pipeline"]).returncode
-    return f"{commit}-dirty" if commit and changed else commit
 
 
 def main() -> None:

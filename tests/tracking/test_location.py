@@ -87,7 +87,7 @@ def test_the_revision_is_dirty_when_the_code_differs(tmp_path: Path) -> None:
         identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
         subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True)
 
-    assert location._revision(tmp_path) == ""
+    assert location.code_revision(tmp_path) == ""
     (tmp_path / "src").mkdir()
     for name in ("src/code.py", "params.yaml"):
         (tmp_path / name).write_text("one")
@@ -95,7 +95,7 @@ def test_the_revision_is_dirty_when_the_code_differs(tmp_path: Path) -> None:
     git("add", ".")
     git("commit", "-q", "-m", "one")
     (tmp_path / "params.yaml").write_text("two")
-    clean = location._revision(tmp_path / "src")
+    clean = location.code_revision(tmp_path / "src")
     assert len(clean) == 40
     (tmp_path / "src/code.py").write_text("two")
-    assert location._revision(tmp_path / "src") == f"{clean}-dirty"
+    assert location.code_revision(tmp_path / "src") == f"{clean}-dirty"

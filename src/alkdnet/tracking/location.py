@@ -101,7 +101,7 @@ def find_origin() -> Origin:
     return Origin(
         group=find_group(),
         baseline=os.environ.get("DVC_EXP_BASELINE_REV", ""),
-        revision=_revision(Path(__file__).resolve().parent),
+        revision=code_revision(Path(__file__).resolve().parent),
         process=f"{socket.gethostname()} {os.getpid()} {_started(os.getpid())}",
     )
 
@@ -128,8 +128,8 @@ def _started(number: int) -> int:
         return 0
 
 
-def _revision(code: Path) -> str:
-    """Return the commit of the code, which in an experiment is a copy of the repository.
+def code_revision(code: Path) -> str:
+    """Return the commit of the code, which in an experiment is a copy of the repository; empty without git.
 
     params.yaml and dvc.lock change in every experiment and do not make it dirty.
     """

@@ -10,7 +10,7 @@ import torch
 
 from alkdnet.config.params import History, Recipe, Run
 from alkdnet.data.validation_images import Pairs
-from alkdnet.files import sha256_file
+from alkdnet.files import python_files, sha256_file
 from alkdnet.networks import network_class
 from alkdnet.training.runtime.checkpoint import FORMAT
 
@@ -80,9 +80,7 @@ def run_identity(
 def source_files(network: str) -> list[Path]:
     """Return the files whose code decides the numbers of a run."""
     package = Path(__file__).parents[2]
-    paths = [package / name for name in DECIDING]
-    files = [file for path in paths for file in (sorted(path.glob("*.py")) if path.is_dir() else [path])]
-    return [Path(inspect.getfile(network_class(network))), *files]
+    return [Path(inspect.getfile(network_class(network))), *python_files(package, DECIDING)]
 
 
 def _digest(pairs: Pairs) -> str:

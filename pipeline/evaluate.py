@@ -34,7 +34,7 @@ def evaluate(stage: Stage) -> None:
             [stage.test_set(name, row.scale) for name in params.names("test") if name not in skip],
             scale=row.scale,
             protocol=Protocol.of(settings),
-            description=stage.key,
+            description=f"{stage.key}, row {list(params.rows).index(stage.key) + 1} of {len(params.rows)}",
             workers=execution.threads if device.type == "cpu" else 1,
             weights_sha256=weights,
             skipped=skip,

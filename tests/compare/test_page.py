@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from alkdnet.compare import page
 from alkdnet.compare.page import write_page
@@ -95,6 +95,18 @@ def test_equal_names_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     write_page(pictures, tmp_path / "p.html")
     alts = [image["alt"] for image in Page((tmp_path / "p.html").read_text()).all("img")]
     assert alts == [str(path) for path in pictures]
+
+
+def test_a_picture_with_damaged_metadata_is_shown(tmp_path: Path) -> None:
+    whole, damaged = _picture(tmp_path / "whole.png", RED), tmp_path / "damaged.png"
+    content, end_of_header = whole.read_bytes(), 33
+    no_checksum = b"\0\0\0\x04tEXta\0bc\0\0\0\0"
+    damaged.write_bytes(content[:end_of_header] + no_checksum + content[end_of_header:])
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(damaged)
+    write_page([whole, damaged], tmp_path / "p.html")
+    first, second = Page((tmp_path / "p.html").read_text()).all("img")
+    assert first["src"] == second["src"]
 
 
 def test_what_cannot_be_compared_is_rejected_with_the_reason(

@@ -7,6 +7,7 @@ load nothing else.
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from alkdnet.data.images import image_size, png_bytes, read_rgb
 from alkdnet.errors import UserError, one_line
 from alkdnet.files import atomic_path
+from alkdnet.upscaling.damage import read_despite_damage
 
 # Firefox shows no data URI of more than 32 MiB: 24 MiB in base64.
 LARGEST_PICTURE = 24 * 2**20
@@ -53,7 +55,7 @@ def write_page(pictures: Sequence[Path], target: Path, *, labels: Sequence[str] 
         raise UserError("give two pictures or more")
     if labels and len(labels) != len(pictures):
         raise UserError(f"--label: {len(labels)} for {len(pictures)} pictures; give one for each, or none")
-    sizes = [image_size(path) for path in pictures]
+    sizes = [read_despite_damage(path, image_size)[0] for path in pictures]
     _check_sizes(pictures, sizes)
     names = labels or _names(pictures)
     embedded = [_embedded(path, one_line(name)) for path, name in zip(pictures, names, strict=True)]
@@ -87,7 +89,7 @@ def _names(pictures: Sequence[Path]) -> list[str]:
 
 
 def _embedded(path: Path, label: str) -> Embedded:
-    image_HWC = read_rgb(path, alpha="white")
+    image_HWC, _ = read_despite_damage(path, partial(read_rgb, alpha="white"))
     content = png_bytes(image_HWC)
     if len(content) > LARGEST_PICTURE:
         raise UserError(

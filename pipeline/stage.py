@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from alkdnet.config.loading import DEMO, load_pipeline, params_path
 from alkdnet.config.params import Params
-from alkdnet.config.paths import Paths
+from alkdnet.config.paths import CHECKPOINTS, Paths
 from alkdnet.errors import UserError, exit_in_words
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class Stage:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of the states of unfinished trainings."""
-        return self.root / ".checkpoints"
+        """The folder of the checkpoints of unfinished trainings."""
+        return self.root / CHECKPOINTS
 
     @property
     def evaluations(self) -> Path:

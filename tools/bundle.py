@@ -14,16 +14,16 @@ import time
 from functools import partial
 from pathlib import Path
 
-# There, the package is nowhere but in the bundle.
+# On the host, the package is in the bundle only.
 HERE = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(HERE / "src"))
 
-from processes import devices, due, dvc, environment, find_stages
+from processes import devices, due_runs, dvc, environment, find_stages
 
 from alkdnet.bundle.archives import ArchiveWriter
 from alkdnet.bundle.records import BUNDLE
 from alkdnet.config.loading import load_pipeline
-from alkdnet.config.paths import Paths
+from alkdnet.config.paths import CHECKPOINTS, Paths
 from alkdnet.errors import UserError, exit_in_words, raise_problems
 from alkdnet.files import require_replaceable
 
@@ -31,7 +31,7 @@ MIB = 2**20
 
 
 def pack(arguments: argparse.Namespace) -> None:
-    """Make what the trainings depend on, and the bundle of the runs that are due."""
+    """Make what the trainings depend on, then pack the runs that are due."""
     from alkdnet.bundle.packing import pack_bundle
     from alkdnet.tracking.location import code_revision
 
@@ -43,8 +43,8 @@ def pack(arguments: argparse.Namespace) -> None:
         )
     stages = find_stages(arguments.pipeline)
     if stages.before and dvc("repro", *stages.before):
-        raise UserError("what the runs are made from failed; nothing was packed")
-    runs = due(stages, params, arguments.runs or list(params.trained))
+        raise UserError("a stage that the runs depend on failed; nothing was packed")
+    runs = due_runs(stages, params, arguments.runs or list(params.trained))
     if not runs:
         print("every run is trained: there is nothing to pack")
         return
@@ -53,7 +53,7 @@ def pack(arguments: argparse.Namespace) -> None:
         runs,
         arguments.target,
         root=Path(),
-        checkpoints=Path(".checkpoints"),
+        checkpoints=Path(CHECKPOINTS),
         commit=code_revision(Path()),
         limit_bytes=None if arguments.limit is None else round(arguments.limit * MIB),
         images=arguments.images,
@@ -63,19 +63,18 @@ def pack(arguments: argparse.Namespace) -> None:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train the runs of the bundle that this file is in, until the time is over."""
+    """Train the runs of the bundle that this file is in, until the time is up."""
     started = time.monotonic()
     import torch
 
-    from alkdnet.bundle.visit import GRACE_S, Visit
+    from alkdnet.bundle.trainer import GRACE_S, BundleTrainer
     from alkdnet.tracking.location import find_store
     from alkdnet.tracking.timings import read_timings
 
-    found = devices()
-    visit = Visit(
+    trainer = BundleTrainer(
         HERE,
         archives=ArchiveWriter(arguments.out, round(arguments.archive * MIB)),
-        devices=found,
+        devices=devices(),
         deadline=math.inf if arguments.minutes is None else started + 60 * arguments.minutes - GRACE_S,
         environment=environment(),
         device_name=torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
@@ -83,16 +82,16 @@ def train(arguments: argparse.Namespace) -> None:
         timings=partial(read_timings, find_store(HERE)),
     )
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, lambda *_: visit.stop())
-    visit.prepare()
-    visit.train()
-    if visit.failed:
+        signal.signal(number, lambda *_: trainer.stop())
+    trainer.prepare()
+    trainer.train()
+    if trainer.failed:
         sys.exit(1)
 
 
 def take(arguments: argparse.Namespace) -> None:
-    """Verify archives, put what is in them in its place, and record finished runs with DVC."""
-    from alkdnet.bundle.intake import take_in
+    """Verify and import the results in archives, and record finished runs with DVC."""
+    from alkdnet.bundle.importing import import_results
     from alkdnet.tracking import sync_or_warn
     from alkdnet.tracking.location import find_store
     from alkdnet.tracking.timings import write_timing
@@ -100,56 +99,54 @@ def take(arguments: argparse.Namespace) -> None:
     params = load_pipeline(arguments.pipeline)
     stages = find_stages(arguments.pipeline)
     if stages.before and dvc("repro", *stages.before):
-        raise UserError("what the runs are made from failed; nothing was taken in")
+        raise UserError("a stage that the runs depend on failed; nothing was imported")
     paths = Paths(arguments.pipeline)
-    intake = take_in(params, paths, arguments.archives, checkpoints=Path(".checkpoints"))
-    if intake.finished and dvc("commit", "--force", *(stages.training[run] for run in intake.finished)):
-        raise UserError("the runs lie in their folders, but DVC could not record them (its output is above)")
-    if intake.finished:
-        for timing in intake.timings:
+    imported = import_results(params, paths, arguments.archives, checkpoints=Path(CHECKPOINTS))
+    if imported.finished and dvc("commit", "--force", *(stages.training[run] for run in imported.finished)):
+        raise UserError("the runs are in their folders, but DVC could not record them (its output is above)")
+    if imported.finished:
+        for timing in imported.timings:
             write_timing(find_store(Path.cwd()), timing)
         sync_or_warn(params, paths, Path.cwd())
-    for what, runs in (("finished", intake.finished), ("to be continued", intake.continued)):
+    for what, runs in (("finished", imported.finished), ("to be continued", imported.resumable)):
         if runs:
             print(f"{what}: {', '.join(runs)}")
-    raise_problems(intake.problems, "not taken in:")
+    raise_problems(imported.problems, "not imported:")
 
 
 def main() -> None:
-    """Read the command line and do one of the three."""
+    """Run the subcommand of the command line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     commands = parser.add_subparsers(required=True)
 
-    packing = commands.add_parser(
-        "pack", help="here: make the bundle of the runs that are due", description=pack.__doc__
-    )
+    packing = commands.add_parser("pack", help="here: pack the runs that are due", description=pack.__doc__)
     packing.add_argument("pipeline", help="its name: study, paper, ...")
-    packing.add_argument("target", type=Path, help="folder to make; a bundle there is replaced")
-    packing.add_argument("runs", nargs="*", help="in order of worth; default: all, in the order of the file")
+    packing.add_argument("target", type=Path, help="the folder to write; a bundle there is replaced")
+    packing.add_argument(
+        "runs", nargs="*", help="in the order of training; default: all, in the order of the file"
+    )
     packing.add_argument("--limit", type=float, metavar="MIB", help="reject a bundle that is larger")
     packing.add_argument(
         "--images",
         action="store_true",
-        help="take the images, often a tenth of their packs, which are then made there\nby Pillow and SciPy",
+        help="pack the images, often a tenth of the size of the patches,\nwhich the host then makes with Pillow and SciPy",
     )
     packing.set_defaults(work=pack)
 
     training = commands.add_parser(
-        "train", help="there: train until the time is over", description=train.__doc__
+        "train", help="there: train until the time is up", description=train.__doc__
     )
     training.add_argument("out", type=Path, help="folder that receives the archives")
-    training.add_argument(
-        "--minutes", type=float, help="wall time of it all; default: until everything is trained"
-    )
+    training.add_argument("--minutes", type=float, help="time limit; default: until everything is trained")
     training.add_argument(
         "--archive", type=float, metavar="MIB", default=15.0, help="largest size of an archive, default 15"
     )
     training.set_defaults(work=train)
 
-    taking = commands.add_parser("take", help="here: take the results in", description=take.__doc__)
+    taking = commands.add_parser("take", help="here: import the results", description=take.__doc__)
     taking.add_argument("pipeline", help="its name: study, paper, ...")
-    taking.add_argument("archives", nargs="+", type=Path, help="of one visit or several")
+    taking.add_argument("archives", nargs="+", type=Path, help="of one host or several")
     taking.set_defaults(work=take)
 
     arguments = parser.parse_args()

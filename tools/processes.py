@@ -1,4 +1,4 @@
-"""What the tools that start trainings share: DVC's stages of a pipeline, the devices of this host."""
+"""Shared by the tools that start trainings: the DVC stages of a pipeline, the devices of this host."""
 
 import json
 import os
@@ -14,8 +14,8 @@ from alkdnet.errors import UserError
 
 # Stages that train a row: from random weights, from those of another row.
 TRAINING = ("train@", "finetune@")
-# What a tool that is started inside a DVC stage would hand on.
-_FOREIGN = ("DVC_ROOT", "DVC_STAGE")
+# Set by DVC inside a stage; not to be inherited by the DVC that a tool starts.
+_DVC_VARIABLES = ("DVC_ROOT", "DVC_STAGE")
 
 
 @dataclass(frozen=True)
@@ -44,32 +44,32 @@ def find_stages(pipeline: str) -> Stages:
         if "->" in line
         for source, target in [line.split("->")]
     ]
-    wanted, found = set(training.values()), set[str]()
-    while wanted:
-        found |= wanted
-        wanted = {source for source, target in edges if target in found} - found
+    new, found = set(training.values()), set[str]()
+    while new:
+        found |= new
+        new = {source for source, target in edges if target in found} - found
     return Stages(file, training, tuple(sorted(found - set(training.values()))))
 
 
-def due(stages: Stages, params: Params, runs: Sequence[str]) -> list[str]:
-    """Return those of the runs that are to be trained; the images that they need are up to date.
+def due_runs(stages: Stages, params: Params, runs: Sequence[str]) -> list[str]:
+    """Return the runs that have to be trained; their images must be up to date.
 
-    A row that starts from the weights of another one is due with that one.
+    A row that starts from the weights of another one is due when that one is.
 
     Raises:
-        UserError: a row starts from the weights of one that is to be trained too and is not among the runs.
+        UserError: a row starts from the weights of a due one that is not among the runs.
     """
     changed = json.loads("".join(dvc_lines("status", "--json", *stages.training.values())))
 
     def is_due(run: str | None) -> bool:
         return run in stages.training and (stages.training[run] in changed or is_due(params.parent_of(run)))
 
-    wanted = [run for run in runs if is_due(run)]
-    for run in wanted:
+    due = [run for run in runs if is_due(run)]
+    for run in due:
         parent = params.parent_of(run)
-        if parent not in wanted and is_due(parent):
+        if parent not in due and is_due(parent):
             raise UserError(f"{run} starts from the weights of {parent}, which is not trained: name it too")
-    return wanted
+    return due
 
 
 def run_of(target: str) -> str:
@@ -106,8 +106,8 @@ def devices() -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment in which the stages' `python` is this one."""
-    own = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    """Return the environment for DVC and stages, in which `python` is this interpreter."""
+    own = {name: value for name, value in os.environ.items() if name not in _DVC_VARIABLES}
     return {**own, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
 
 

@@ -14,19 +14,19 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from processes import Stages, devices, due, dvc, environment, find_stages, run_of
+from processes import Stages, devices, due_runs, dvc, environment, find_stages, run_of
 
 from alkdnet.config.loading import DEMO, load_pipeline
 from alkdnet.config.paths import Paths
 from alkdnet.errors import exit_in_words
 from alkdnet.training.runtime.devices import device_groups
 
-# Logs of jobs, and what submitit hands to them.
+# Logs of jobs, and their pickled calls.
 JOBS = Path(".jobs")
 
 
 def main() -> int:
-    """Do all that the runs need, the runs side by side, and what follows them; 0 if all of it succeeded."""
+    """Make what the runs depend on, train them in parallel, do the rest; return 0 if all succeeded."""
     arguments = _arguments()
     stages = find_stages(arguments.pipeline)
     if unknown := [run for run in arguments.runs if run not in stages.training]:
@@ -35,7 +35,7 @@ def main() -> int:
     chosen = arguments.runs or list(stages.training)
     # Without targets, DVC would reproduce the pipeline of this folder, whichever was asked for.
     if stages.before and dvc("repro", *stages.before):
-        sys.exit("error: what the runs are made from failed; nothing was trained")
+        sys.exit("error: a stage that the runs depend on failed; nothing was trained")
     return train_as_jobs(arguments, stages, chosen) if arguments.on else train_here(arguments, stages, chosen)
 
 
@@ -47,19 +47,19 @@ def train_here(arguments: argparse.Namespace, stages: Stages, runs: Sequence[str
     targets = [stages.training[run] for run in runs if "finetune@" not in stages.training[run]]
     failed = train_all(targets, jobs=jobs, devices=groups)
     for target in failed:
-        _say(f"{run_of(target)} failed; it gets another try by itself")
+        _say(f"{run_of(target)} failed; it is tried once more, alone")
     # By now everything trained is in dvc.lock; --keep-going does what does not depend on a run that failed.
     status = dvc("repro", "--keep-going", str(stages.file))
     lost = [run_of(target) for target in failed if dvc("status", "--quiet", target)]
     if status and lost:
         _say(f"error: failed: {', '.join(lost)} (their output is above)")
     elif status:
-        _say("error: every run is trained; what failed comes after them (its output is above)")
+        _say("error: every run is trained; a later stage failed (its output is above)")
     return status
 
 
 def train_as_jobs(arguments: argparse.Namespace, stages: Stages, runs: Sequence[str]) -> int:
-    """Train the runs that are due as jobs, record them, do the rest if none failed; 0 if all succeeded."""
+    """Train the due runs as jobs, record them, do the rest if none failed; return 0 if all succeeded."""
     try:
         from cluster import Resources, train_on
     except ImportError:
@@ -76,12 +76,12 @@ def train_as_jobs(arguments: argparse.Namespace, stages: Stages, runs: Sequence[
         at_once=arguments.jobs or (256 if arguments.on == "slurm" else 2),
         more=dict(option.split("=", 1) for option in arguments.sbatch),
     )
-    wanted = due(stages, params, runs)
-    failed = train_on(arguments.on, params, wanted, resources, JOBS / "%j")
-    trained = [stages.training[run] for run in wanted if run not in failed]
+    due = due_runs(stages, params, runs)
+    failed = train_on(arguments.on, params, due, resources, JOBS / "%j")
+    trained = [stages.training[run] for run in due if run not in failed]
     if trained and dvc("commit", "--force", *trained):
         sys.exit("error: DVC could not record the outputs (see above); they lie in their folders")
-    left = due(stages, params, list(stages.training))
+    left = due_runs(stages, params, list(stages.training))
     if not left:
         return dvc("repro", str(stages.file))
     # `dvc repro` would train them here.

@@ -1,4 +1,4 @@
-"""A bundle on its way: packed, trained in visits, taken in; damaged and foreign ones are rejected."""
+"""A bundle on its way: packed, trained, imported; damaged ones and those of other code are rejected."""
 
 import dataclasses
 import io
@@ -17,10 +17,10 @@ import pytest
 import yaml
 
 from alkdnet.bundle.archives import ArchiveWriter
-from alkdnet.bundle.intake import Intake, take_in
+from alkdnet.bundle.importing import ImportedResults, import_results
 from alkdnet.bundle.packing import CODE, pack_bundle
 from alkdnet.bundle.records import RECORDS, Bundle, Result
-from alkdnet.bundle.visit import LEAST_S, Visit, read_bundle
+from alkdnet.bundle.trainer import MIN_TRAINING_S, BundleTrainer, read_bundle
 from alkdnet.config.loading import load_pipeline
 from alkdnet.config.paths import Paths
 from alkdnet.data.packs import PackedImages
@@ -108,7 +108,7 @@ def train_until(checkout: Path, iteration: int) -> None:
 
 
 def archive(checkout: Path, out: Path, run: str = RUN, *, finished: bool) -> Path:
-    """Write an archive of a run as a visit does."""
+    """Write an archive of a run as a host does."""
     folder = Paths("study", checkout).model(run) if finished else checkout / ".checkpoints"
     paths = [path for path in sorted(folder.iterdir()) if path.suffix != ".lock"]
     files = {str(path.relative_to(checkout)): path for path in paths}
@@ -126,9 +126,9 @@ def archive(checkout: Path, out: Path, run: str = RUN, *, finished: bool) -> Pat
     return max(out.iterdir())
 
 
-def make_visit(folder: Path, *, seconds: float = math.inf) -> Visit:
-    """Return a visit to a host with two GPUs for the bundle in a folder."""
-    return Visit(
+def make_trainer(folder: Path, *, seconds: float = math.inf) -> BundleTrainer:
+    """Return the trainer of the bundle in a folder, on a host with two GPUs."""
+    return BundleTrainer(
         folder / "bundle",
         archives=ArchiveWriter(folder / "out", 2**20),
         devices=["0", "1"],
@@ -140,8 +140,8 @@ def make_visit(folder: Path, *, seconds: float = math.inf) -> Visit:
     )
 
 
-def take(checkout: Path, *archives: Path) -> Intake:
-    return take_in(
+def take(checkout: Path, *archives: Path) -> ImportedResults:
+    return import_results(
         load_pipeline("study", checkout),
         Paths("study", checkout),
         archives,
@@ -161,7 +161,7 @@ def test_a_bundle_has_what_its_runs_need_and_knows_when_it_has_changed(
     assert read_bundle(tmp_path / "bundle") == bundle
     (tmp_path / "bundle/study/params.yaml").write_text("runs: {}")
     (tmp_path / "bundle/pipeline/train.py").unlink()
-    with pytest.raises(UserError, match=r"params.yaml: not what was packed\n.*train.py: missing"):
+    with pytest.raises(UserError, match=r"params.yaml: differs from the packed file\n.*train.py: missing"):
         read_bundle(tmp_path / "bundle")
 
 
@@ -176,17 +176,17 @@ def test_outputs_are_taken_in_once_they_are_of_this_checkout(checkout: Path, tmp
     shutil.copytree(checkout, there)
     train_run(there)
     path = archive(there, tmp_path / "out", finished=True)
-    assert take(checkout, path) == Intake(finished=[RUN], timings=[TIMING])
+    assert take(checkout, path) == ImportedResults(finished=[RUN], timings=[TIMING])
     for file in Paths("study", there).model(RUN).iterdir():
         assert (Paths("study", checkout).model(RUN) / file.name).read_bytes() == file.read_bytes()
 
     shutil.rmtree(Paths("study", checkout).model(RUN))
     parameters = checkout / "study/params.yaml"
     parameters.write_text(parameters.read_text().replace("beta1: 0.9\n", "beta1: 0.8\n"))
-    intake = take(checkout, path)
-    assert intake.finished == []
-    (problem,) = intake.problems
-    assert problem.startswith(f"{path}: {RUN}: trained by other code, parameters or data")
+    imported = take(checkout, path)
+    assert imported.finished == []
+    (problem,) = imported.problems
+    assert problem.startswith(f"{path}: {RUN}: trained with other code, parameters or data")
     assert "packed at commit abc" in problem
     assert not Paths("study", checkout).model(RUN).exists()
 
@@ -198,7 +198,7 @@ def test_a_checkpoint_is_taken_in_if_it_is_further(checkout: Path, tmp_path: Pat
     early = archive(there, tmp_path / "early", finished=False)
     train_until(there, 12)
     late = archive(there, tmp_path / "late", finished=False)
-    assert take(checkout, late, early) == Intake(continued=[RUN])
+    assert take(checkout, late, early) == ImportedResults(resumable=[RUN])
     train_run(checkout)
     train_run(there)
     for file in Paths("study", there).model(RUN).iterdir():
@@ -226,15 +226,15 @@ def test_what_is_damaged_is_named_and_costs_the_others_nothing(checkout: Path, t
         member = tarfile.TarInfo(f"{RECORDS}/nobody.json")
         member.size = len(data)
         target.addfile(member, io.BytesIO(data))
-    intake = take(checkout, torn, altered, unknown, tmp_path / "missing.tar", good)
-    assert intake.finished == [RUN]
+    imported = take(checkout, torn, altered, unknown, tmp_path / "missing.tar", good)
+    assert imported.finished == [RUN]
     # Archives that cannot be read come first.
-    assert [problem.partition(": ")[0] for problem in intake.problems] == [
+    assert [problem.partition(": ")[0] for problem in imported.problems] == [
         str(path) for path in (torn, tmp_path / "missing.tar", altered, unknown)
     ]
-    assert "carry it over again" in intake.problems[0]
-    assert "history.csv is damaged" in intake.problems[2]
-    assert "has no such run" in intake.problems[3]
+    assert "copy it again" in imported.problems[0]
+    assert "history.csv is damaged" in imported.problems[2]
+    assert "has no such run" in imported.problems[3]
 
 
 def test_archives_stay_below_their_limit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -253,7 +253,7 @@ def test_archives_stay_below_their_limit(tmp_path: Path, caplog: pytest.LogCaptu
     archives = sorted((tmp_path / "out").iterdir())
     assert [path.name for path in archives] == ["results-0.tar", "results-1.tar", "results-2.tar"]
     assert all(path.stat().st_size <= 40_000 for path in archives)
-    # The next visit begins a new one.
+    # The next writer begins a new one.
     assert ArchiveWriter(tmp_path / "out", 80_000).add(result, {"models/a/w": file})
     assert len(list((tmp_path / "out").iterdir())) == 4
 
@@ -275,9 +275,9 @@ def test_a_run_is_taken_in_after_the_one_that_it_starts_from(checkout: Path, tmp
     train_run(there, CHILD)
     parent = archive(there, tmp_path / "parent", finished=True)
     child = archive(there, tmp_path / "child", CHILD, finished=True)
-    intake = take(checkout, child)
-    assert intake.finished == []
-    assert f"{CHILD} starts from the weights of {RUN}, but there is no " in intake.problems[0]
+    imported = take(checkout, child)
+    assert imported.finished == []
+    assert f"{CHILD} starts from the weights of {RUN}, but there is no " in imported.problems[0]
     assert take(checkout, child, parent).finished == [RUN, CHILD]
 
 
@@ -285,11 +285,11 @@ def test_no_run_starts_in_the_last_seconds(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pack(checkout, tmp_path / "bundle")
-    visit = make_visit(tmp_path, seconds=LEAST_S - 1)
-    monkeypatch.setattr(Visit, "_start", lambda *_, **__: pytest.fail("started"))
-    visit.train()
-    assert visit.outcome == dict.fromkeys((RUN, "bsrn_x2"), "not started")
-    assert not visit.failed
+    trainer = make_trainer(tmp_path, seconds=MIN_TRAINING_S - 1)
+    monkeypatch.setattr(BundleTrainer, "_start", lambda *_, **__: pytest.fail("started"))
+    trainer.train()
+    assert trainer.outcome == dict.fromkeys((RUN, "bsrn_x2"), "not started")
+    assert not trainer.failed
 
 
 def test_a_run_waits_for_the_one_that_it_starts_from_and_others_do_not(
@@ -298,14 +298,14 @@ def test_a_run_waits_for_the_one_that_it_starts_from_and_others_do_not(
     pack(checkout, tmp_path / "bundle", runs=[CHILD, RUN, "bsrn_x2"])
     events = []
 
-    def train_one(visit: Visit, run: str, device: str) -> str:
+    def train_one(trainer: BundleTrainer, run: str, device: str) -> str:
         events.append(f"{run} begins")
         time.sleep(0.3 if run == RUN else 0.0)
         events.append(f"{run} ends")
         return ""
 
-    monkeypatch.setattr(Visit, "_train_one", train_one)
-    make_visit(tmp_path).train()
+    monkeypatch.setattr(BundleTrainer, "_train_one", train_one)
+    make_trainer(tmp_path).train()
     assert sorted(events[:2]) == [f"{RUN} begins", "bsrn_x2 begins"]
     assert events[3:] == [f"{RUN} ends", f"{CHILD} begins", f"{CHILD} ends"]
 
@@ -314,9 +314,9 @@ def test_a_run_is_not_started_if_the_one_that_it_starts_from_failed(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pack(checkout, tmp_path / "bundle", runs=[RUN, CHILD])
-    monkeypatch.setattr(Visit, "_run_stage", lambda *_: 1)
-    visit = make_visit(tmp_path)
-    visit.train()
-    assert visit.failed
-    assert visit.outcome[RUN].startswith("failed with status 1")
-    assert visit.outcome[CHILD] == f"not started, since {RUN}, whose weights it starts from, is not trained"
+    monkeypatch.setattr(BundleTrainer, "_run_stage", lambda *_: 1)
+    trainer = make_trainer(tmp_path)
+    trainer.train()
+    assert trainer.failed
+    assert trainer.outcome[RUN].startswith("failed with status 1")
+    assert trainer.outcome[CHILD] == f"not started, since {RUN}, whose weights it starts from, is not trained"

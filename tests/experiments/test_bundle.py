@@ -1,4 +1,4 @@
-"""Runs that are trained elsewhere, in visits, are those of a plain `dvc repro`."""
+"""Runs that are trained on other hosts are those of a plain `dvc repro`."""
 
 import re
 import signal
@@ -73,7 +73,9 @@ def _tool(project: Repository, *arguments: str, status: int = 0) -> str:
     )
 
 
-def start_visit(project: Repository, hidden: Path, *, packages: Set[str] = THERE) -> "subprocess.Popen[str]":
+def start_training(
+    project: Repository, hidden: Path, *, packages: Set[str] = THERE
+) -> "subprocess.Popen[str]":
     """Train what the bundle holds, with the packages that a bare host has."""
     hidden.mkdir(exist_ok=True)
     (hidden / "sitecustomize.py").write_text(f"THERE = {packages!r}\n{HIDE}")
@@ -83,7 +85,7 @@ def start_visit(project: Repository, hidden: Path, *, packages: Set[str] = THERE
 
 
 @pytest.mark.parametrize("options", [[], ["--images"]], ids=["packs", "images"])
-def test_several_visits_end_with_the_bytes_of_a_repro(
+def test_several_trainings_end_with_the_bytes_of_a_repro(
     projects: tuple[Repository, Repository],
     tmp_path: Path,
     options: list[str],
@@ -95,24 +97,24 @@ def test_several_visits_end_with_the_bytes_of_a_repro(
     assert "3 runs: alkdnet_x2, other_x2, warm_x2" in pack(project, "--limit", "64", *options)
     assert (project.root / "bundle/demo/patches").is_dir() == (not options)
 
-    # A visit that ends in the middle of the first run.
-    visit = start_visit(project, tmp_path / "hidden", packages=packages)
+    # A training that is stopped in the middle of the first run.
+    training = start_training(project, tmp_path / "hidden", packages=packages)
     checkpoints = project.root / "bundle" / ".checkpoints"
     while not list(checkpoints.glob("alkdnet_x2-*.ckpt")):
-        assert visit.poll() is None, visit.communicate()[0]
+        assert training.poll() is None, training.communicate()[0]
         time.sleep(0.02)
-    visit.send_signal(signal.SIGTERM)
-    output, _ = visit.communicate()
-    assert visit.returncode == 0, output
+    training.send_signal(signal.SIGTERM)
+    output, _ = training.communicate()
+    assert training.returncode == 0, output
     assert re.search(r"alkdnet_x2: stopped after \d+ s\nother_x2: not started\nwarm_x2: not started", output)
     assert "to be continued: alkdnet_x2" in take(project)
 
     # The next one has its checkpoint and does the rest.
     assert "3 runs: alkdnet_x2, other_x2, warm_x2" in pack(project, *options)
     assert list(checkpoints.glob("alkdnet_x2-*.ckpt"))
-    visit = start_visit(project, tmp_path / "hidden", packages=packages)
-    output, _ = visit.communicate()
-    assert visit.returncode == 0, output
+    training = start_training(project, tmp_path / "hidden", packages=packages)
+    output, _ = training.communicate()
+    assert training.returncode == 0, output
     assert "[alkdnet_x2] alkdnet_x2: continued after iteration" in output
     assert "other_x2: finished after" in output
     output = take(project)
@@ -138,7 +140,7 @@ def test_results_of_other_code_are_rejected(projects: tuple[Repository, Reposito
     output = _tool(project, "pack", "demo", "bundle", "warm_x2", status=1)
     assert "error: warm_x2 starts from the weights of other_x2, which is not trained: name it too" in output
     pack(project, "other_x2")
-    output, _ = start_visit(project, tmp_path / "hidden").communicate()
+    output, _ = start_training(project, tmp_path / "hidden").communicate()
     assert "other_x2: finished after" in output
     loop = project.root / "src/alkdnet/training/loop.py"
     before = loop.read_text()
@@ -147,5 +149,5 @@ def test_results_of_other_code_are_rejected(projects: tuple[Repository, Reposito
         output = take(project, status=1)
     finally:
         loop.write_text(before)
-    assert "other_x2: trained by other code, parameters or data than those of this checkout" in output
+    assert "other_x2: trained with other code, parameters or data than this checkout has" in output
     assert outputs(project) == {}

@@ -1,1 +1,1 @@
-"""Trainings on a host without network, DVC or MLflow: packed here, trained there, taken in here."""
+"""Training on a host without network, DVC or MLflow: pack a bundle, train it there, import the results."""

@@ -1,4 +1,4 @@
-"""Archives of results, none of them larger than what may be carried back."""
+"""Tar archives of results, each within a size limit."""
 
 import dataclasses
 import io
@@ -16,17 +16,18 @@ from alkdnet.errors import UserError, in_one_line
 
 logger = logging.getLogger(__name__)
 
-_BLOCK, _END = 512, 10240  # of tar: a member's header and padding; the end of the archive, at most
+# Of tar: the size of a header, to a multiple of which contents are padded; the largest end of an archive.
+_BLOCK, _END = 512, 10240
 
 
 class ArchiveWriter:
-    """Fills results-0.tar, results-1.tar, ... in a folder, each run whole in one of them.
+    """Fills results-0.tar, results-1.tar, ... in a folder; a run is never split.
 
-    A run is added when it ends, so that what kills the host later costs nothing that was finished.
+    A run is added when it ends: a later crash of the host loses no finished run.
 
     Args:
-        folder: archives that are there already stay as they are.
-        limit_bytes: of one archive.
+        folder: existing archives are left as they are.
+        limit_bytes: largest size of an archive.
     """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
@@ -38,10 +39,10 @@ class ArchiveWriter:
     def add(self, result: Result, files: Mapping[str, Path]) -> bool:
         """Add a run with its files; return False, with a warning, if no archive can hold them."""
         record = json.dumps(dataclasses.asdict(result), indent=1).encode()
-        needed = sum(_room(path.stat().st_size) for path in files.values()) + _room(len(record))
+        needed = sum(_tar_bytes(path.stat().st_size) for path in files.values()) + _tar_bytes(len(record))
         if needed + _END > self._limit:
             logger.warning(
-                "%s: its files have %s, more than the %s of an archive: they stay where they are",
+                "%s: its files take %s, more than an archive may (%s): they stay where they are",
                 *(result.run, size(needed), size(self._limit)),
             )
             return False
@@ -59,7 +60,8 @@ class ArchiveWriter:
         return True
 
 
-def _room(file_bytes: int) -> int:
+def _tar_bytes(file_bytes: int) -> int:
+    """Return what a file takes in a tar."""
     return _BLOCK + -(-file_bytes // _BLOCK) * _BLOCK
 
 
@@ -68,7 +70,7 @@ def open_archive(path: Path) -> Iterator[tarfile.TarFile]:
     """Open an archive of results.
 
     Raises:
-        UserError: it is missing, no archive, or torn.
+        UserError: it is missing, truncated, or not an archive.
     """
     try:
         with tarfile.open(path) as archive:
@@ -77,7 +79,7 @@ def open_archive(path: Path) -> Iterator[tarfile.TarFile]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (tarfile.TarError, EOFError) as error:
-        raise UserError(f"{path}: damaged, carry it over again ({in_one_line(error)})") from None
+        raise UserError(f"{path}: damaged; copy it again ({in_one_line(error)})") from None
 
 
 def read_results(archive: tarfile.TarFile) -> Iterator[Result]:
@@ -106,5 +108,5 @@ def read_member(archive: tarfile.TarFile, name: str) -> bytes:
     except KeyError:
         file = None
     if file is None:
-        raise UserError(f"{archive.name!s}: {name} is missing in it")
+        raise UserError(f"{archive.name!s}: it lacks {name}")
     return file.read()

@@ -1,4 +1,4 @@
-"""The identities that runs have with the code, the parameters and the data of this checkout."""
+"""Run identities by the code, parameters and data of this checkout."""
 
 from functools import cache
 
@@ -11,11 +11,11 @@ from alkdnet.training.runtime.identity import run_identity
 
 
 class Identities:
-    """Computes identities; the data of a scale are read once.
+    """Computes run identities; reads the data of each scale once.
 
     Args:
         params: of the pipeline.
-        paths: its outputs; patches and validation images are there.
+        paths: its outputs, with patches and validation images.
     """
 
     def __init__(self, params: Params, paths: Paths) -> None:

@@ -1,4 +1,4 @@
-"""Making a bundle: everything that the trainings of chosen runs need, in one folder."""
+"""Packing a bundle: one folder with everything that training the chosen runs needs."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,14 +8,14 @@ from alkdnet.bundle.identities import Identities
 from alkdnet.bundle.records import BUNDLE, Bundle
 from alkdnet.config.loading import params_path
 from alkdnet.config.params import Params
-from alkdnet.config.paths import Paths
+from alkdnet.config.paths import CHECKPOINTS, Paths
 from alkdnet.data.disk import size
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_directory, sha256_file
 from alkdnet.results.records import write_record
 from alkdnet.training.runtime.checkpoint import CheckpointFile
 
-# What a host runs; all of it, so that nothing has to be chosen again when code moves.
+# The code that runs on the host.
 CODE = ("src/alkdnet", "pipeline", "tools/bundle.py", "tools/processes.py")
 
 
@@ -33,16 +33,16 @@ def pack_bundle(
     """Write the folder `target`.
 
     Args:
-        params: of the pipeline; patches, validation images and the training images are made.
-        runs: names of trained rows, in order of worth; a row that another one starts from is trained, or
-            among them.
-        target: replaced if it is there.
+        params: of the pipeline; patches, validation images and training images must exist.
+        runs: names of trained rows, the first to be trained first; a row that another one starts from is
+            trained already, or among them.
+        target: replaced if it exists.
         root: of the repository.
-        checkpoints: folder of the states of unfinished runs; those of `runs` travel.
+        checkpoints: folder of the checkpoints of unfinished runs; those of `runs` are packed.
         commit: of the code.
-        limit_bytes: of all files together.
-        images: take the training images as they were published, often a tenth as large as their packs; the
-            host makes the packs, for which it needs Pillow and SciPy, and compares their digests.
+        limit_bytes: largest size of all files together.
+        images: pack the published training images, often a tenth of the size of the patches. The host makes
+            the patches, for which it needs Pillow and SciPy, and compares their digests.
 
     Raises:
         UserError: data are missing or damaged, or the bundle is larger than the limit: nothing is written.
@@ -57,7 +57,7 @@ def pack_bundle(
     files = dict(_files(params, paths, root, scales, images=images))
     starts = [start for run in known if (start := paths.start(params.trained[run]))]
     files |= {str(start.relative_to(root)): start for start in starts}
-    files |= {f".checkpoints/{path.name}": path for path in states if path.is_file()}
+    files |= {f"{CHECKPOINTS}/{path.name}": path for path in states if path.is_file()}
     _require_size(files, limit_bytes, images=images)
     bundle = Bundle(
         pipeline=params.pipeline,
@@ -100,6 +100,6 @@ def _require_size(files: Mapping[str, Path], limit_bytes: int | None, *, images:
         words = ", ".join(f"{kind} {size(sizes[kind])}" for kind in largest)
         advice = "choose fewer runs" + ("" if images else ", or try --images: they may be smaller than packs")
         raise UserError(
-            f"the bundle would have {size(total)}, the limit is {size(limit_bytes)}; largest: {words}; "
+            f"the bundle would take {size(total)}, the limit is {size(limit_bytes)}; largest: {words}; "
             f"{advice}"
         )

@@ -1,4 +1,4 @@
-"""What a bundle and the archives of its results say about themselves."""
+"""The JSON records in a bundle and in the archives of its results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ class Bundle:
 
     Attributes:
         pipeline: its name.
-        commit: of the code that was packed, `-dirty` behind it if the code differed; empty without git.
-        runs: what is to be trained, in order of worth.
+        commit: of the packed code, with `-dirty` appended if the code differed; empty without git.
+        runs: to be trained, in this order.
         data: digest of the packed training images by the scale's folder, x2, x3, x4.
         files: SHA-256 of every other file of the bundle, by its path.
     """
@@ -30,17 +30,17 @@ class Bundle:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What became of one run in one visit: records/<run>.json of an archive.
+    """The result of one run on one host: records/<run>.json of an archive.
 
     Attributes:
         run: its name.
         commit: that of the bundle.
         finished: whether the outputs are there; otherwise the checkpoint is.
-        device: that trained it.
+        device: name of the GPU, or CPU.
         torch: version of PyTorch.
-        seconds: that it was trained in this visit.
-        timing: of the whole training, if it is finished and its time was kept.
-        files: SHA-256 of its files in the archive, by their paths.
+        seconds: of training on this host.
+        timing: of the whole training, if it is finished and was timed.
+        files: SHA-256 of its files in the archive, by path.
     """
 
     run: str

@@ -8,6 +8,8 @@ from alkdnet.config.params import Finetuned, Run
 
 # A name in place of a data set's, for files that are always there.
 MARK = "checked"
+# Checkpoints of unfinished trainings, in the main repository or in a bundle.
+CHECKPOINTS = ".checkpoints"
 
 
 @dataclass(frozen=True)

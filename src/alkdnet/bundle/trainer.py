@@ -1,4 +1,4 @@
-"""Training what a bundle holds, most worth first, until the time is over: one visit to a host."""
+"""Training the runs of a bundle, in its order, until a deadline."""
 
 import logging
 import signal
@@ -14,7 +14,7 @@ from typing import IO
 from alkdnet.bundle.archives import ArchiveWriter
 from alkdnet.bundle.records import BUNDLE, RECORDS, Bundle, Result
 from alkdnet.config.loading import load_pipeline
-from alkdnet.config.paths import Paths
+from alkdnet.config.paths import CHECKPOINTS, Paths
 from alkdnet.data.packs import PackedImages
 from alkdnet.errors import UserError, raise_problems
 from alkdnet.files import sha256_file
@@ -25,24 +25,24 @@ from alkdnet.training.runtime.timing import Timing
 
 logger = logging.getLogger(__name__)
 
-# How long a training that is asked to stop may take for its checkpoint: the compiler may be at work.
+# How long a training may take to write its checkpoint when it is asked to stop: it may be compiling.
 GRACE_S = 45.0
-# How long a run must be able to train for a start to be worth it.
-LEAST_S = 60.0
+# No run is started with less time left.
+MIN_TRAINING_S = 60.0
 
 
-class Visit:
-    """One visit: runs of a bundle side by side, each on its devices.
+class BundleTrainer:
+    """Trains the runs of a bundle, as many at a time as the devices allow.
 
     Args:
         folder: the bundle.
-        archives: receive every run that has ended.
-        devices: as CUDA_VISIBLE_DEVICES names them; none: one run at a time, on what it finds.
-        deadline: by time.monotonic(): when trainings are asked to stop.
-        environment: of the trainings.
+        archives: receives every run when it ends.
+        devices: as in CUDA_VISIBLE_DEVICES; empty: one run at a time, on the default device.
+        deadline: in time.monotonic(); then the trainings are asked to stop.
+        environment: of the training processes.
         device_name: for the records.
         torch: version of PyTorch, for the records.
-        timings: return what the trainings of this host took, by the SHA-256 of their weights.
+        timings: returns the timings of the trainings on this host, by the SHA-256 of their weights.
 
     Raises:
         UserError: a training takes more GPUs than there are, or the bundle is damaged.
@@ -61,7 +61,7 @@ class Visit:
         timings: Callable[[], Mapping[str, Timing]],
     ) -> None:
         self.outcome: dict[str, str] = {}
-        """What became of each run, in words."""
+        """Status of each run, as a message."""
         self.failed = False
         self._folder = folder
         self._bundle = read_bundle(folder)
@@ -81,10 +81,10 @@ class Visit:
         self._changed = threading.Condition()
 
     def prepare(self) -> None:
-        """Make the packs if they have not travelled, and compare them with those that were packed.
+        """Make the patches if the bundle has images instead, and verify their digests.
 
         Raises:
-            UserError: they differ, since this host decodes images in another way, or could not be made.
+            UserError: they differ, as this host decodes images in another way, or could not be made.
         """
         if not (self._paths.patches / "hr").is_dir():
             for name in self._params.names("train"):
@@ -93,8 +93,8 @@ class Visit:
         for name, digest in self._bundle.data.items():
             if PackedImages.open(self._paths.patches, int(name[1:])).digest != digest:
                 raise UserError(
-                    f"{self._paths.patches / name}: other pixels than those that were packed: this host "
-                    "reads the images in another way; pack the bundle without --images"
+                    f"{self._paths.patches / name}: other pixels than on the packing host: images are "
+                    "decoded in another way here; pack the bundle without --images"
                 )
 
     def train(self) -> None:
@@ -119,7 +119,7 @@ class Visit:
         self._stopped.set()
 
     def _next(self) -> str | None:
-        """Return the next run in order whose parent is not to be waited for; None: all have been started."""
+        """Return the next run whose parent is not waiting or running; None: all have been started."""
         with self._changed:
             while self._waiting:
                 open_runs = {*self._waiting, *self._running}
@@ -135,7 +135,7 @@ class Visit:
         record = self._folder / RECORDS / f"{run}.json"
         if record.is_file() and read_record(record, Result).finished:
             return "finished before"
-        if self._stopped.is_set() or self._deadline - time.monotonic() < LEAST_S:
+        if self._stopped.is_set() or self._deadline - time.monotonic() < MIN_TRAINING_S:
             return "not started"
         start = self._paths.start(self._params.trained[run])
         if start is not None and not start.is_file():
@@ -144,20 +144,20 @@ class Visit:
         status = self._run_stage(run, device)
         seconds = time.monotonic() - began
         finished = (self._paths.model(run) / "run.json").is_file()
-        kept = self._keep(run, finished=finished, seconds=seconds)
+        remark = self._archive(run, finished=finished, seconds=seconds)
         if finished:
-            return f"finished after {seconds:.0f} s{kept}"
+            return f"finished after {seconds:.0f} s{remark}"
         if status == 0 or not self._is_over():
             self.failed = True
-            return f"failed with status {status} after {seconds:.0f} s (its output is above){kept}"
-        return f"stopped after {seconds:.0f} s{kept}"
+            return f"failed with status {status} after {seconds:.0f} s (its output is above){remark}"
+        return f"stopped after {seconds:.0f} s{remark}"
 
-    def _keep(self, run: str, *, finished: bool, seconds: float) -> str:
-        """Add the outputs of a run, or its checkpoint, to the archives; return what is to be said of it."""
+    def _archive(self, run: str, *, finished: bool, seconds: float) -> str:
+        """Archive the outputs of a run, or its checkpoint; return a remark for the status message, or ""."""
         if finished:
             found = sorted(self._paths.model(run).iterdir())
         else:
-            found = sorted((self._folder / ".checkpoints").glob(f"{run}-????????????????.ckpt"))
+            found = sorted((self._folder / CHECKPOINTS).glob(f"{run}-????????????????.ckpt"))
         files = {str(path.relative_to(self._folder)): path for path in found}
         if not files:
             return ", no checkpoint"
@@ -184,7 +184,7 @@ class Visit:
         """Run the stage `train` until it ends or must stop; return its exit status."""
         with self._start("train", "--key", run, device=device) as process:
             assert process.stdout is not None
-            reader = threading.Thread(target=_pass_on, args=(process.stdout, run))
+            reader = threading.Thread(target=_log_lines, args=(process.stdout, run))
             reader.start()
             while process.poll() is None and not self._is_over():
                 time.sleep(0.1)
@@ -203,7 +203,7 @@ class Visit:
     def _stage(self, stage: str, *arguments: str) -> None:
         with self._start(stage, *arguments) as process:
             assert process.stdout is not None
-            _pass_on(process.stdout, stage)
+            _log_lines(process.stdout, stage)
         if process.returncode:
             raise UserError(f"the stage {stage} failed (its output is above); no run was started")
 
@@ -216,13 +216,13 @@ class Visit:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            # A signal to the visit, Ctrl-C among them, reaches the trainings through it alone.
+            # Signals, Ctrl-C among them, reach the trainings through this process alone.
             start_new_session=True,
         )
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Return what a bundle says of itself, its files verified.
+    """Return the record of a bundle after verifying its files.
 
     Raises:
         UserError: a file is missing or has changed.
@@ -230,16 +230,16 @@ def read_bundle(folder: Path) -> Bundle:
     bundle = read_record(folder / BUNDLE, Bundle)
     problems = []
     for name, digest in bundle.files.items():
-        if name.startswith(".checkpoints/"):  # it has been continued since, or finished
+        if name.startswith(f"{CHECKPOINTS}/"):  # replaced by newer ones, or removed when the run finished
             continue
         if not (folder / name).is_file():
             problems.append(f"{folder / name}: missing")
         elif sha256_file(folder / name) != digest:
-            problems.append(f"{folder / name}: not what was packed")
-    raise_problems(problems, "the bundle is damaged; carry it over again, or pack it again:")
+            problems.append(f"{folder / name}: differs from the packed file")
+    raise_problems(problems, "the bundle is damaged; copy it again, or pack it again:")
     return bundle
 
 
-def _pass_on(lines: IO[str], name: str) -> None:
+def _log_lines(lines: IO[str], name: str) -> None:
     for line in lines:
         logger.info("[%s] %s", name, line.rstrip())

@@ -1,4 +1,4 @@
-"""Taking results in: verified by digest, and only those of this code, these parameters and data."""
+"""Importing results: verified by digest, and only those of this code, parameters and data."""
 
 import hashlib
 import tarfile
@@ -20,77 +20,79 @@ from alkdnet.training.runtime.timing import Timing
 
 
 @dataclass
-class Intake:
-    """What was taken in, as names of runs, and what was not.
+class ImportedResults:
+    """The imported runs, by name, and what was rejected.
 
     Attributes:
-        finished: outputs that lie in their folders now, to be recorded by DVC.
-        continued: runs whose checkpoints lie where the next training continues them.
+        finished: runs whose outputs are in their folders now, to be recorded by DVC.
+        resumable: unfinished runs whose checkpoints the next training resumes from.
         problems: what was rejected and why.
-        timings: what finished runs took.
+        timings: of the finished runs.
     """
 
     finished: list[str] = field(default_factory=list)
-    continued: list[str] = field(default_factory=list)
+    resumable: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     timings: list[Timing] = field(default_factory=list)
 
 
-def take_in(params: Params, paths: Paths, archives: Sequence[Path], *, checkpoints: Path) -> Intake:
-    """Place the outputs and checkpoints in archives of a visit where this checkout's trainings leave theirs.
+def import_results(
+    params: Params, paths: Paths, archives: Sequence[Path], *, checkpoints: Path
+) -> ImportedResults:
+    """Copy outputs and checkpoints from archives to where trainings in this checkout write them.
 
-    A finished run replaces what is there. A checkpoint replaces one that is not as far.
+    A finished run replaces earlier outputs; a checkpoint replaces one of an earlier iteration.
 
     Args:
         params: of the pipeline.
         paths: its outputs.
-        archives: of one visit or several, in any order.
-        checkpoints: folder of the states of unfinished runs.
+        archives: of one host or several, in any order.
+        checkpoints: folder of the checkpoints of unfinished runs.
 
     Raises:
-        UserError: the data that runs are compared with are missing.
+        UserError: the data that the runs' identities depend on are missing.
     """
     identities = Identities(params, paths)
-    intake = Intake()
+    imported = ImportedResults()
     found: list[tuple[Path, Result]] = []
     for path in archives:
         try:
             with open_archive(path) as archive:
                 found += [(path, result) for result in read_results(archive)]
         except UserError as error:
-            intake.problems.append(str(error))
-    # The identity of a row follows from the weights that it starts from: they must be in their place.
-    for path, result in sorted(found, key=lambda each: _generation(params, each[1].run)):
+            imported.problems.append(str(error))
+    # Parents first: the identity of a finetuned row depends on the weights that it starts from.
+    for path, result in sorted(found, key=lambda each: _depth(params, each[1].run)):
         try:
             with open_archive(path) as archive:
-                _take(result, archive, params, paths, identities, checkpoints, intake)
+                _import_run(result, archive, params, paths, identities, checkpoints, imported)
         except UserError as error:
-            intake.problems.append(f"{path}: {result.run}: {error}")
+            imported.problems.append(f"{path}: {result.run}: {error}")
         except OSError as error:
-            intake.problems.append(f"{path}: {result.run}: {in_words(error)}")
-    intake.continued = [run for run in dict.fromkeys(intake.continued) if run not in intake.finished]
-    return intake
+            imported.problems.append(f"{path}: {result.run}: {in_words(error)}")
+    imported.resumable = [run for run in dict.fromkeys(imported.resumable) if run not in imported.finished]
+    return imported
 
 
-def _generation(params: Params, run: str) -> int:
-    """Return how many trainings come before that of a run: 0 if it starts from random or released weights."""
+def _depth(params: Params, run: str) -> int:
+    """Return how many trainings a run depends on: 0 if it starts from random or released weights."""
     parent = params.parent_of(run)
-    return 1 + _generation(params, parent) if parent in params.trained else 0
+    return 1 + _depth(params, parent) if parent in params.trained else 0
 
 
-def _take(
+def _import_run(
     result: Result,
     archive: tarfile.TarFile,
     params: Params,
     paths: Paths,
     identities: Identities,
     checkpoints: Path,
-    intake: Intake,
+    imported: ImportedResults,
 ) -> None:
-    """Take in one run.
+    """Import one run.
 
     Raises:
-        UserError: it is damaged, or not of this checkout.
+        UserError: it is damaged, or its identity is another one in this checkout.
     """
     if result.run not in params.trained:
         raise UserError(f"{params.pipeline} has no such run")
@@ -107,28 +109,28 @@ def _take(
                 (folder / name).write_bytes(content)
             record = RunRecord.read(folder)
             if record.training is None or record.training.identity != identity:
-                raise _foreign(result)
+                raise _other_identity(result)
             if record.weights_sha256 != hashlib.sha256(contents[WEIGHTS]).hexdigest():
-                raise UserError(f"{WEIGHTS} are not those that {RECORD} names")
-        intake.finished.append(result.run)
+                raise UserError(f"{WEIGHTS} does not match {RECORD}")
+        imported.finished.append(result.run)
         if result.timing is not None:
-            intake.timings.append(result.timing)
+            imported.timings.append(result.timing)
         return
     file = CheckpointFile(checkpoints, result.run, identity)
     if file.path.name not in contents:
-        raise _foreign(result)
+        raise _other_identity(result)
     with TemporaryDirectory() as folder_name:
         arrived = CheckpointFile(Path(folder_name), result.run, identity)
         arrived.path.write_bytes(contents[file.path.name])
         state = arrived.read()
     if state is None:
         raise UserError(f"{file.path.name} is damaged")
-    own = file.read() if file.existing.exists() else None
-    if own is None or own.iteration < state.iteration:
+    present = file.read() if file.existing.exists() else None
+    if present is None or present.iteration < state.iteration:
         file.write(state)
-    intake.continued.append(result.run)
+    imported.resumable.append(result.run)
 
 
-def _foreign(result: Result) -> UserError:
+def _other_identity(result: Result) -> UserError:
     packed = f"; it was packed at commit {result.commit}" if result.commit else ""
-    return UserError(f"trained by other code, parameters or data than those of this checkout{packed}")
+    return UserError(f"trained with other code, parameters or data than this checkout has{packed}")

@@ -7,7 +7,6 @@ memory depends little on the network.
 """
 
 import argparse
-import resource
 import tempfile
 import time
 from functools import partial
@@ -18,6 +17,7 @@ import torch
 from PIL import Image
 
 from alkdnet.networks import build, network_names
+from alkdnet.process import peak_memory_mib
 from alkdnet.upscaling.batch import TILE, Engine
 from alkdnet.upscaling.models import Model
 from alkdnet.upscaling.pictures import upscale_file
@@ -41,10 +41,10 @@ def main() -> None:
             Image.fromarray(random.integers(0, 256, (*size, 3), dtype=np.uint8)).save(path)
         run = partial(upscale_file, network=engine, scale=scale)
         run(small, Path(folder, "out.png"))
-        before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+        before, start = peak_memory_mib() or 0.0, time.perf_counter()
         height, width, _ = run(picture, Path(folder, "out.png"))
         seconds = time.perf_counter() - start
-        peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+        peak = ((peak_memory_mib() or 0.0) - before) * 2**20
     print(
         f"| {arguments.width} x {arguments.height} | {network} | {scale} | {height * width / 1e6:.0f} MP | "
         f"{peak / 2**30:.2f} GiB, {peak / (height * width):.1f} bytes a pixel | {seconds:.0f} s |"

@@ -8,7 +8,6 @@ compare with.
 """
 
 import io
-import resource
 import time
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +22,7 @@ from PIL import Image
 from skimage import data
 
 from alkdnet.data.resize import Border, downscale, upscale
+from alkdnet.process import peak_memory_mib
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -119,10 +119,10 @@ def _encoding() -> None:
 def _memory() -> None:
     image = np.zeros((10_000, 10_000, 3), np.uint8)
     image[::7] = 200
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory_mib() or 0.0
     downscale(image, 2)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(f"\n100 megapixels, x1/2: {peak / 1024:.0f} MiB on top of the image, of which 72 are the result")
+    peak = (peak_memory_mib() or 0.0) - before
+    print(f"\n100 megapixels, x1/2: {peak:.0f} MiB on top of the image, of which 72 are the result")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import argparse
 import copy
 import itertools
 import multiprocessing
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from alkdnet.evaluation.protocol import Protocol
 from alkdnet.inference.tiling import OVERLAP, Tiled, attentions_of
 from alkdnet.inference.upscaler import Upscaler
 from alkdnet.networks.alkdnet import ALKDNet
+from alkdnet.process import peak_memory_mib
 from alkdnet.upscaling.models import open_model
 
 MEMORY_SIZES = ((180, 320), (540, 960), (1080, 1920))
@@ -93,13 +93,13 @@ def _peak(
     upscaler = Upscaler(model, tile=tile)
     upscaler(np.zeros((32, 32, 3), np.uint8))
     lr_HWC = np.zeros((*size, 3), np.uint8)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory_mib() or 0.0
     if plain:
         with torch.inference_mode():
             model(torch.zeros(1, 3, *size))
     else:
         upscaler(lr_HWC)
-    queue.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
+    queue.put(((peak_memory_mib() or 0.0) - before) / 2**10)
 
 
 def memory(scale: int, tile: int) -> None:

@@ -130,7 +130,8 @@ def main() -> None:
     packing.add_argument(
         "--images",
         action="store_true",
-        help="pack the images, often a tenth of the size of the patches,\nwhich the host then makes with Pillow and SciPy",
+        help="pack the images, often a tenth of the size of the patches, which\n"
+        "the host then makes with Pillow and SciPy",
     )
     packing.set_defaults(work=pack)
 

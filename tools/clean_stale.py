@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 
 from alkdnet.errors import in_one_line
+from alkdnet.process import is_alive
 from alkdnet.tracking.location import find_store
-from alkdnet.training.runtime.signals import is_alive
 
 # Folders in which nothing is written by this project, or too much lies to look through.
 _SKIPPED = {".git", ".venv", ".dvc", "mlartifacts", "node_modules"}

@@ -17,7 +17,7 @@ from submitit.core.utils import DelayedSubmission
 from processes import environment
 
 from alkdnet.config.params import Params
-from alkdnet.training.runtime.signals import is_alive
+from alkdnet.process import is_alive
 
 ROOT = Path(__file__).resolve().parent.parent
 # Of one job: a training of a week in slices of an hour.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alkdnet.errors import UserError
+from alkdnet.process import is_alive
 
 
 @contextmanager
@@ -80,18 +81,8 @@ def _remove_leftovers(path: Path) -> None:
     name = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.(tmp|old)")
     for leftover in path.parent.iterdir():
         match = name.fullmatch(leftover.name)
-        if match and (int(match[1]) == os.getpid() or not _is_running(int(match[1]))):
+        if match and (int(match[1]) == os.getpid() or not is_alive(int(match[1]))):
             shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # another user's
-        pass
-    return True
 
 
 def _named(error: OSError, path: Path) -> OSError:

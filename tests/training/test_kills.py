@@ -21,10 +21,11 @@ from filelock import FileLock, Timeout
 
 from alkdnet.config.params import Recipe
 from alkdnet.errors import UserError
+from alkdnet.process import is_alive
 from alkdnet.training.runtime.checkpoint import CheckpointFile, State
 from alkdnet.training.runtime.monitor import NullMonitor
 from alkdnet.training.runtime.session import Session
-from alkdnet.training.runtime.signals import Stopped, is_alive
+from alkdnet.training.runtime.signals import Stopped
 from tests.training.trainer import RECIPE, train_or_exit, train_small
 
 Starter = Callable[..., subprocess.Popen[str]]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from alkdnet.training.runtime.signals import is_alive
+from alkdnet.process import is_alive
 from tests.training.trainer import EXECUTION, RECIPE, make_pipeline
 
 OUTPUTS = ["history.csv", "run.json", "weights.safetensors"]

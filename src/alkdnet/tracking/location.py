@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock
 
 from alkdnet.errors import UserError, redact
-from alkdnet.training.runtime import signals
+from alkdnet.process import is_alive
 
 SQLITE = "sqlite:///"
 WORKSPACE = "workspace"
@@ -115,7 +115,7 @@ def runs_here(process: str) -> bool:
     if host != socket.gethostname():
         return True
     # Process numbers are used again; the system's clock may have been set by a second or two.
-    return signals.is_alive(int(number)) and abs(_started(int(number)) - int(started)) <= 2
+    return is_alive(int(number)) and abs(_started(int(number)) - int(started)) <= 2
 
 
 def _started(number: int) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from alkdnet.process import is_alive
+
 # Shells that live on when the program that started a command through them is gone.
 SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "fish", "ash"))
 
@@ -65,24 +67,12 @@ def stop_requests(parent: int | None) -> Iterator[StopRequest]:
             signal.signal(number, handler)
 
 
-def is_alive(process: int) -> bool:
-    """Return whether a process of this id runs (a zombie does not)."""
-    import psutil  # comes with DVC; only trainings that DVC starts watch a process
-
-    try:
-        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
-
-
 def waiting_process() -> int:
     """Return the id of the process that waits for this one: its parent, past shells that run one command.
 
     DVC starts a stage by the user's shell and `-c`.
     """
-    import psutil
+    import psutil  # comes with DVC; only trainings that DVC starts call this
 
     for parent in psutil.Process().parents():
         if not (parent.name() in SHELLS and "-c" in parent.cmdline()):

@@ -1,8 +1,9 @@
-"""What a training took: time and memory, which no output holds."""
+"""Time and memory of a training, which no output holds."""
 
-import sys
 from dataclasses import dataclass
 from typing import Literal
+
+from alkdnet.process import peak_memory_mib
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -10,7 +11,7 @@ class Timing:
     """One training.
 
     Attributes:
-        weights_sha256: of its outcome.
+        weights_sha256: of the weights that it ended with.
         started_ms: when it began (its last part, if it was resumed), in milliseconds since 1970.
         seconds: that it ran, over all of its parts.
         iterations_per_second: between the first and the last row of its history; None: one row.
@@ -57,15 +58,6 @@ def measure_timing(
         seconds=seconds,
         iterations_per_second=iterations_per_second,
         device=torch.cuda.get_device_name(device) if on_gpu else "CPU",
-        peak_memory_mib=_peak_memory_mib(),
+        peak_memory_mib=peak_memory_mib(),
         peak_gpu_memory_mib=torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else None,
     )
-
-
-def _peak_memory_mib() -> float | None:
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

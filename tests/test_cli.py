@@ -255,7 +255,7 @@ def test_upscale_judges_before_it_downloads(shell: Shell, monkeypatch: pytest.Mo
         (("in.png", "file/out.png"), "file/out.png: "),
         (("in.png", Path("in.png").absolute(), "large"), "in.png and /"),
         (("no*.png", "large"), "no*.png: nothing matches this pattern"),
-        (("in.png", "pipe", "file"), "file: is no folder, which several pictures need\npipe: is a pipe"),
+        (("in.png", "pipe", "file"), "file: is not a folder, which several pictures need\npipe: is a pipe"),
         ((".", "."), ".: is the folder of the sources; give another one"),
     ):
         status, _ = shell.run("upscale", *arguments, "--released")
@@ -426,6 +426,6 @@ def test_export_without_weights_takes_those_of_the_authors(
 def test_export_judges_the_target_first(shell: Shell) -> None:
     Path("net_g.onnx").mkdir()
     status, _ = shell.run("export", "net_g.onnx", "--weights", "missing.pth")
-    assert status == "error: net_g.onnx: is no file that could be replaced"
+    assert status == "error: net_g.onnx: is not a file that could be replaced"
     status, _ = shell.run("export", "net_g.h5", "--weights", "missing.pth")
     assert status == "error: net_g.h5: unknown ending; there are: .onnx, .pt2, .pth, .safetensors"

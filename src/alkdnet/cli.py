@@ -17,7 +17,7 @@ from alkdnet.errors import UserError, exit_in_words, in_words, one_line, raise_p
 if TYPE_CHECKING:
     from alkdnet.sources.catalogue import Source
     from alkdnet.upscaling.models import Model
-    from alkdnet.upscaling.weights import Wanted
+    from alkdnet.upscaling.weights import WeightsChoice
 
 app = typer.Typer(
     add_completion=False,
@@ -128,19 +128,19 @@ def download(
 
     # All names first: a misspelt last one should not be reported after hours.
     problems = []
-    wanted = [source(name) for name in sets]
-    if any(chosen.kind == "folder" for chosen in wanted):
+    sources = [source(name) for name in sets]
+    if any(each.kind == "folder" for each in sources):
         raise UserError("folder: that is a folder of your own, there is nothing to download")
-    for chosen in wanted:
+    for each in sources:
         try:
-            typer.echo(_fetched(chosen, root, mirror))
+            typer.echo(_fetched(each, root, mirror))
         except UserError as error:
             problems.append(str(error))
         except OSError as error:
-            problems.append(f"{chosen.name}: {in_words(error)}")
+            problems.append(f"{each.name}: {in_words(error)}")
         except KeyboardInterrupt:
             typer.echo(
-                f"{chosen.name}: interrupted; the same command continues from what has arrived", err=True
+                f"{each.name}: interrupted; the same command continues from what has arrived", err=True
             )
             raise typer.Exit(130) from None
     if problems:
@@ -215,54 +215,54 @@ def upscale(
     *sources, target = paths
 
     from alkdnet.device import choose_device
-    from alkdnet.upscaling.batch import Engine, check_precision, judge, upscale_all
+    from alkdnet.upscaling.batch import Engine, check_jobs, check_precision, upscale_all
     from alkdnet.upscaling.models import interpolation
-    from alkdnet.upscaling.sources import plan
-    from alkdnet.upscaling.weights import USUAL_SCALE, Wanted
+    from alkdnet.upscaling.sources import plan_jobs
+    from alkdnet.upscaling.weights import DEFAULT_SCALE, WeightsChoice
 
-    chosen = choose_device(device.value)
-    check_precision(precision.value, chosen)
-    wanted = Wanted(file=weights, run=run, network=network, scale=scale, released=released)
-    planned = plan(sources, target)
-    local = wanted.local(_repositories())
+    torch_device = choose_device(device.value)
+    check_precision(precision.value, torch_device)
+    choice = WeightsChoice(file=weights, run=run, network=network, scale=scale, released=released)
+    plan = plan_jobs(sources, target)
+    local = choice.local(_repositories())
     model = None
     if local:
-        model = _model(wanted, local, root, mirror)
+        model = _model(choice, local, root, mirror)
     elif network == "bicubic":
-        model = interpolation(scale or USUAL_SCALE)
-    factor = model.scale if model else scale or USUAL_SCALE
-    due, finished, problems = judge(planned.jobs, factor, overwrite=overwrite)
-    for suffix, count in planned.foreign.items():
+        model = interpolation(scale or DEFAULT_SCALE)
+    factor = model.scale if model else scale or DEFAULT_SCALE
+    pending, finished, problems = check_jobs(plan.jobs, factor, overwrite=overwrite)
+    for suffix, count in plan.unsupported.items():
         typer.echo(f"{count} {suffix} left out: convert {'it' if count == 1 else 'them'} to PNG", err=True)
-    if not due:
+    if not pending:
         raise_problems(problems)
         typer.echo(
             f"{one_line(str(target))}: all {finished} images are finished; --overwrite writes them again"
         )
         return
-    model = model or _model(wanted, None, root, mirror)
-    engine = Engine(model, device=chosen, precision=precision.value, tile=tile)
+    model = model or _model(choice, None, root, mirror)
+    engine = Engine(model, device=torch_device, precision=precision.value, tile=tile)
     done: list[tuple[int, int]] = []
     lost: Counter[str] = Counter()
     try:
-        for outcome in upscale_all(due, engine):
+        for outcome in upscale_all(pending, engine):
             if outcome.written:
                 done.append(outcome.written[:2])
                 lost.update(outcome.written.lost)
             else:
                 problems.append(str(outcome.problem))
     except KeyboardInterrupt:
-        typer.echo(f"interrupted: {len(done)} of {len(due)} images are written", err=True)
+        typer.echo(f"interrupted: {len(done)} of {len(pending)} images are written", err=True)
         raise typer.Exit(130) from None
     for text, count in lost.items():
-        typer.echo(f"not kept{f' of {count} images' if len(due) > 1 else ''}: {text}", err=True)
-    if done and not planned.jobs[0].kept:
+        typer.echo(f"not kept{f' of {count} images' if len(pending) > 1 else ''}: {text}", err=True)
+    if done and not plan.jobs[0].skip_finished:
         height, width = done[0]
         typer.echo(f"{one_line(str(target))}: {width}x{height}, with {model.name}")
     elif done:
         kept = f", {finished} were finished" if finished else ""
         typer.echo(
-            f"{one_line(str(target))}: {len(done)} of {len(planned.jobs)} images written{kept}, "
+            f"{one_line(str(target))}: {len(done)} of {len(plan.jobs)} images written{kept}, "
             f"with {model.name}"
         )
     raise_problems(problems)
@@ -397,13 +397,13 @@ def export(
     """
     from alkdnet.export.model import SUFFIXES, export_model
     from alkdnet.upscaling.targets import check_file
-    from alkdnet.upscaling.weights import Wanted
+    from alkdnet.upscaling.weights import WeightsChoice
 
     if target.suffix not in SUFFIXES:
         raise UserError(f"{target}: unknown ending; there are: {', '.join(SUFFIXES)}")
     check_file(target)
-    wanted = Wanted(file=weights, run=run, network=network, scale=scale, released=released)
-    model = _model(wanted, wanted.local(_repositories()), root, mirror)
+    choice = WeightsChoice(file=weights, run=run, network=network, scale=scale, released=released)
+    model = _model(choice, choice.local(_repositories()), root, mirror)
     if target.suffix in (".onnx", ".pt2"):
         typer.echo(f"{target}: being traced and compared with PyTorch, a minute or more", err=True)
     assert model.weights is not None  # only bicubic interpolation has none
@@ -469,11 +469,11 @@ def _repositories() -> list[Path]:
     return [Path(), Path(__file__).resolve().parents[2]]
 
 
-def _download_weights(wanted: "Wanted", root: Path | None, mirror: str | None) -> Path:
+def _download_weights(choice: "WeightsChoice", root: Path | None, mirror: str | None) -> Path:
     """Return the file of the authors' weights, from the cache or after a download."""
     from alkdnet.upscaling.weights import fetch_weights
 
-    source = wanted.source()
+    source = choice.source()
     if root is None:
         here = (_ROOT / source.name).is_dir()
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -481,15 +481,15 @@ def _download_weights(wanted: "Wanted", root: Path | None, mirror: str | None) -
     return fetch_weights(source, root / source.name, downloads=root / ".downloads", mirror=mirror)
 
 
-def _model(wanted: "Wanted", weights: Path | None, root: Path | None, mirror: str | None) -> "Model":
+def _model(choice: "WeightsChoice", weights: Path | None, root: Path | None, mirror: str | None) -> "Model":
     """Return the network with the weights in a file or a run's folder; None: with the authors'."""
     from alkdnet.upscaling.models import open_model
-    from alkdnet.upscaling.weights import USUAL_SCALE
+    from alkdnet.upscaling.weights import DEFAULT_SCALE
 
     if weights is None:
-        wanted = replace(wanted, scale=wanted.scale or USUAL_SCALE)
-        weights = _download_weights(wanted, root, mirror)
-    return open_model(weights, wanted.scale, wanted.network)
+        choice = replace(choice, scale=choice.scale or DEFAULT_SCALE)
+        weights = _download_weights(choice, root, mirror)
+    return open_model(weights, choice.scale, choice.network)
 
 
 def main() -> None:

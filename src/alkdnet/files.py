@@ -68,7 +68,7 @@ def require_replaceable(folder: Path, *, mark: str) -> None:
     """Check that a folder that will be replaced holds nothing of the user's.
 
     Raises:
-        UserError: it is no folder, or has files and none named `mark`, which an earlier one has.
+        UserError: it is not a folder, or has files but none named `mark`.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is a file; give a folder")

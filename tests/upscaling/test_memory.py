@@ -2,10 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alkdnet.inference.upscaler import Upscaler
+from alkdnet.kernels.cpu.alkdnet import FastALKDNet
+from alkdnet.networks import build
 from alkdnet.upscaling import memory
 from alkdnet.upscaling.memory import PeakBytes, check_tiles
 
@@ -18,9 +21,9 @@ class Nearest(nn.Module):
 
 
 def peak_bytes(height: int) -> int:
-    with PeakBytes() as peak:
+    with PeakBytes() as counted:
         Upscaler(Nearest(), tile=96)(np.zeros((height, WIDTH, 3), np.uint8))
-    return peak.most
+    return counted.peak
 
 
 def test_in_tiles_no_more_than_the_source_is_held_as_floats() -> None:
@@ -28,6 +31,25 @@ def test_in_tiles_no_more_than_the_source_is_held_as_floats() -> None:
     growth = (peak_bytes(1200) - peak_bytes(200)) / more
     # Three channels of 8 bits and as float32; the large image as float32 would be 192 bytes more.
     assert 12 <= growth < 20
+
+
+@pytest.mark.parametrize(
+    ("network", "dtype", "is_fast"),
+    [
+        ("alkdnet", torch.float32, True),
+        ("bsrn", torch.float32, True),
+        ("imdn", torch.float32, False),
+        ("bsrn", torch.bfloat16, False),
+    ],
+)
+def test_the_estimate_is_that_of_the_form_that_inference_takes(
+    network: str, dtype: torch.dtype, is_fast: bool
+) -> None:
+    model = build(network, 2, {"blocks": 1})
+    upscaler = Upscaler(model, dtype=None if dtype == torch.float32 else dtype)
+    assert isinstance(upscaler._forward, FastALKDNet) == is_fast
+    estimate = memory.bytes_per_pixel(model, torch.device("cpu"), dtype)
+    assert (estimate == memory._FAST) == is_fast
 
 
 def test_a_picture_that_does_not_fit_even_in_tiles_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,8 +99,8 @@ def test_a_target_that_cannot_hold_the_image_is_rejected_before_the_work(tmp_pat
         ("out.webp", 8192, "16384x8 pixels, but WEBP holds no more than 16383 a side; write a .png"),
         ("out.jpg", 32751, "65502x8 pixels, but JPEG holds no more than 65500 a side; write a .png"),
         ("x" * 250 + ".png", 4, "a name of more than "),
-        ("in.png/a/out.png", 4, "in.png is no folder"),
-        ("folder.png", 4, "is no file that could be replaced"),
+        ("in.png/a/out.png", 4, "in.png is not a folder"),
+        ("folder.png", 4, "is not a file that could be replaced"),
     ],
 )
 def test_a_target_is_judged_by_the_header(tmp_path: Path, name: str, width: int, message: str) -> None:

@@ -1,1 +1,1 @@
-"""From image files to larger ones: what surrounds the network when somebody has pictures."""
+"""`alkdnet upscale`: image files, formats, metadata and memory around the network."""

@@ -1,4 +1,4 @@
-"""Many pictures through one network: judged first, then upscaled one after another."""
+"""Many pictures through one network: checked first, then upscaled one after another."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ _DTYPES: dict[Precision, torch.dtype] = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
-# Side of the tiles where the whole does not fit: docs/inference.md says what they change.
+# Side of the tiles for images that do not fit into memory; docs/inference.md has their effect.
 TILE = 192
 
 
-class Due(NamedTuple):
-    """A picture that is to be upscaled, and the pixels of its source."""
+class PendingJob(NamedTuple):
+    """A picture that is not finished, and the pixels of its source."""
 
     job: Job
     pixels: int
@@ -42,7 +42,7 @@ class Due(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a picture: either it is written, or there is a problem."""
+    """The result of a job: the image was written, or there is a problem."""
 
     job: Job
     written: Written | None
@@ -126,15 +126,17 @@ class Engine:
 def check_precision(precision: Precision, device: torch.device) -> None:
     """Raise UserError for a reduced precision on a CPU.
 
-    Little is won there, and large depthwise kernels (LKFMixer) take hundreds of times as long as in float32.
+    It gains little there, and large depthwise kernels (LKFMixer) take hundreds of times as long.
     """
     if device.type == "cpu" and precision != "float32":
         raise UserError(f"--precision {precision} needs a CUDA device; on the CPU use float32")
 
 
-def judge(jobs: Iterable[Job], scale: int, *, overwrite: bool) -> tuple[list[Due], int, list[str]]:
-    """Return the pictures that are to be upscaled, how many are finished, and what is wrong with others."""
-    due, problems, finished = [], [], 0
+def check_jobs(
+    jobs: Iterable[Job], scale: int, *, overwrite: bool
+) -> tuple[list[PendingJob], int, list[str]]:
+    """Return the pending jobs, the number of finished ones, and the problems of the others."""
+    pending, problems, finished = [], [], 0
     for job in jobs:
         try:
             height, width = large_size(job.source, scale)
@@ -142,20 +144,20 @@ def judge(jobs: Iterable[Job], scale: int, *, overwrite: bool) -> tuple[list[Due
                 finished += 1
                 continue
             check_target(job.source, job.target, (height, width))
-            due.append(Due(job, height * width // scale**2))
+            pending.append(PendingJob(job, height * width // scale**2))
         except UserError as error:
             problems.append(str(error))
         except OSError as error:
             problems.append(f"{job.target}: {in_words(error)}")
-    return due, finished, problems
+    return pending, finished, problems
 
 
-def upscale_all(due: Sequence[Due], engine: Engine) -> Iterator[Outcome]:
-    """Upscale pictures one after another; what one of them lacks does not keep the others from coming."""
-    total = sum(each.pixels for each in due)
+def upscale_all(jobs: Sequence[PendingJob], engine: Engine) -> Iterator[Outcome]:
+    """Upscale pictures one after another; a failed one does not stop the others."""
+    total = sum(each.pixels for each in jobs)
     with Progress(total, description="upscale", unit="pixels") as shown:
-        for number, each in enumerate(due, 1):
-            note = each.job.source.name + (f" {number}/{len(due)}" if len(due) > 1 else "")
+        for number, each in enumerate(jobs, 1):
+            note = each.job.source.name + (f" {number}/{len(jobs)}" if len(jobs) > 1 else "")
             meter = _Meter(shown, each.pixels, note)
             network = partial(engine, on_tile=meter.advance)
             try:

@@ -1,4 +1,4 @@
-"""Pictures whose metadata are damaged and whose pixels are not: Pillow refuses some, and warns of others."""
+"""Pictures whose metadata are damaged and whose pixels are not: Pillow rejects some, and warns of others."""
 
 import io
 import tempfile

@@ -1,4 +1,4 @@
-"""The formats that large images are written in, and what each of them can hold."""
+"""Output formats and what each of them supports."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -7,9 +7,9 @@ from typing import NamedTuple
 class Format(NamedTuple):
     """How a format is written.
 
-    `kind`: Pillow's name. `alpha`: whether it can hold transparency. `holds`: the metadata that it can
-    (`metadata.py`). `options`: of Pillow's writer. `side`: the most pixels of a side. `pixels`: the most in
-    all, as some files hold no more than 4 GiB.
+    `kind`: Pillow's name. `alpha`: whether it supports transparency. `holds`: the metadata that it supports
+    (`metadata.py`). `options`: of Pillow's writer. `side`: the most pixels a side. `pixels`: the most in
+    total, as some files are limited to 4 GiB.
     """
 
     kind: str
@@ -36,5 +36,5 @@ FORMATS: Mapping[str, Format] = {
 
 
 def format_of(suffix: str) -> Format | None:
-    """Return the format that a file's suffix stands for, in upper or lower case."""
+    """Return the format of a file's suffix, in upper or lower case."""
     return FORMATS.get(suffix.lower())

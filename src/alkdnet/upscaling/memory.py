@@ -1,4 +1,4 @@
-"""Whether a picture fits into the memory as a whole, or has to be computed in tiles."""
+"""Whether an image fits into memory as a whole, or has to be computed in tiles."""
 
 import weakref
 from collections import Counter
@@ -16,16 +16,16 @@ from alkdnet.data.disk import size
 from alkdnet.networks.alkdnet import ALKDNet
 from alkdnet.networks.bsrn import BSRN
 
-# Bytes for a pixel of the LR image by strips on a CPU, measured (docs/inference.md).
-_BY_STRIPS = 1_700
-# Bytes for a pixel of the large image, 3 as computed and 4 to be written, and of the LR image, 12 of it what
-# the network reads; measured together (docs/inference.md): 8.7 for a pixel of the large image.
+# Bytes per pixel of the LR image for FastALKDNet, measured (docs/inference.md).
+_FAST = 1_700
+# Bytes per pixel of the large image (3 as computed, 4 to be written) and of the LR image (12 as float32);
+# measured together (docs/inference.md): 8.7 per pixel of the large image.
 _LARGE, _LR = 8, 20
 # A row of tiles, and the network's memory for one tile.
 _TILE_ROW, _ONE_TILE = 3 * 4 * 2, 2**29
 _SAMPLE = 96
-# No network takes so much for an LR pixel: less is not looked at.
-_HARMLESS = 100_000
+# No network takes so many bytes per LR pixel: images that fit by this bound are not measured.
+_UPPER_BOUND = 100_000
 
 
 def fits(
@@ -33,7 +33,7 @@ def fits(
 ) -> bool:
     """Return whether the whole image can be computed in the memory that is free; True if that is unknown."""
     free = free_memory(device)
-    if free is None or height * width * _HARMLESS <= free:
+    if free is None or height * width * _UPPER_BOUND <= free:
         return True
     return height * width * (bytes_per_pixel(model, device, dtype) + scale**2 * _LARGE) <= free
 
@@ -50,21 +50,22 @@ def check_tiles(height: int, width: int, scale: int, *, tile: int) -> None:
 
 
 def bytes_per_pixel(model: nn.Module, device: torch.device, dtype: torch.dtype) -> int:
-    """Return the bytes that a network takes for a pixel of an LR image as a whole, at its peak."""
+    """Return the peak bytes per LR pixel that a network takes for a whole image."""
+    # Upscaler takes FastALKDNet then (tested).
     if isinstance(model, ALKDNet | BSRN) and device.type == "cpu" and dtype == torch.float32:
-        return _BY_STRIPS
+        return _FAST
     if not list(model.parameters()):  # an interpolation, which is done on the CPU
-        return _HARMLESS // 50
+        return _UPPER_BOUND // 50
     sample = torch.empty(1, 3, _SAMPLE, _SAMPLE, device="meta", dtype=dtype)
-    shadow = _on_meta(model, dtype)
-    with torch.inference_mode(), PeakBytes() as peak:
-        shadow(sample)
-    most: int = peak.most
-    return most // _SAMPLE**2
+    meta = _on_meta(model, dtype)
+    with torch.inference_mode(), PeakBytes() as counted:
+        meta(sample)
+    peak: int = counted.peak
+    return peak // _SAMPLE**2
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Return the bytes of memory that a device has left; None where it does not tell."""
+    """Return the bytes of memory that a device has left; None where it does not say."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
@@ -75,7 +76,7 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def _free_in_groups(membership: Path, root: Path) -> Iterator[int]:
-    """Yield the bytes that the limits of a container or job leave: control groups (v2) of this process."""
+    """Yield the free bytes under the limits of a container or job: control groups (v2) of this process."""
     try:
         group = root / membership.read_text().splitlines()[-1].partition("::")[2].lstrip("/")
     except (OSError, IndexError):
@@ -91,7 +92,7 @@ def _entry(file: Path, key: str) -> int:
 
 
 def _on_meta(model: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-    """Return the network without numbers, for which every operation allocates nothing."""
+    """Return the network on the meta device, where operations allocate nothing."""
     tensors = {
         name: torch.empty_like(tensor, device="meta", dtype=dtype)
         for name, tensor in (*model.named_parameters(), *model.named_buffers())
@@ -100,11 +101,11 @@ def _on_meta(model: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]
 
 
 class PeakBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the bytes of all tensors that live at a time; `most` is their peak."""
+    """Sums the bytes of all live tensors; `peak` is the largest sum."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.most: int = 0
+        self.peak: int = 0
         self._live = 0
         self._views: Counter[int] = Counter()
 
@@ -118,18 +119,18 @@ class PeakBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor):
-                self._note(tensor)
-        self.most = max(self.most, self._live)
+                self._track(tensor)
+        self.peak = max(self.peak, self._live)
         return result
 
-    def _note(self, tensor: Tensor) -> None:
+    def _track(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         if not self._views[storage._cdata]:
             self._live += storage.nbytes()
         self._views[storage._cdata] += 1
-        weakref.finalize(tensor, self._forget, storage._cdata, storage.nbytes())
+        weakref.finalize(tensor, self._untrack, storage._cdata, storage.nbytes())
 
-    def _forget(self, storage: int, count: int) -> None:
+    def _untrack(self, storage: int, count: int) -> None:
         self._views[storage] -= 1
         if not self._views[storage]:
             self._live -= count

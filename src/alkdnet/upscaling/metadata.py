@@ -1,4 +1,4 @@
-"""What a file says about its image besides the pixels: read from the source, written to the large image."""
+"""Metadata of image files: read from the source, written to the large image."""
 
 import struct
 from collections.abc import Iterator, Mapping, Set
@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from alkdnet.upscaling.formats import Format
 
-# What describes the picture, and not how the source's pixels are stored: those are other ones now.
+# Tags about the picture; those about the storage of the source's pixels do not apply to the large image.
 _KEPT = (
     Base.ImageDescription,
     Base.Make,
@@ -56,7 +56,7 @@ class Metadata:
         icc_mode: the mode of the images that the profile describes: "RGB", "L" or "" for another one.
         dpi: pixels per inch.
         png_chunks: gamma, chromaticities and rendering intent as PNG has them, by their names.
-        damaged: what the source has but cannot be read, and is left out.
+        damaged: metadata of the source that cannot be read, and are left out.
     """
 
     exif: bytes
@@ -68,15 +68,15 @@ class Metadata:
     damaged: Set[str] = frozenset()
 
     def without(self, damaged: Set[str]) -> "Metadata":
-        """Return the metadata after some turned out to be damaged; of a damaged EXIF block nothing stays."""
+        """Return the metadata without those found to be damaged; an EXIF block is dropped as a whole."""
         exif = b"" if "EXIF" in damaged else self.exif
         return replace(self, exif=exif, damaged=self.damaged | damaged)
 
     def saving(self, known: Format, *, gray: bool) -> tuple[Saving, list[str]]:
-        """Return the arguments for writing what a format can hold, and in words what is lost.
+        """Return the arguments for writing what a format supports, and messages on what is lost.
 
-        A profile of another colour space than that of the image that is written, such as one of inks, would
-        give wrong colours, and is left out too.
+        An ICC profile for another colour space than that of the written image, such as CMYK, would give wrong
+        colours, and is left out too.
         """
         options: Saving = {}
         lost = [f"{name} (it is damaged)" for name in sorted(self.damaged)]
@@ -109,7 +109,7 @@ class Metadata:
         if self.dpi:
             yield "DPI"
         gamma = self.png_chunks.get(b"gAMA")
-        # That of sRGB is what everybody assumes without it.
+        # Without it, programs assume that of sRGB.
         if gamma and abs(struct.unpack(">I", gamma)[0] / 100_000 - _SRGB_GAMMA) > 0.001:
             yield "gamma"
 
@@ -158,7 +158,7 @@ def _exif(image: Image.Image) -> bytes | None:
                     values.pop(outdated, None)
                 kept[ifd] = values
         return kept.tobytes() if len(kept) else b""
-    except Exception:  # foreign bytes; Pillow's reader raises almost anything, and an image needs no EXIF
+    except Exception:  # untrusted bytes: Pillow raises almost anything, and an image needs no EXIF
         return None
 
 
@@ -182,7 +182,7 @@ def _dpi(info: Mapping[str | tuple[int, int], Any]) -> tuple[float, float] | Non
         x, y = (float(value) for value in info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
-    return (x, y) if 1 < x < 1e5 and 1 < y < 1e5 else None  # 1 x 1 says the shape of a pixel only
+    return (x, y) if 1 < x < 1e5 and 1 < y < 1e5 else None  # 1 x 1 is only the aspect ratio of a pixel
 
 
 def _as_bytes(found: bytes | str | None) -> bytes | None:

@@ -23,8 +23,7 @@ SCALES = (2, 3, 4)
 class Model(NamedTuple):
     """A network with its weights, ready to upscale.
 
-    `network`: its name. `weights`: their file; None: it has none. `scale`: how many times as large it makes
-    images.
+    `network`: its name. `weights`: their file; None: it has none. `scale`: the upscaling factor.
     """
 
     module: nn.Module
@@ -38,8 +37,8 @@ class Model(NamedTuple):
         return f"{self.network}, {self.weights}" if self.weights else self.network
 
 
-class _Form(NamedTuple):
-    """A network as it can be built for a file of weights."""
+class _Variant(NamedTuple):
+    """A network with the arguments to build it."""
 
     network: str
     scale: int
@@ -51,12 +50,12 @@ def open_model(weights: Path, scale: int | None = None, network: str | None = No
 
     A `run.json` beside a run's file, as a pipeline writes it, names the network and its options. Without one
     the names and shapes in the file, which may be this library's or the authors', say which network it is,
-    with the usual options of the network or those of one of its released files.
+    with the default options of the network or those of one of its released files.
 
     Args:
         weights: the file, or a run's folder.
-        scale: how many times as large the network makes an image; None: it is found.
-        network: its name; None: it is found.
+        scale: the upscaling factor; None: detected.
+        network: its name; None: detected.
 
     Raises:
         UserError: the weights are missing, of another scale, or of another network.
@@ -70,8 +69,8 @@ def open_model(weights: Path, scale: int | None = None, network: str | None = No
         if network not in (None, record.network):
             raise UserError(f"{weights}: these are weights of {record.network}, not of {network}")
         return Model(module.eval(), record.network, weights, record.scale)
-    form = _form_of(weights, scale, network)
-    return Model(_imported(weights, form).eval(), form.network, weights, form.scale)
+    variant = _variant_of(weights, scale, network)
+    return Model(_imported(weights, variant).eval(), variant.network, weights, variant.scale)
 
 
 def interpolation(scale: int) -> Model:
@@ -79,36 +78,36 @@ def interpolation(scale: int) -> Model:
     return Model(build("bicubic", scale, {}), "bicubic interpolation", None, scale)
 
 
-def _form_of(weights: Path, scale: int | None, network: str | None) -> _Form:
-    """Return what a file belongs to."""
+def _variant_of(weights: Path, scale: int | None, network: str | None) -> _Variant:
+    """Return the network variant that a file belongs to."""
     names = read_tensors(weights).keys()
     networks = [network] if network else _networks()
     scales = [scale] if scale else SCALES
-    candidates: list[_Form] = []
-    fitting: list[_Form] = []
-    for form in _forms(networks):
+    candidates: list[_Variant] = []
+    fitting: list[_Variant] = []
+    for variant in _variants(networks):
         if fitting and fitting[0].network == "alkdnet":
-            break  # this project's own go first
-        if _has_names(form, names):
-            candidates.append(form)
-            fitting += [each for each in _at([form], scales) if _fits(weights, each)]
-    if len(found := list(dict.fromkeys(form.network for form in fitting))) > 1:
+            break  # it has precedence
+        if _has_names(variant, names):
+            candidates.append(variant)
+            fitting += [each for each in _at_scales([variant], scales) if _fits(weights, each)]
+    if len(found := list(dict.fromkeys(variant.network for variant in fitting))) > 1:
         raise UserError(f"{weights}: fits {' and '.join(found)}; choose one by --network")
-    if len(found := [str(form.scale) for form in fitting]) > 1 and scale is None:
+    if len(found := [str(variant.scale) for variant in fitting]) > 1 and scale is None:
         raise UserError(f"{weights}: fits every scale ({', '.join(found)}); choose one by --scale")
     if fitting:
         return fitting[0]
-    for form in _at(candidates, [other for other in SCALES if other not in scales]):
-        if _fits(weights, form):
+    for variant in _at_scales(candidates, [other for other in SCALES if other not in scales]):
+        if _fits(weights, variant):
             raise UserError(
-                f"{weights}: these weights of {form.network} upscale by {form.scale}, not by {scale}"
+                f"{weights}: these weights of {variant.network} upscale by {variant.scale}, not by {scale}"
             )
-    usual = _Form(networks[0], scales[0], {})
+    default = _Variant(networks[0], scales[0], {})
     try:
-        _imported(weights, usual)
+        _imported(weights, default)
     except UserError as error:
         raise UserError(str(error) if network else f"{error}; nor another network") from None
-    return usual
+    return default
 
 
 def _networks() -> list[str]:
@@ -116,39 +115,39 @@ def _networks() -> list[str]:
     return ["alkdnet", *(name for name in network_names() if name not in ("alkdnet", "bicubic"))]
 
 
-def _forms(networks: list[str]) -> Iterator[_Form]:
-    """Yield networks with their usual options, and with those of released files."""
+def _variants(networks: list[str]) -> Iterator[_Variant]:
+    """Yield networks with their default options, and with those of released files."""
     for network in networks:
         released = [source.options for source in SOURCES.values() if source.network == network]
-        usual: Mapping[str, Option] = {}
-        for options in [usual, *(each for each in released if each)]:
-            yield _Form(network, SCALES[0], options)
+        default: Mapping[str, Option] = {}
+        for options in [default, *(each for each in released if each)]:
+            yield _Variant(network, SCALES[0], options)
 
 
-def _at(forms: Sequence[_Form], scales: Sequence[int]) -> Iterator[_Form]:
-    return (form._replace(scale=scale) for scale in scales for form in forms)
+def _at_scales(variants: Sequence[_Variant], scales: Sequence[int]) -> Iterator[_Variant]:
+    return (variant._replace(scale=scale) for scale in scales for variant in variants)
 
 
-def _imported(weights: Path, form: _Form) -> nn.Module:
-    module = build(form.network, form.scale, form.options)
+def _imported(weights: Path, variant: _Variant) -> nn.Module:
+    module = build(variant.network, variant.scale, variant.options)
     import_released(weights, module)
     return module
 
 
-def _has_names(form: _Form, names: Set[str]) -> bool:
-    """Return whether a file with these names of tensors may belong to a network; they decide most cases."""
+def _has_names(variant: _Variant, names: Set[str]) -> bool:
+    """Return whether a file with these names of tensors may belong to a network; which rules out most."""
     with torch.device("meta"):  # costs no memory
-        module = network_class(form.network)(scale=form.scale, **form.options)
+        module = network_class(variant.network)(scale=variant.scale, **variant.options)
     if hasattr(sys.modules[type(module).__module__], "arrange_released"):
         return True
     own = module.state_dict().keys()
     return own in (names, set(released_names(names, module).values()))
 
 
-def _fits(weights: Path, form: _Form) -> bool:
+def _fits(weights: Path, variant: _Variant) -> bool:
     """Return whether a file can be imported as a network's."""
     try:
-        _imported(weights, form)
+        _imported(weights, variant)
     except UserError:
         return False
     return True

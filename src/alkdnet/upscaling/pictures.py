@@ -1,4 +1,4 @@
-"""One picture: read with all that belongs to it, upscaled, and written."""
+"""One picture: read with transparency and metadata, upscaled, and written."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ class Picture:
 
 
 class Written(NamedTuple):
-    """The large image's height and width, and in words what of the source's metadata is lost."""
+    """Height and width of the large image, and messages on lost metadata."""
 
     height: int
     width: int

@@ -1,4 +1,4 @@
-"""Which pictures are to be upscaled, and where each goes."""
+"""Which pictures are upscaled, and to which files."""
 
 import glob
 import os
@@ -14,8 +14,8 @@ from alkdnet.errors import UserError, in_words, raise_problems
 from alkdnet.upscaling.damage import read_despite_damage
 from alkdnet.upscaling.formats import format_of
 
-# Pictures that are not read: they have more than 8 bits, or are not read everywhere.
-_FOREIGN = (
+# Suffixes of pictures that are not read: they have more than 8 bits, or Pillow cannot always read them.
+_UNSUPPORTED = (
     *(".avif", ".heic", ".heif", ".jxl", ".jp2", ".j2k", ".jpx", ".jfif", ".psd", ".tga", ".exr", ".hdr"),
     *(".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"),
 )
@@ -23,65 +23,65 @@ _FOREIGN = (
 
 @dataclass(frozen=True)
 class Job:
-    """A picture to upscale, and the file to write; `kept`: what is there and finished stays."""
+    """A picture to upscale, and the file to write; `skip_finished`: unless that is finished already."""
 
     source: Path
     target: Path
-    kept: bool
+    skip_finished: bool
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be written, and how many files of folders are pictures that are not read, by suffix."""
+    """The jobs, and the number of unsupported pictures in folders, by suffix."""
 
     jobs: list[Job]
-    foreign: Counter[str] = field(default_factory=Counter)
+    unsupported: Counter[str] = field(default_factory=Counter)
 
 
-def plan(sources: Sequence[Path], target: Path) -> Plan:
-    """Return what is to be written for pictures, and for folders of them with all that is below.
+def plan_jobs(sources: Sequence[Path], target: Path) -> Plan:
+    """Return the jobs for pictures, and for folders, which are searched recursively.
 
-    A source that does not exist and has `*`, `?` or `[` in it is a pattern; `**` stands for any folders.
-    One picture and a target with the ending of a format: this file, which is replaced. Otherwise the target
-    is a folder: the files in it are named as the sources, those of folders by their place in there, with the
-    ending .png where a format can only be read; what is there and finished is kept.
+    A source that does not exist and contains `*`, `?` or `[` is a pattern; `**` matches any folders. With one
+    picture and a target that has the suffix of a format, the target is that file, which is replaced.
+    Otherwise the target is a folder, in which files keep their names and their paths relative to a source
+    folder, with the suffix .png where a format can only be read; finished ones are skipped.
 
     Raises:
-        UserError: a source is missing or no file, or two sources would have one target; with all problems.
+        UserError: a source is missing or not a file, or two sources have one target; with all problems.
     """
     named = [path for source in sources for path in _matches(source)]
     if len(sources) == len(named) == 1 and not named[0].is_dir() and _is_file_name(target):
         _raise_unless_file(named[0])
-        return Plan([Job(named[0], target, kept=False)])
+        return Plan([Job(named[0], target, skip_finished=False)])
     problems: list[str] = []
     jobs: dict[Path, Job] = {}
-    foreign: Counter[str] = Counter()
+    unsupported: Counter[str] = Counter()
     if target.exists() and not target.is_dir():
-        problems.append(f"{target}: is no folder, which several pictures need")
+        problems.append(f"{target}: is not a folder, which several pictures need")
     for source in dict.fromkeys(named):
         if source.is_dir() and source.resolve() == target.resolve():
             problems.append(f"{target}: is the folder of the sources; give another one")
             continue
         try:
-            found = list(_pictures(source, target, foreign))
+            found = list(_pictures(source, target, unsupported))
         except UserError as error:
             problems.append(str(error))
             continue
         if not found:
             problems.append(f"{source}: no images in it ({', '.join(sorted(SUFFIXES))})")
-        for path, place in found:
-            large = target / (place if format_of(place.suffix) else place.with_suffix(".png"))
+        for path, relative in found:
+            large = target / (relative if format_of(relative.suffix) else relative.with_suffix(".png"))
             if large in jobs:
                 problems.append(f"{jobs[large].source} and {path} would both become {large}")
-            jobs[large] = Job(path, large, kept=True)
+            jobs[large] = Job(path, large, skip_finished=True)
     raise_problems(problems)
-    return Plan(list(jobs.values()), foreign)
+    return Plan(list(jobs.values()), unsupported)
 
 
 def is_finished(job: Job, large: tuple[int, int]) -> bool:
     """Return whether the target is an image of `large` (height, width), and not older than the source."""
     known = format_of(job.target.suffix)
-    if not job.kept or known is None or not job.target.is_file():
+    if not job.skip_finished or known is None or not job.target.is_file():
         return False
     Image.init()
     try:
@@ -119,13 +119,13 @@ def _is_file_name(target: Path) -> bool:
     return not target.is_dir() and bool(target.suffix)
 
 
-def _pictures(source: Path, target: Path, foreign: Counter[str]) -> Iterator[tuple[Path, Path]]:
-    """Yield a picture, or those in a folder and below but not in the target, each with its place in there."""
+def _pictures(source: Path, target: Path, unsupported: Counter[str]) -> Iterator[tuple[Path, Path]]:
+    """Yield a picture, or those in a folder but not in the target, with their relative paths."""
     if not source.is_dir():
         _raise_unless_file(source)
         yield source, Path(source.name)
         return
-    seen = {target.resolve(), source.resolve()}  # links may lead in a circle
+    seen = {target.resolve(), source.resolve()}  # links may form a cycle
     for folder, below, names in os.walk(source, onerror=_raise, followlinks=True):
         here = Path(folder)
         below[:] = [name for name in sorted(below) if not name.startswith(".") and _is_new(here / name, seen)]
@@ -136,8 +136,8 @@ def _pictures(source: Path, target: Path, foreign: Counter[str]) -> Iterator[tup
                 continue
             if suffix in SUFFIXES:
                 yield path, path.relative_to(source)
-            elif suffix in _FOREIGN:
-                foreign[suffix] += 1
+            elif suffix in _UNSUPPORTED:
+                unsupported[suffix] += 1
 
 
 def _is_new(folder: Path, seen: set[Path]) -> bool:

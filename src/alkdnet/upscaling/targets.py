@@ -1,4 +1,4 @@
-"""What is judged of a file that is to be written before anything is computed or downloaded."""
+"""Checks of a file to be written, made before anything is computed or downloaded."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ def check_target(source: Path, target: Path, large: tuple[int, int]) -> Format:
     A target that is a link is followed.
 
     Raises:
-        UserError: the target is the source, its format is unknown or cannot hold so many pixels or the
+        UserError: the target is the source, its format is unknown or cannot store so many pixels or the
             source's transparency, its name is too long, or its folder cannot be made or written to.
     """
     known = format_of(target.suffix)
@@ -59,7 +59,7 @@ def check_file(target: Path) -> Path:
     if real.is_symlink():
         raise UserError(f"{target}: is a link that leads to itself")
     if real.exists() and not real.is_file():
-        raise UserError(f"{target}: is no file that could be replaced")
+        raise UserError(f"{target}: is not a file that could be replaced")
     _check_folder(target, real)
     return real
 
@@ -67,7 +67,7 @@ def check_file(target: Path) -> Path:
 def _check_folder(target: Path, real: Path) -> None:
     folder = next(parent for parent in real.parents if parent.exists())
     if not folder.is_dir():
-        raise UserError(f"{target}: {folder} is no folder")
+        raise UserError(f"{target}: {folder} is not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"{target}: the folder {folder} cannot be written to")
     longest = os.pathconf(folder, "PC_NAME_MAX") - _TEMPORARY

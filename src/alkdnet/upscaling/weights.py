@@ -1,4 +1,4 @@
-"""Where weights are looked for: a run of a pipeline, this project's own, or what authors released."""
+"""Finding weights: a run of a pipeline, this project's own, or those that authors released."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from alkdnet.sources.checksums import RecordedChecksums
 from alkdnet.sources.fetching import fetch
 from alkdnet.sources.inventory import is_complete
 
-USUAL_SCALE = 4
+DEFAULT_SCALE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """The weights that a user asks for.
+class WeightsChoice:
+    """The weights that a user chose.
 
     Attributes:
-        file: a file of weights or a run's folder; None: they are looked for.
+        file: a file of weights or a run's folder; None: not given.
         run: a run of a pipeline, `PIPELINE:RUN`.
         network: the network; None: the file's own, or else ALKDNet.
-        scale: how many times as large; None: the file's own, or else 4.
-        released: whether the authors' weights are taken even if this project has its own.
+        scale: upscaling factor; None: the file's own, or else 4.
+        released: use the authors' weights even if this project has its own.
     """
 
     file: Path | None = None
@@ -35,15 +35,15 @@ class Wanted:
     released: bool = False
 
     def __post_init__(self) -> None:
-        """Raise UserError if more than one file is asked for."""
+        """Raise UserError if more than one of the options is given."""
         if (self.file is not None) + (self.run is not None) + self.released > 1:
             raise UserError("give one of --weights, --run and --released")
 
     def local(self, roots: Sequence[Path]) -> Path | None:
-        """Return the file or folder if it need not be downloaded; None otherwise.
+        """Return the file or folder if no download is needed; None otherwise.
 
         Args:
-            roots: repositories in which runs and this project's own weights are looked for, in this order.
+            roots: repositories that are searched for runs and this project's own weights, in this order.
 
         Raises:
             UserError: there is no such run.
@@ -52,16 +52,16 @@ class Wanted:
             return _run_folder(self.run, roots)
         if self.file is not None or self.released:
             return self.file
-        name = Path("weights") / f"{self.network or 'alkdnet'}_x{self.scale or USUAL_SCALE}.safetensors"
+        name = Path("weights") / f"{self.network or 'alkdnet'}_x{self.scale or DEFAULT_SCALE}.safetensors"
         return next((root / name for root in roots if (root / name).is_file()), None)
 
     def source(self) -> Source:
-        """Return what is published of the network at the scale.
+        """Return the published weights of the network at the scale.
 
         Raises:
             UserError: there is no such network, or nothing is published.
         """
-        return _released_source(self.network or "alkdnet", self.scale or USUAL_SCALE)
+        return _released_source(self.network or "alkdnet", self.scale or DEFAULT_SCALE)
 
 
 def fetch_weights(source: Source, folder: Path, *, downloads: Path, mirror: str | None) -> Path:
@@ -79,7 +79,7 @@ def fetch_weights(source: Source, folder: Path, *, downloads: Path, mirror: str 
                 f"{error}\nWithout a network, give weights by --weights, or by --mirror a folder that has "
                 "these files at their URLs (docs/downloads.md)"
             ) from error
-    # Of a pair for ncnn the .param is the one that is opened.
+    # Of a pair for ncnn, the .param file is opened.
     return folder / next(file.name for file in source.files if not file.name.endswith(".bin"))
 
 
@@ -87,7 +87,7 @@ def _run_folder(run: str, roots: Sequence[Path]) -> Path:
     """Return the folder of a run `PIPELINE:RUN`, in the first of the repositories that has it.
 
     Raises:
-        UserError: the name is no such pair, or no repository has the run's weights; with those that are.
+        UserError: the name is no such pair, or no repository has the run's weights; listing those that exist.
     """
     pipeline, colon, name = run.partition(":")
     if not colon or not pipeline or not name or {"/", "\\", ".."} & {*run, pipeline, name}:

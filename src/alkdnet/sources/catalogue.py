@@ -176,7 +176,6 @@ def _weights_per_scale(
     name: str,
     url: str,
     *,
-    scales: tuple[int, ...] = (2, 3, 4),
     licence: str,
     citation: str,
     provenance: Provenance = "authors",
@@ -193,7 +192,7 @@ def _weights_per_scale(
             provenance=provenance,
             remark=remark,
         )
-        for scale in scales
+        for scale in (2, 3, 4)
     ]
 
 
@@ -438,7 +437,6 @@ def _released_weights() -> list[Source]:
             "lkdn",
             f"{_RAW}/stella-von/LKDN/54df78a491142c2503d9738192b767ceced4d1a1/experiments/"
             "pretrained_models/LKDN/LKDN_x{scale}.pth",
-            scales=(2, 4),
             licence="MIT",
             citation="Xie et al. 2023, Large kernel distillation network, CVPRW",
         ),
@@ -446,7 +444,6 @@ def _released_weights() -> list[Source]:
             "smfanet",
             f"{_RAW}/Zheng-MJ/SMFANet/a05e0bb554bbbb80cd27d8fd2b78d4228c657170/pretrain/"
             "SMFANet_DF2K_100w_x{scale}SR.pth",
-            scales=(2, 4),
             licence="Apache-2.0",
             citation="Zheng et al. 2024, A lightweight self-modulation feature aggregation network, ECCV",
         ),
@@ -454,7 +451,6 @@ def _released_weights() -> list[Source]:
             "lkfmixer",
             f"{_RAW}/Supereeeee/LKFMixer/b7e5669cf1370532b75278072c78d41ef339e3e8/experiments/"
             "pretrained_models/LKFMixer_B_x{scale}.pth",
-            scales=(2, 4),
             licence="Apache-2.0",
             citation="Tang & Hu 2025, Exploring large kernel feature, arXiv 2508.11391",
         ),
@@ -462,7 +458,6 @@ def _released_weights() -> list[Source]:
             "lkmn",
             f"{_RAW}/Supereeeee/LKMN/55a84ca8042eed34eec84fe4d1888c4cb18a1942/experiments/"
             "pretrained_models/LKMN_T_x{scale}.pth",
-            scales=(2, 4),
             licence="Apache-2.0",
             citation="Hu et al. 2025, Large kernel modulation network, arXiv 2508.11893",
         ),

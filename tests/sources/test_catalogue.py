@@ -29,8 +29,11 @@ def test_the_sets_of_the_paper_and_the_demo_are_there_with_their_uses() -> None:
             "erfdn_x4",
             "fmen_s_x4",
             "safmn_x2",
-            *(f"cfsr_x{scale}" for scale in (2, 3, 4)),
-            *(f"{name}_x{scale}" for name in ("lkdn", "smfanet", "lkfmixer", "lkmn") for scale in (2, 4)),
+            *(
+                f"{name}_x{scale}"
+                for name in ("cfsr", "lkdn", "smfanet", "lkfmixer", "lkmn")
+                for scale in (2, 3, 4)
+            ),
         ],
     }
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from alkdnet.config.params import Recipe
 from alkdnet.training.optimizers import Adan, make_optimizer
+from alkdnet.training.runtime.session import load_optimizer
 from tests.training.test_arithmetic import Looks
 from tests.training.trainer import RECIPE
 
@@ -100,3 +101,16 @@ def test_adan_takes_a_learning_rate_in_a_tensor() -> None:
             optimizer.step()
         found.append(weight.detach().clone())
     assert torch.equal(found[0], found[1])
+
+
+def test_a_state_is_continued_on_the_device_of_the_weights() -> None:
+    """A checkpoint is read to the CPU."""
+    for recipe in (RECIPE, ADAN):
+        weight = nn.Parameter(torch.zeros(3))
+        weight.grad = torch.ones(3)
+        optimizer = make_optimizer(recipe, [weight])
+        optimizer.step()
+        elsewhere = nn.Parameter(torch.zeros(3, device="meta"))
+        continued = make_optimizer(recipe, [elsewhere])
+        load_optimizer(continued, optimizer.state_dict())
+        assert {tensor.device.type for tensor in continued.state[elsewhere].values()} == {"meta"}

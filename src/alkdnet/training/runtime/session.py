@@ -217,7 +217,7 @@ class Session:
             self._model.load_state_dict(state.model)
             if self._average:
                 self._average.model.load_state_dict(state.average)
-            _load_optimizer(self._optimizer, state.optimizer)
+            load_optimizer(self._optimizer, state.optimizer)
         except Exception as error:  # the names, shapes and types of a file that was not written here
             problem = one_line(" ".join(str(error).split()))
             raise UserError(
@@ -242,7 +242,7 @@ class Session:
         )
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Load a state after comparing it: PyTorch adopts the settings in it, and tensors of any shape.
 
     Raises:
@@ -257,6 +257,8 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> 
         for name, tensor in tensors.items():
             if not torch.is_tensor(tensor) or (tensor.ndim and tensor.shape != parameter.shape):
                 raise ValueError(f"{name} of the optimizer does not fit its parameter")
+            # PyTorch leaves a `step` where it was read to, unless the optimizer is one of its own.
+            tensors[name] = tensor.to(parameter.device)
 
 
 def has_diverged(loss: float, model: nn.Module, *, limit: float) -> bool:

@@ -1,5 +1,6 @@
 """A training step as one CUDA graph: thousands of kernels by one launch."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -73,13 +74,18 @@ class Recording:
     def __init__(self, function: Callable[..., Tensor], *inputs: Tensor) -> None:
         self._inputs = [tensor.clone() for tensor in inputs]
         self._graph = torch.cuda.CUDAGraph()
-        # The outer context restores the current stream, which the inner one does not do if its end fails.
-        with (
-            torch.cuda.stream(torch.cuda.current_stream()),
-            # Meanwhile the threads of the sampler and the validation use CUDA, which "global" would forbid.
-            torch.cuda.graph(self._graph, capture_error_mode="thread_local"),
-        ):
-            self._output = function(*self._inputs)
+        pool = torch.cuda.graph_pool_handle()
+        try:
+            # The outer context restores the current stream, which the inner one does not do if its end fails.
+            with (
+                torch.cuda.stream(torch.cuda.current_stream()),
+                # Meanwhile the sampler's and the validation's threads use CUDA, which "global" would forbid.
+                torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"),
+            ):
+                self._output = function(*self._inputs)
+        except RuntimeError:
+            _release(pool)
+            raise
 
     def replay(self, *inputs: Tensor) -> Tensor:
         """Return the function's result; the inputs are copied to their places, and nothing waits."""
@@ -87,3 +93,18 @@ class Recording:
             place.copy_(tensor, non_blocking=True)
         self._graph.replay()
         return self._output
+
+
+def _release(pool: tuple[int, int]) -> None:
+    """Return the memory of a recording that failed, which PyTorch before 2.12 believes to go on for ever.
+
+    As long as it does, it frees no memory for a larger tensor and begins no other recording: both end in an
+    internal error.
+
+    Source: https://github.com/pytorch/pytorch/pull/180395.
+    """
+    device = torch.cuda.current_device()
+    # It has ended and the memory is back, or these functions have other names.
+    with contextlib.suppress(RuntimeError, AttributeError):
+        torch._C._cuda_endAllocateToPool(device, pool)
+        torch._C._cuda_releasePool(device, pool)

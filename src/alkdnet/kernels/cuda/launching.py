@@ -81,14 +81,15 @@ def power_of_two(number: int) -> int:
 
 
 def laid_out_as(flat: Tensor, parameter: Tensor) -> Tensor:
-    """Return a gradient, C-major in memory, in the parameter's shape and strides, without a copy.
+    """Return a gradient in the parameter's shape and strides, without a copy.
 
-    A depthwise weight (C, 1, h, w) has one order in memory in both layouts, but other strides along axes of
-    length 1, and DistributedDataParallel warns and copies where they differ.
+    A depthwise weight (C, 1, h, w) and that of a 1x1 convolution (O, I, 1, 1) have one order in memory in
+    both layouts, but other strides along axes of length 1, and DistributedDataParallel warns and copies where
+    they differ.
     """
     if parameter.dim() == 4:
-        channels, _, height, width = parameter.shape
-        channels_last = flat.view(channels, height, width, 1).permute(0, 3, 1, 2)
+        outputs, inputs, height, width = parameter.shape
+        channels_last = flat.view(outputs, height, width, inputs).permute(0, 3, 1, 2)
         if channels_last.stride() == parameter.stride():
             return channels_last
     return flat.view(parameter.shape)

@@ -81,13 +81,13 @@ def _from_channels_last(x_BHWC: Tensor) -> Tensor:
 
 def _product(conv: nn.Conv2d, x_BCHW: Tensor) -> Tensor:
     """Return a 1x1 convolution as (B, H, W, C): a matrix product over the channels."""
-    x_BHWC, weight_OI = _to_channels_last(x_BCHW), conv.weight.flatten(1)
+    x_BHWC = _to_channels_last(x_BCHW)
     if not torch.is_grad_enabled():
-        return F.linear(x_BHWC, weight_OI, conv.bias)
+        return F.linear(x_BHWC, conv.weight.flatten(1), conv.bias)
     device = x_BHWC.device.type
     if torch.is_autocast_enabled(device):
         x_BHWC = x_BHWC.to(torch.get_autocast_dtype(device))
-    y_BHWC: Tensor = pointwise(x_BHWC, weight_OI, conv.bias)
+    y_BHWC: Tensor = pointwise(x_BHWC, conv.weight, conv.bias)
     return y_BHWC
 
 

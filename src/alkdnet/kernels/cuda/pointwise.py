@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from alkdnet.kernels.cuda.launching import power_of_two
+from alkdnet.kernels.cuda.launching import laid_out_as, power_of_two
 
 # A launch aims at that many programs: three on each of 132 multiprocessors.
 PROGRAMS = 396
@@ -54,21 +54,21 @@ def _to_parameters(
 
 
 @torch.library.custom_op("alkdnet::pointwise", mutates_args=())
-def pointwise(x_BHWI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
+def pointwise(x_BHWI: Tensor, weight: Tensor, bias_O: Tensor | None) -> Tensor:
     """Return the products of all pixels with the weight, in the features' type.
 
     Args:
         x_BHWI: float32, bfloat16 or float16.
-        weight_OI: in the features' type or float32.
+        weight: (O, I, 1, 1), in the features' type or float32.
         bias_O: in the same type; None: there is none.
     """
     bias_O = None if bias_O is None else bias_O.to(x_BHWI.dtype)
-    return F.linear(x_BHWI.contiguous(), weight_OI.to(x_BHWI.dtype), bias_O)
+    return F.linear(x_BHWI.contiguous(), weight.flatten(1).to(x_BHWI.dtype), bias_O)
 
 
 @pointwise.register_fake
-def _(x_BHWI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
-    return x_BHWI.new_empty(*x_BHWI.shape[:3], weight_OI.shape[0])
+def _(x_BHWI: Tensor, weight: Tensor, bias_O: Tensor | None) -> Tensor:
+    return x_BHWI.new_empty(*x_BHWI.shape[:3], weight.shape[0])
 
 
 @torch.library.custom_op("alkdnet::pointwise_backward", mutates_args=())
@@ -104,18 +104,18 @@ def _by_tensor_cores(gradient_PO: Tensor, x_PI: Tensor) -> Tensor:
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x_BHWI, weight_OI, bias_O = inputs
+    x_BHWI, weight, bias_O = inputs
     ctx.bias_type = None if bias_O is None else bias_O.dtype
-    ctx.save_for_backward(x_BHWI, weight_OI)
+    ctx.save_for_backward(x_BHWI, weight)
 
 
 def _differentiate(ctx: Any, gradient_BHWO: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    x_BHWI, weight_OI = ctx.saved_tensors
+    x_BHWI, weight = ctx.saved_tensors
     flat_L = to_parameters(gradient_BHWO, x_BHWI)
-    to_weight, to_bias = flat_L.split([weight_OI.numel(), weight_OI.shape[0]])
+    to_weight, to_bias = flat_L.split([weight.numel(), weight.shape[0]])
     return (
-        gradient_BHWO @ weight_OI.to(gradient_BHWO.dtype),
-        to_weight.view_as(weight_OI).to(weight_OI.dtype),
+        gradient_BHWO @ weight.flatten(1).to(gradient_BHWO.dtype),
+        laid_out_as(to_weight, weight).to(weight.dtype),
         None if ctx.bias_type is None else to_bias.to(ctx.bias_type),
     )
 

@@ -5,6 +5,7 @@ all on a GPU with `-m gpu`, which needs nothing but PyTorch, triton and pytest.
 """
 
 import copy
+import math
 from collections.abc import Callable
 
 import pytest
@@ -166,8 +167,7 @@ def test_gradients_are_laid_out_as_the_parameters() -> None:
     exchange_layers(layer)
     gradients = torch.autograd.grad(layer(x_BCHW).sum(), list(layer.parameters()))
     for (name, parameter), gradient in zip(layer.named_parameters(), gradients, strict=True):
-        if name != "pointwise.weight":
-            assert gradient.stride() == parameter.stride(), name
+        assert gradient.stride() == parameter.stride(), name
 
 
 def test_what_is_exchanged() -> None:
@@ -213,9 +213,11 @@ SMALL = {"blocks": 1, "channels": 8}
 
 def test_the_self_check_takes_each_different_layer_in_each_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[tuple[str, int, str]] = []
+    sizes = set()
 
     def note(layer: nn.Module, x_BCHW: Tensor, *_: object, precision: str, gradients: bool) -> float:
         checked.append((type(layer).__name__, x_BCHW.shape[1], precision))
+        sizes.add(getattr(layer, "kernel_size", None))
         return 0.0
 
     monkeypatch.setattr(exchange, "largest_difference", note)
@@ -224,6 +226,8 @@ def test_the_self_check_takes_each_different_layer_in_each_precision(monkeypatch
     assert checked.count(("ALKConv", 8, "tf32")) == 3  # k = 9 to 8 and to 4 channels, k = 3 in the fusion
     assert checked.count(("Resize", 2, "float32")) == checked.count(("MaxPool2d", 2, "float32")) == 1
     assert ("Conv2d", 24, "tf32") in checked  # the fusion's 1x1 convolution
+    assert (3, 3) in sizes
+    assert not {(9, 1), (1, 9)} & sizes  # the kernel of an ALKConv stands for its convolutions
 
 
 @pytest.mark.parametrize(("precision", "fails"), [("float32", True), ("bfloat16", False)])
@@ -236,6 +240,12 @@ def test_the_self_check_names_the_layer_that_is_wrong(
     problem = self_check(build("alkdnet", 2, SMALL), precision)
     message = "Resize on (2, 2, 3, 3) in float32: differs from PyTorch by 5.0e-02 of the largest value"
     assert problem == (message if fails else None)
+
+
+def test_a_gradient_that_is_no_number_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = iter([[torch.ones(2), torch.ones(2)], [torch.ones(2), torch.tensor([1, torch.nan])]])
+    monkeypatch.setattr(exchange, "_results", lambda *_: next(found))
+    assert math.isnan(largest_difference(*_made(FAST["pool"])))
 
 
 def test_inference_takes_kernels_that_pass_their_check(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from alkdnet.inference.upscaler import Upscaler
 from alkdnet.kernels.cpu.alkdnet import FastALKDNet
 from alkdnet.networks import build
 from alkdnet.upscaling import memory
-from alkdnet.upscaling.memory import PeakBytes, check_tiles
+from alkdnet.upscaling.memory import PeakBytes, check_tiles, free_memory
 
 WIDTH, SCALE = 60, 4
 
@@ -70,3 +70,14 @@ def test_the_limit_of_a_container_or_job_is_kept(tmp_path: Path) -> None:
         (folder / "memory.stat").write_text("anon 2000\ninactive_file 500\n")
     assert list(memory._free_in_groups(membership, tmp_path)) == [1500]
     assert list(memory._free_in_groups(tmp_path / "none", tmp_path)) == []
+
+
+def test_memory_that_pytorch_keeps_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second picture of a size is computed as the first one was."""
+    for name, value in (
+        ("mem_get_info", (10, 80)),
+        ("memory_reserved", 50),
+        ("memory_allocated", 20),
+    ):
+        monkeypatch.setattr(torch.cuda, name, lambda _, value=value: value)
+    assert free_memory(torch.device("cuda")) == 40

@@ -67,7 +67,9 @@ def bytes_per_pixel(model: nn.Module, device: torch.device, dtype: torch.dtype) 
 def free_memory(device: torch.device) -> int | None:
     """Return the bytes of memory that a device has left; None where it does not say."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        # PyTorch keeps what the pictures before took, for this one.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
     try:
         free = 1024 * _entry(Path("/proc/meminfo"), "MemAvailable:")
     except (OSError, StopIteration, ValueError):

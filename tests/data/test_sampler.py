@@ -160,6 +160,8 @@ def test_a_batch_that_cannot_be_divided_is_rejected(packed: PackedImages) -> Non
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.filterwarnings("default")  # the host's PyTorch is its own, and so are its deprecations
 @pytest.mark.parametrize("resident", [False, True])
 def test_a_gpu_gets_the_same_batches(packed: PackedImages, resident: bool) -> None:
     on_cpu = PatchSampler(packed, seed=5, batch_size=8, patch_size=PATCH, device=CPU)

@@ -256,6 +256,8 @@ def test_bicubic_borders_differ_at_the_border_only():
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.filterwarnings("default")  # the host's PyTorch is its own, and so are its deprecations
 def test_cuda_agrees_with_the_cpu(variant, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     name, options = variant

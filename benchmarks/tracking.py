@@ -1,4 +1,4 @@
-"""What following a training in MLflow costs: processor time of the tracker's thread, and of the calls.
+"""What logging a training to MLflow costs: processor time of the tracker's thread, and of the calls.
 
 The thread's time is an upper bound of what the training loses, reached when no core is free; unlike the
 difference of two training times, it does not drown in the noise of a busy machine. It is scaled to a training
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from alkdnet.config.loading import load_pipeline
 from alkdnet.config.paths import Paths
-from alkdnet.tracking import open_tracker
+from alkdnet.tracking import Intervals, open_tracker
 
 TRAINING_S = 600
 INTERVAL_S = 0.1  # a row of the history ten times a second is far more than a training writes
@@ -45,7 +45,9 @@ def main() -> None:
 def measure(root: Path) -> None:
     """Print seconds: of the thread once, of the thread in a minute, of one call."""
     params = load_pipeline("demo")
-    tracker = open_tracker(params, Paths(params.pipeline, root), RUN, root, delay_s=0, patience_s=120)
+    tracker = open_tracker(
+        params, Paths(params.pipeline, root), RUN, root, intervals=Intervals(delay_s=0, close_s=120)
+    )
     values = {"loss": 0.01, "learning_rate": 1e-3}
     known = points(root)
     tracker.log(1, values)

@@ -1,7 +1,7 @@
 """Remove what a stopped machine left behind: locks, temporary files, experiments and runs of dead processes.
 
-Nothing of value goes: results, DVC's cache, experiments, checkpoints and MLflow's runs stay. A process of
-another host cannot be seen: on a shared disk this is for the host that stopped.
+Nothing of value is removed: results, DVC's cache, experiments, checkpoints and MLflow's runs stay. Processes
+of other hosts are not visible: on a shared disk, run it on the host that stopped.
 """
 
 import importlib.util
@@ -20,11 +20,11 @@ from alkdnet.errors import in_one_line
 from alkdnet.process import is_alive
 from alkdnet.tracking.location import find_store
 
-# Folders in which nothing is written by this project, or too much lies to look through.
+# Folders that this project does not write to, or that are too large to search.
 _SKIPPED = {".git", ".venv", ".dvc", "mlartifacts", "node_modules"}
 # Temporary names of alkdnet.files: .<name>.<process>.tmp
 _TEMPORARY = re.compile(r"^\..+\.(\d+)\.tmp$")
-# No file takes as long from one write to the next: what changed later may be written by another host.
+# A file that changed within this time may be being written by another host.
 _QUIET_S = 3600
 
 
@@ -33,22 +33,22 @@ def main() -> int:
     root = Path.cwd()
     if not (root / ".dvc").is_dir():
         sys.exit("error: run this from the root of the repository")
-    done = [*clean_locks(root), *clean_experiments(root), *clean_temporary(root), *end_dead_runs(root)]
+    done = [*clean_locks(root), *clean_experiments(root), *clean_temporary(root), *kill_orphans(root)]
     for line in done or ["nothing stale"]:
         sys.stdout.write(f"{line}\n")
     return 0
 
 
 def clean_locks(root: Path) -> Iterator[str]:
-    """Remove DVC's list of read and write locks if a kill has left it incomplete: DVC rejects it.
+    """Remove DVC's list of read and write locks if a kill left it incomplete, as DVC rejects it.
 
-    Of a list that is whole, DVC itself removes the entries of dead processes.
+    From a complete list, DVC itself removes the entries of dead processes.
     """
     for path in (root / ".dvc/tmp/rwlock", root / ".dvc/tmp/exps/rwlock"):
-        # DVC writes it in place, which takes no second.
+        # DVC writes it in place, in less than a second.
         if path.is_file() and time.time() - path.stat().st_mtime > 1 and not _is_json(path):
             path.unlink()
-            yield f"{path.relative_to(root)}: torn, removed"
+            yield f"{path.relative_to(root)}: incomplete, removed"
 
 
 def _is_json(path: Path) -> bool:
@@ -60,10 +60,10 @@ def _is_json(path: Path) -> bool:
 
 
 def clean_experiments(root: Path) -> Iterator[str]:
-    """Remove temporary directories of experiments in which no process works any more.
+    """Remove temporary directories of experiments in which no process runs any more.
 
-    DVC lists their experiments as running for ever. Their finished stages are in the cache, and the state of
-    unfinished trainings is among the main repository's checkpoints.
+    DVC would list their experiments as running forever. Their finished stages are in the cache, and the
+    checkpoints of unfinished trainings in the main repository.
     """
     folder = root / ".dvc/tmp/exps"
     stale = sorted([*folder.glob("tmp*"), *folder.glob("standalone/tmp*")])
@@ -74,7 +74,7 @@ def clean_experiments(root: Path) -> Iterator[str]:
         folder == root and "dvc" in command and ("exp" in command or "queue-worker" in command)
         for folder, command in processes
     ):
-        yield "experiments: some may be starting just now, so their directories were left alone"
+        yield "experiments: some may be starting, so their directories were left alone"
         return
     for directory in stale:
         if not any(folder.is_relative_to(directory) for folder, _ in processes):
@@ -105,7 +105,7 @@ def _changed(path: Path) -> float:
         return time.time()
 
 
-def end_dead_runs(root: Path) -> Iterator[str]:
+def kill_orphans(root: Path) -> Iterator[str]:
     """Set runs to KILLED that MLflow shows as running although their process is dead."""
     if importlib.util.find_spec("mlflow") is None:
         return
@@ -117,7 +117,7 @@ def end_dead_runs(root: Path) -> Iterator[str]:
 
         for pipeline in pipelines(location):
             store = Store(location, pipeline)
-            for run in store.end_dead(store.runs()):
+            for run in store.kill_orphans(store.runs()):
                 yield f"MLflow: {pipeline}, {run.data.tags['run']}: its process is dead, set to KILLED"
     except Exception as error:  # a server that is down, a moved project: no reason to stop here
         yield f"MLflow: its runs were left alone ({in_one_line(error)})"

@@ -1,4 +1,4 @@
-"""Serve MLflow's page and say where the runs of each pipeline are."""
+"""Serve MLflow's page and print the URLs of each pipeline's views."""
 
 import argparse
 import contextlib
@@ -15,13 +15,13 @@ from pathlib import Path
 from alkdnet.errors import exit_in_words, in_one_line, redact
 from alkdnet.tracking.location import find_store
 from alkdnet.tracking.store import pipelines
-from alkdnet.tracking.views import CHARTS, TABLE, address
+from alkdnet.tracking.views import CHARTS, TABLE, view_url
 
 START_S = 180
 
 
 def main() -> int:
-    """Start the server, wait for it, print the addresses, and stay until it is stopped."""
+    """Start the server, wait for it, print the URLs, and stay until it is stopped."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=5000, help="port on this host; taken: the next free one")
     port = _free_port(parser.parse_args().port)
@@ -29,7 +29,7 @@ def main() -> int:
     if store.database is None:
         _say(f"MLFLOW_TRACKING_URI is a server: open {redact(store.uri)}")
         return 0
-    # Before the server would create the database, out of the lock that keeps others from doing it too.
+    # Before the server, which would create the database without the lock against concurrent creation.
     try:
         known = pipelines(store)
     except Exception as error:
@@ -52,8 +52,8 @@ def main() -> int:
         page = f"http://127.0.0.1:{port}"
         _wait(server, f"{page}/health")
         for name, experiment_id in known.items():
-            _say(f"{name}: {address(page, experiment_id, TABLE)}")
-            _say(f"{name}, charts: {address(page, experiment_id, CHARTS)}")
+            _say(f"{name}: {view_url(page, experiment_id, TABLE)}")
+            _say(f"{name}, charts: {view_url(page, experiment_id, CHARTS)}")
         if not known:
             _say(f"no runs yet, `make repro` makes some; they will be at {page}")
         return server.wait()

@@ -65,7 +65,7 @@ def test_a_torn_list_of_locks_goes_unless_it_is_being_written(bare: Repository, 
     os.utime(path, (time.time() + 60,) * 2)  # the tool needs a while to start
     assert clean(bare, repository) == "nothing stale\n"
     os.utime(path, (0, 0))
-    assert "rwlock: torn, removed" in clean(bare, repository)
+    assert "rwlock: incomplete, removed" in clean(bare, repository)
     path.write_text('{"write": {}, "read": {}}')
     os.utime(path, (0, 0))
     assert clean(bare, repository) == "nothing stale\n"

@@ -15,7 +15,7 @@ from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError
 from alkdnet.tracking import live
-from alkdnet.tracking.live import Tracker, open_tracker
+from alkdnet.tracking.live import Intervals, Tracker, open_tracker
 from alkdnet.tracking.location import find_store
 from alkdnet.tracking.settings import Point
 from alkdnet.tracking.timings import read_timings
@@ -55,14 +55,18 @@ class Store:
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Store:
     fake = Store()
-    monkeypatch.setattr(live, "_Writer", fake)
+    monkeypatch.setattr(live, "_RunWriter", fake)
     return fake
 
 
 @pytest.fixture
 def tracker(params: Params, paths: Paths, project: Path, store: Store) -> Tracker:
     return Tracker(
-        params, paths, "small", project, delay_s=0.0, interval_s=0.01, retry_s=0.01, patience_s=5.0
+        params,
+        paths,
+        "small",
+        project,
+        intervals=Intervals(delay_s=0.0, batch_s=0.01, retry_s=0.01, close_s=5.0),
     )
 
 
@@ -95,7 +99,7 @@ def test_a_job_of_a_cluster_leaves_a_store_in_a_file_alone(
     assert store.sessions == []
     assert len(read_timings(find_store(project))) == 1
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:1")
-    tracker = open_tracker(params, paths, "small", project, delay_s=0.0)
+    tracker = open_tracker(params, paths, "small", project, intervals=Intervals(delay_s=0.0))
     follow(tracker)
     tracker.close(finished=True)
     assert len(store.sessions) == 1
@@ -142,25 +146,29 @@ def test_a_store_that_fails_is_tried_again_and_said_once(
     assert "make mlflow-sync" in warnings[0]
 
 
-def test_a_store_that_hangs_costs_the_patience_at_the_end_and_nothing_before(
+def test_a_store_that_hangs_costs_the_timeout_at_the_end_and_nothing_before(
     params: Params, paths: Paths, project: Path, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.gate.clear()
     monitor = Tracker(
-        params, paths, "small", project, delay_s=0.0, interval_s=0.01, retry_s=0.01, patience_s=1.0
+        params,
+        paths,
+        "small",
+        project,
+        intervals=Intervals(delay_s=0.0, batch_s=0.01, retry_s=0.01, close_s=1.0),
     )
     start = time.perf_counter()
     follow(monitor, 1000, pause_s=0)
     assert time.perf_counter() - start < 1
     monitor.close(finished=True)
-    # Far below any time-out of the store's own; above the patience by what a busy machine may add.
+    # Far below any time-out of the store's own; above the timeout by what a busy machine may add.
     assert time.perf_counter() - start < 5
     assert any("no answer" in entry.message for entry in caplog.records)
     store.gate.set()
 
 
 def test_a_short_run_is_left_to_the_sync(params: Params, paths: Paths, project: Path, store: Store) -> None:
-    monitor = open_tracker(params, paths, "small", project, delay_s=60.0)
+    monitor = open_tracker(params, paths, "small", project, intervals=Intervals(delay_s=60.0))
     follow(monitor)
     monitor.close(finished=True)
     assert not store.sessions
@@ -170,7 +178,7 @@ def test_in_a_dvc_experiment_a_run_is_live_from_the_start(
     params: Params, paths: Paths, project: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DVC_EXP_NAME", "kernel7")
-    monitor = open_tracker(params, paths, "small", project, delay_s=60.0)
+    monitor = open_tracker(params, paths, "small", project, intervals=Intervals(delay_s=60.0))
     follow(monitor, 1)
     monitor.close(finished=True)
     assert len(store.sessions) == 1
@@ -186,10 +194,10 @@ def test_in_a_dvc_experiment_the_end_waits_for_a_slow_store(
     group: str,
     ends: list[str],
 ) -> None:
-    monkeypatch.setattr(live, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(live, "CLOSE_TIMEOUT_S", 0.1)
     monkeypatch.setenv("DVC_EXP_NAME", group)
     store.gate.clear()
-    monitor = open_tracker(params, paths, "small", project, delay_s=0.0, interval_s=0.01)
+    monitor = open_tracker(params, paths, "small", project, intervals=Intervals(delay_s=0.0, batch_s=0.01))
     follow(monitor, 1)
     opened = threading.Timer(1.0, store.gate.set)
     opened.start()
@@ -201,10 +209,10 @@ def test_in_a_dvc_experiment_the_end_waits_for_a_slow_store(
 def test_a_resumed_training_continues_its_session(
     params: Params, paths: Paths, project: Path, store: Store
 ) -> None:
-    first = open_tracker(params, paths, "small", project, delay_s=0.0)
+    first = open_tracker(params, paths, "small", project, intervals=Intervals(delay_s=0.0))
     time.sleep(0.3)
     kept = first.state()
-    second = open_tracker(params, paths, "small", project, delay_s=0.0)
+    second = open_tracker(params, paths, "small", project, intervals=Intervals(delay_s=0.0))
     assert second.state().split()[0] != kept.split()[0]
     second.resume(kept)
     follow(second, 2)
@@ -245,7 +253,7 @@ def test_without_mlflow_the_timing_alone_is_kept_and_one_line_says_so(
 def test_a_training_that_is_resumed_at_its_end_is_tracked_too(
     params: Params, paths: Paths, project: Path, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monitor = open_tracker(params, paths, "small", project, delay_s=0.0)
+    monitor = open_tracker(params, paths, "small", project, intervals=Intervals(delay_s=0.0))
     monitor.resume("session 12.5")
     monitor.close(finished=True)
     assert store.timing is not None

@@ -11,7 +11,7 @@ import pytest
 
 from alkdnet.errors import UserError
 from alkdnet.tracking import location
-from alkdnet.tracking.location import find_origin, find_store, runs_here
+from alkdnet.tracking.location import find_origin, find_store, may_be_alive
 
 
 def test_the_store_is_in_the_main_repository(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,20 +66,20 @@ def test_the_group_is_the_dvc_experiment(project: Path, monkeypatch: pytest.Monk
 def test_a_process_lives_until_it_ends(project: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     mark = f"{socket.gethostname()} {child.pid} {location._started(child.pid)}"
-    assert runs_here(mark)
-    assert runs_here(find_origin().process)
+    assert may_be_alive(mark)
+    assert may_be_alive(find_origin().process)
     child.communicate(b"\n")
-    assert not runs_here(mark)
+    assert not may_be_alive(mark)
 
 
 def test_a_process_number_that_was_used_again_is_another_process() -> None:
-    assert not runs_here(f"{socket.gethostname()} {os.getpid()} 1")
+    assert not may_be_alive(f"{socket.gethostname()} {os.getpid()} 1")
 
 
 def test_a_process_of_another_host_counts_as_alive_and_an_unknown_one_as_dead() -> None:
-    assert runs_here("another-host 1 5")
-    assert not runs_here("")
-    assert not runs_here(socket.gethostname())
+    assert may_be_alive("another-host 1 5")
+    assert not may_be_alive("")
+    assert not may_be_alive(socket.gethostname())
 
 
 def test_the_revision_is_dirty_when_the_code_differs(tmp_path: Path) -> None:

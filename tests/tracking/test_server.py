@@ -31,13 +31,17 @@ from pathlib import Path
 from alkdnet.config.loading import load_pipeline
 from alkdnet.config.paths import Paths
 from alkdnet.results.history import read_history
-from alkdnet.tracking import open_tracker
+from alkdnet.tracking import Intervals, open_tracker
 
 logging.basicConfig(format="%(levelname)s %(message)s")
-run, pause_s, patience_s = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
+run, pause_s, close_s = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
 paths = Paths("demo")
 tracker = open_tracker(
-    load_pipeline("demo"), paths, run, Path.cwd(), delay_s=0, interval_s=0.2, retry_s=1, patience_s=patience_s
+    load_pipeline("demo"),
+    paths,
+    run,
+    Path.cwd(),
+    intervals=Intervals(delay_s=0, batch_s=0.2, retry_s=1, close_s=close_s),
 )
 for row in read_history(paths.model(run) / "history.csv"):
     begin = time.perf_counter()
@@ -47,7 +51,7 @@ for row in read_history(paths.model(run) / "history.csv"):
     time.sleep(pause_s)
 begin = time.perf_counter()
 tracker.close(finished=True)
-assert time.perf_counter() - begin < patience_s + 2
+assert time.perf_counter() - begin < close_s + 2
 print("trained")
 """
 
@@ -62,11 +66,11 @@ def trained(project: Path, paths: Paths, train: Write) -> None:
 
 
 def start_training(
-    root: Path, repository: Path, run: str, *, pause_s: float = 0.05, patience_s: float = 60, uri: str = ""
+    root: Path, repository: Path, run: str, *, pause_s: float = 0.05, close_s: float = 60, uri: str = ""
 ) -> "subprocess.Popen[str]":
     environment = {**os.environ, "PYTHONPATH": str(repository / "src")}
     return subprocess.Popen(
-        [sys.executable, "-c", TRAINING, run, str(pause_s), str(patience_s)],
+        [sys.executable, "-c", TRAINING, run, str(pause_s), str(close_s)],
         cwd=root,
         env=environment | ({"MLFLOW_TRACKING_URI": uri} if uri else {}),
         stdout=subprocess.PIPE,
@@ -141,7 +145,7 @@ def test_a_server_that_dies_costs_one_warning_and_the_sync_fills_the_gap(
     from mlflow import MlflowClient
 
     client = MlflowClient(server.uri)
-    training = start_training(project, repository, "small", pause_s=0.5, patience_s=10, uri=server.uri)
+    training = start_training(project, repository, "small", pause_s=0.5, close_s=10, uri=server.uri)
     deadline = time.monotonic() + 120
     found = []
     while not found or "loss" not in found[0].data.metrics:
@@ -170,16 +174,16 @@ def test_a_server_that_dies_costs_one_warning_and_the_sync_fills_the_gap(
 
 
 def test_a_server_that_is_not_there_costs_one_warning(trained: None, project: Path, repository: Path) -> None:
-    training = start_training(project, repository, "small", patience_s=20, uri="http://127.0.0.1:9")
+    training = start_training(project, repository, "small", close_s=20, uri="http://127.0.0.1:9")
     assert len(warnings_of(training)) == 1
 
 
-def test_a_server_that_never_answers_costs_the_patience(
+def test_a_server_that_never_answers_costs_the_timeout(
     trained: None, project: Path, repository: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        training = start_training(project, repository, "small", patience_s=3, uri=uri)
+        training = start_training(project, repository, "small", close_s=3, uri=uri)
         (warning,) = warnings_of(training)
     assert "no answer" in warning
 
@@ -189,7 +193,7 @@ def test_four_processes_create_the_store_at_once(
 ) -> None:
     assert not (project / "mlflow.db").exists()
     trainings = [
-        start_training(project, repository, run, patience_s=200) for run in ("small", "small", "wide", "wide")
+        start_training(project, repository, run, close_s=200) for run in ("small", "small", "wide", "wide")
     ]
     assert [warnings_of(training) for training in trainings] == [[]] * 4
     from mlflow import MlflowClient

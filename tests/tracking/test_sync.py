@@ -15,8 +15,8 @@ import pytest
 
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
-from alkdnet.tracking import SyncResult, open_tracker, sync, sync_or_warn
-from alkdnet.tracking.live import _Writer
+from alkdnet.tracking import Intervals, SyncResult, open_tracker, sync, sync_or_warn
+from alkdnet.tracking.live import _RunWriter
 from alkdnet.tracking.location import find_origin, find_store
 from alkdnet.tracking.settings import Point
 from tests.tracking.fabricated import HISTORY, TEST_SET
@@ -50,8 +50,8 @@ class Project:
 
         return Store(find_store(self.root), self.params.pipeline)
 
-    def writer(self, run: str, session: str) -> _Writer:
-        return _Writer(self.params, run, self.root, session, 1_000)
+    def writer(self, run: str, session: str) -> _RunWriter:
+        return _RunWriter(self.params, run, self.root, session, 1_000)
 
     def runs(self, run: str) -> "list[Run]":
         return [entry for entry in self.store().runs() if entry.data.tags["run"] == run]
@@ -168,7 +168,9 @@ def test_a_deleted_experiment_stays_deleted(
     with caplog.at_level(logging.INFO):
         assert sync_or_warn(tracked.params, tracked.paths, tracked.root) == result
     assert "was deleted and stays so" in caplog.text
-    monitor = open_tracker(tracked.params, tracked.paths, "small", tracked.root, delay_s=0, patience_s=30)
+    monitor = open_tracker(
+        tracked.params, tracked.paths, "small", tracked.root, intervals=Intervals(delay_s=0, close_s=30)
+    )
     with caplog.at_level(logging.INFO):
         monitor.log(100, HISTORY[0].values())
         monitor.close(finished=False)
@@ -227,7 +229,11 @@ def test_a_training_that_is_followed_ends_with_its_outputs(
 
     monkeypatch.setattr(system_metrics, "INTERVAL_S", 0)
     monitor = open_tracker(
-        tracked.params, tracked.paths, "small", tracked.root, delay_s=0, interval_s=0.05, patience_s=30
+        tracked.params,
+        tracked.paths,
+        "small",
+        tracked.root,
+        intervals=Intervals(delay_s=0, batch_s=0.05, close_s=30),
     )
     for row in HISTORY:
         monitor.log(row.iteration, row.values())
@@ -247,7 +253,9 @@ def test_a_training_that_is_followed_ends_with_its_outputs(
 
 
 def test_a_training_that_was_not_followed_has_its_time(tracked: Project, train: Write) -> None:
-    monitor = open_tracker(tracked.params, tracked.paths, "small", tracked.root, delay_s=60)
+    monitor = open_tracker(
+        tracked.params, tracked.paths, "small", tracked.root, intervals=Intervals(delay_s=60)
+    )
     for row in HISTORY:
         monitor.log(row.iteration, row.values())
         time.sleep(0.1)
@@ -276,7 +284,9 @@ def test_what_took_unknown_time_has_no_duration(tracked: Project, train: Write) 
 def test_a_repeated_training_is_not_shown_twice(tracked: Project, train: Write) -> None:
     train("small")
     tracked.sync()
-    monitor = open_tracker(tracked.params, tracked.paths, "small", tracked.root, delay_s=0, patience_s=30)
+    monitor = open_tracker(
+        tracked.params, tracked.paths, "small", tracked.root, intervals=Intervals(delay_s=0, close_s=30)
+    )
     monitor.log(100, HISTORY[0].values())
     monitor.close(finished=True)
     active = [run for run in tracked.runs("small") if run.info.lifecycle_stage == "active"]

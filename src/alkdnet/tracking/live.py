@@ -1,4 +1,4 @@
-"""Following a training in MLflow while it runs, from a thread that the training never waits for."""
+"""Logging a training to MLflow while it runs, from a thread that the training never waits for."""
 
 import importlib.util
 import logging
@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -26,20 +27,41 @@ from alkdnet.training.runtime.timing import Timing, measure_timing
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_S = 15.0
+CLOSE_TIMEOUT_S = 15.0
 # No sync may follow an experiment of one stage (`dvc exp run train@x`); and the workers of a queue wait for
 # each other while one of them creates the store.
-EXPERIMENT_PATIENCE_S = 300.0
+EXPERIMENT_CLOSE_TIMEOUT_S = 300.0
 
 
-def open_tracker(params: Params, paths: Paths, run: str, root: Path, **pace: float) -> Monitor:
-    """Return the `Tracker` of a training, which says what the arguments are; without MLflow it only times."""
+@dataclass(frozen=True, kw_only=True)
+class Intervals:
+    """When a `Tracker` writes, in seconds.
+
+    Attributes:
+        delay_s: from the start to the first batch: importing MLflow takes longer than the shorter trainings
+            do, and `sync` writes all of those at once. 0 in a DVC experiment.
+        batch_s: between two batches.
+        retry_s: until a failed store is tried again.
+        close_s: the longest that `close` waits for the last batch; None: 15 s, in a DVC experiment 5 minutes.
+    """
+
+    delay_s: float = 20.0
+    batch_s: float = 5.0
+    retry_s: float = 60.0
+    close_s: float | None = None
+
+
+def open_tracker(
+    params: Params, paths: Paths, run: str, root: Path, *, intervals: Intervals | None = None
+) -> Monitor:
+    """Return the `Tracker` of a training, with the same arguments; without MLflow it only measures time."""
+    intervals = intervals or Intervals()
     is_missing = importlib.util.find_spec("mlflow") is None
     if is_missing:
         logger.info("MLflow is not installed: the training is not tracked")
     if is_missing or _is_mirrored_later(root):
-        pace["delay_s"] = math.inf  # nothing but the timing is kept
-    return Tracker(params, paths, run, root, **pace)
+        intervals = replace(intervals, delay_s=math.inf)  # nothing but the timing is kept
+    return Tracker(params, paths, run, root, intervals)
 
 
 def _is_mirrored_later(root: Path) -> bool:
@@ -57,45 +79,28 @@ class Tracker:
     """A monitor that logs one training run to MLflow.
 
     A thread imports MLflow, creates the database and the run, and writes in batches; the training's calls
-    only append to a queue. When the store fails, the points wait for the next attempt. What the outputs hold
-    is left to `sync`, and so is what is lost in the end.
+    only append to a queue. When the store fails, the points wait for the next attempt. What the outputs
+    hold is left to `sync`, as are points that could not be written.
 
     Args:
         params: the pipeline's parameters.
         paths: its outputs.
         run: key in `runs`.
         root: the main repository (DVC_ROOT wins).
-        delay_s: a run is shown live when it has lasted that long: importing MLflow takes longer than the
-            shorter ones do, and `sync` writes all of those at once. In a DVC experiment, at once.
-        interval_s: seconds between two batches.
-        retry_s: seconds until a store that failed is tried again.
-        patience_s: the longest that `close` waits for the rest to be written; default: 15 s, in a DVC
-            experiment 5 minutes.
+        intervals: when to write.
     """
 
-    def __init__(
-        self,
-        params: Params,
-        paths: Paths,
-        run: str,
-        root: Path,
-        *,
-        delay_s: float = 20.0,
-        interval_s: float = 5.0,
-        retry_s: float = 60.0,
-        patience_s: float | None = None,
-    ) -> None:
+    def __init__(self, params: Params, paths: Paths, run: str, root: Path, intervals: Intervals) -> None:
         in_experiment = find_group() != WORKSPACE
-        usual_patience_s = EXPERIMENT_PATIENCE_S if in_experiment else PATIENCE_S
-        self._patience_s = usual_patience_s if patience_s is None else patience_s
-        self._delay_s = 0.0 if in_experiment and delay_s < math.inf else delay_s
-        self._interval_s = interval_s
-        self._retry_s = retry_s
+        default_close_s = EXPERIMENT_CLOSE_TIMEOUT_S if in_experiment else CLOSE_TIMEOUT_S
+        self._close_s = default_close_s if intervals.close_s is None else intervals.close_s
+        self._delay_s = 0.0 if in_experiment and intervals.delay_s < math.inf else intervals.delay_s
+        self._intervals = intervals
         self._root = root
         self._output = paths.model(run)
         self._device = params.execution.device
-        self._connect = partial(_Writer, params, run, root)
-        # The tag by which a resumed training finds its run: unlike MLflow's id, it is there at once.
+        self._connect = partial(_RunWriter, params, run, root)
+        # The tag by which a resumed training finds its run: unlike MLflow's id, it is known at once.
         self._session = uuid.uuid4().hex
         self._opened_ms = _now_ms()
         self._opened = time.monotonic()
@@ -128,7 +133,7 @@ class Tracker:
         return f"{self._session} {self._seconds():.1f}"
 
     def close(self, *, finished: bool) -> None:
-        """Write the rest, waiting `patience_s` at most."""
+        """Write the rest, waiting for a limited time."""
         # The loop closes its monitor while the exception that ended it, if one did, propagates.
         self._status = "FINISHED" if finished else _status_after(sys.exception())
         if finished:
@@ -137,7 +142,7 @@ class Tracker:
         self._start_if_due()
         if self._thread.ident is None:
             return
-        self._thread.join(self._patience_s)
+        self._thread.join(self._close_s)
         if self._thread.is_alive():
             self._warn("no answer")
 
@@ -149,7 +154,7 @@ class Tracker:
         return self._seconds_before + time.monotonic() - self._opened
 
     def _keep_timing(self) -> None:
-        """Record what the training took."""
+        """Record time and memory of the training."""
         try:
             rate = None
             if len(self._rows) > 1:
@@ -169,12 +174,12 @@ class Tracker:
     def _work(self) -> None:
         """Write batches until closed; connect again after a failure."""
         waiting: list[Point] = []
-        writer: _Writer | None = None
+        writer: _RunWriter | None = None
         while True:
             closing = self._closing.is_set()
             while not self._queue.empty():
                 waiting.append(self._queue.get())
-            pause_s = self._interval_s
+            pause_s = self._intervals.batch_s
             try:
                 writer = writer or self._connect(self._session, self._opened_ms)
                 writer.write(waiting)
@@ -187,7 +192,7 @@ class Tracker:
             except Exception as error:  # whatever it is, the training goes on
                 self._warn(in_one_line(error))
                 writer = None
-                pause_s = self._retry_s
+                pause_s = self._intervals.retry_s
             if closing:
                 return
             self._closing.wait(pause_s)
@@ -202,8 +207,8 @@ class Tracker:
             )
 
 
-class _Writer:
-    """The connected side of a tracker: one run in the store.
+class _RunWriter:
+    """Writes one run to the store.
 
     `session` is the tag by which the run of an earlier process, or of an earlier connection, is found.
     """
@@ -217,7 +222,7 @@ class _Writer:
         self._store = Store(find_store(root), params.pipeline)
         origin = find_origin()
         stored = self._store.runs()
-        self._store.end_dead(stored)
+        self._store.kill_orphans(stored)
         own = [entry for entry in stored if entry.data.tags.get("session") == session]
         if own and own[0].info.lifecycle_stage == "active":
             self._id = own[0].info.run_id
@@ -231,7 +236,7 @@ class _Writer:
         self._system = SystemMetrics()
 
     def write(self, points: Sequence[Point]) -> None:
-        """Log the points, and how busy the machine is."""
+        """Log the points, and the system metrics."""
         self._store.log_points(self._id, points)
         if points:
             self._store.log_points(self._id, self._system.points(points[-1].iteration))

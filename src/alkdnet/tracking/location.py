@@ -1,4 +1,4 @@
-"""Where tracked runs go and where they come from: store, DVC experiment, code revision, process."""
+"""The MLflow store, and the origin of runs: DVC experiment, code revision, process."""
 
 import os
 import socket
@@ -45,7 +45,7 @@ class StoreLocation:
         return self.lock.with_suffix(".timings")
 
     def locked(self) -> BaseFileLock:
-        """Return the lock: four processes that create one database, or one parent run, break or double it."""
+        """Return the lock: concurrent creation would corrupt the database, or duplicate a parent run."""
         self.lock.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(self.lock)
 
@@ -82,7 +82,7 @@ class Origin:
         group: DVC experiment, or `workspace` outside of one.
         baseline: commit that the DVC experiment started from; empty outside of one.
         revision: commit of the code, with `-dirty` when the code differs from it; empty without git.
-        process: host, number and start of the process, see `runs_here`.
+        process: host, id and start time of the process, see `may_be_alive`.
     """
 
     group: str
@@ -106,15 +106,15 @@ def find_origin() -> Origin:
     )
 
 
-def runs_here(process: str) -> bool:
-    """Return whether the process of an `Origin` may still run; one on another host may."""
+def may_be_alive(process: str) -> bool:
+    """Return whether the process of an `Origin` may still run, as any on another host may."""
     host, _, rest = process.partition(" ")
     number, _, started = rest.partition(" ")
     if not (number.isdigit() and started.isdigit()):
         return False
     if host != socket.gethostname():
         return True
-    # Process numbers are used again; the system's clock may have been set by a second or two.
+    # Process ids are reused; the system's clock may have been adjusted by a second or two.
     return is_alive(int(number)) and abs(_started(int(number)) - int(started)) <= 2
 
 

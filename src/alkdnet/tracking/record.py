@@ -1,4 +1,4 @@
-"""What is known of a row, read from the pipeline's outputs: everything that its run in MLflow shows."""
+"""The content of a row's run in MLflow, read from the pipeline's outputs."""
 
 import dataclasses
 import hashlib
@@ -39,7 +39,7 @@ class Input:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
-    """One row of a pipeline as MLflow is to show it.
+    """One row of a pipeline as it appears in MLflow.
 
     Attributes:
         row: its name.
@@ -67,10 +67,10 @@ class Record:
 
 
 def read_records(params: Params, paths: Paths) -> Iterator[Record]:
-    """Yield what the outputs say of every row that has any: weights, or the scores of an interpolation.
+    """Yield the record of every row that has weights, or the scores of an interpolation.
 
-    What belongs to other weights than those in models/ is left out: so it is after a training and before the
-    evaluation that follows it. A row whose outputs are damaged is left out with a warning.
+    Scores of other weights than those in models/ are left out, as there are between a training and the
+    evaluation after it. A row with damaged outputs is left out with a warning.
 
     Raises:
         UserError: complexity.json is damaged.
@@ -88,19 +88,19 @@ def read_records(params: Params, paths: Paths) -> Iterator[Record]:
 
 def _read(params: Params, paths: Paths, name: str, cost: Cost | None) -> Record | None:
     row, folder, evaluation = params.rows[name], paths.model(name), paths.evaluation(name)
-    interpolates = row.kind == "interpolation"
-    written = evaluation / SCORES if interpolates else folder / RECORD
+    is_interpolation = row.kind == "interpolation"
+    written = evaluation / SCORES if is_interpolation else folder / RECORD
     if not written.is_file():
         return None
     time_ms = int(written.stat().st_mtime * 1000)
-    made = None if interpolates else RunRecord.read(folder)
-    trained = made.training if made else None
+    weights = None if is_interpolation else RunRecord.read(folder)
+    trained = weights.training if weights else None
     label = params.report.labels.get(name, name)
-    tags, shown = {"run": name, "label": label}, settings(made or row)
+    tags, shown = {"run": name, "label": label}, settings(weights or row)
     figures: dict[str, float] = {}
     points, inputs = [], []
-    if made is not None:
-        tags["weights_sha256"] = made.weights_sha256
+    if weights is not None:
+        tags["weights_sha256"] = weights.weights_sha256
     if trained is not None:
         shown |= training_settings(params.trained[name], trained.seed, trained.recipe)
         tags["identity"] = trained.identity
@@ -110,7 +110,7 @@ def _read(params: Params, paths: Paths, name: str, cost: Cost | None) -> Record 
             for logged in read_history(folder / HISTORY)
             for key, value in logged.values().items()
         ]
-    if cost is not None and (made is None or cost.parameters == made.parameters):
+    if cost is not None and (weights is None or cost.parameters == weights.parameters):
         figures |= dataclasses.asdict(cost)
     scores = Scores.read(evaluation) if (evaluation / SCORES).is_file() else None
     is_current = scores is not None and scores.weights_sha256 == tags.get("weights_sha256")

@@ -1,4 +1,4 @@
-"""What MLflow's registry loads: the network of a run as a function of images. MLflow runs this file itself.
+"""The pyfunc model that MLflow's registry loads: the network of a run. MLflow executes this file.
 
 Shape letters: B batch, H and W the LR size, s the scale.
 """

@@ -1,4 +1,4 @@
-"""The MLflow store of one pipeline: what this project asks of MLflow's client."""
+"""The MLflow store of one pipeline."""
 
 import hashlib
 import logging
@@ -15,13 +15,13 @@ from alkdnet.tracking.location import (
     DeletedExperimentError,
     Origin,
     StoreLocation,
-    runs_here,
+    may_be_alive,
 )
 from alkdnet.tracking.record import Input
 from alkdnet.tracking.settings import Point
 
-# Before the import, which reads them; what the user set wins. MLflow's own patience with a server that does
-# not answer is about fifteen minutes.
+# Before the import, which reads them; the user's settings win. MLflow's default is to wait for a server that
+# does not answer for about fifteen minutes.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -32,8 +32,8 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.entities import Run as StoredRun
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-# A new database is a hundred lines of migrations, and a server that is down one line a try: the one warning
-# that the caller gives says it.
+# A new database logs a hundred lines of migrations, and a server that is down one line per attempt; the
+# caller logs one warning.
 for name, level in (("alembic", logging.WARNING), ("mlflow", logging.WARNING), ("urllib3", logging.ERROR)):
     logging.getLogger(name).setLevel(level)
 
@@ -48,8 +48,8 @@ _PREFIX = "alkdnet-"
 def create_database(location: StoreLocation) -> None:
     """Create the database of a local store that has none; to be called under the lock.
 
-    Under another name until it is complete: MLflow makes it in a hundred migrations, and cannot go on with
-    one that was left in the middle of them.
+    Under another name until it is complete: MLflow makes it by a hundred migrations, and cannot continue if
+    they were interrupted.
     """
     database, artifacts = location.database, location.artifacts
     if database is None or artifacts is None or database.exists():
@@ -62,7 +62,7 @@ def create_database(location: StoreLocation) -> None:
 
 
 def pipelines(location: StoreLocation) -> dict[str, str]:
-    """Return the pipelines that a store shows: the id of the MLflow experiment by the pipeline's name."""
+    """Return the pipelines in a store: the id of the MLflow experiment by the pipeline's name."""
     with location.locked():
         create_database(location)
     found = MlflowClient(tracking_uri=location.uri).search_experiments()
@@ -109,7 +109,7 @@ class Store:
         self._experiment = experiment
         self._points: dict[str, dict[tuple[str, int], float]] = {}
 
-    def describe(self, tags: Mapping[str, str]) -> None:
+    def set_experiment_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags of the MLflow experiment that differ."""
         for key, value in tags.items():
             if self._experiment.tags.get(key) != value:
@@ -151,18 +151,18 @@ class Store:
         else:
             self._client.set_terminated(run_id, status, end_time=end_ms)
 
-    def end_dead(self, runs: Iterable[StoredRun]) -> list[StoredRun]:
-        """Set runs to KILLED that are RUNNING although their process, on this host, is dead; return them."""
-        dead = [
+    def kill_orphans(self, runs: Iterable[StoredRun]) -> list[StoredRun]:
+        """Set runs to KILLED that are RUNNING although their process on this host is dead; return them."""
+        orphans = [
             run
             for run in runs
             if run.info.status == "RUNNING"
             and run.info.lifecycle_stage == "active"
-            and not runs_here(run.data.tags.get("process", ""))
+            and not may_be_alive(run.data.tags.get("process", ""))
         ]
-        for run in dead:
+        for run in orphans:
             self.end(run.info.run_id, "KILLED", None)
-        return dead
+        return orphans
 
     def delete(self, run_id: str) -> None:
         """Delete a run; MLflow can restore it."""
@@ -178,8 +178,8 @@ class Store:
     def log_points(self, run_id: str, points: Iterable[Point]) -> None:
         """Log the points of curves that the run does not have: MLflow would show them twice."""
         known = self.points(run_id)
-        fresh = {(point.key, point.iteration): point for point in points}
-        for part in _parts((point for key, point in fresh.items() if key not in known), _BATCH["metrics"]):
+        new = {(point.key, point.iteration): point for point in points}
+        for part in _parts((point for key, point in new.items() if key not in known), _BATCH["metrics"]):
             metrics = [Metric(point.key, point.value, point.time_ms, point.iteration) for point in part]
             self._client.log_batch(run_id, metrics=metrics)
             known |= {(point.key, point.iteration): point.value for point in part}
@@ -225,7 +225,7 @@ class Store:
         self._client.set_tag(parent, "figures", digest)
 
     def _parent(self, origin: Origin) -> str:
-        """Return the run that stands for the DVC experiment; create it when there is none."""
+        """Return the parent run of the DVC experiment; create it if there is none."""
         with self.location.locked():
             parents = self._parents(origin)
             if parents and parents[0].info.lifecycle_stage == "active":
@@ -239,7 +239,7 @@ class Store:
             return parent
 
     def _parents(self, origin: Origin) -> list[StoredRun]:
-        """Return the runs that stand for the DVC experiment: one, and those that were deleted."""
+        """Return the parent runs of the DVC experiment: an active one, then deleted ones."""
         found = self._search(f"tags.group = '{origin.group}'")
         return sorted(found, key=lambda run: run.info.lifecycle_stage == "deleted")
 
@@ -250,7 +250,7 @@ class Store:
         return str(created.info.run_id)
 
     def _search(self, where: str) -> list[StoredRun]:
-        """Return the runs that a filter of MLflow's fits, newest first, the deleted ones too."""
+        """Return the runs that match an MLflow filter, newest first, including deleted ones."""
         found: list[StoredRun] = []
         token: str | None = None
         while token is None or token:

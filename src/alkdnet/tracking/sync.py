@@ -12,7 +12,7 @@ from alkdnet.config.paths import Paths
 from alkdnet.errors import in_one_line
 from alkdnet.tracking.location import DeletedExperimentError, find_origin, find_store
 from alkdnet.tracking.timings import read_timings, timing_points
-from alkdnet.tracking.views import describe
+from alkdnet.tracking.views import experiment_tags
 from alkdnet.training.runtime.timing import Timing
 
 if TYPE_CHECKING:  # imported late: they take seconds, and MLflow may not be installed
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class SyncResult:
-    """What a sync did, as names of rows."""
+    """Result of a sync: names of rows."""
 
     created: tuple[str, ...] = ()
     completed: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class SyncResult:
     killed: tuple[str, ...] = ()
     """Runs that were RUNNING in the store although their process is dead."""
     deleted: str = ""
-    """Why nothing was done: the experiment was deleted in MLflow."""
+    """Why nothing was synced: the experiment was deleted in MLflow."""
 
     def __str__(self) -> str:
         parts = [
@@ -76,14 +76,14 @@ def sync(params: Params, paths: Paths, root: Path) -> SyncResult:
     except DeletedExperimentError as deleted:
         return SyncResult(deleted=str(deleted))
     stored = store.runs()
-    dead = store.end_dead(stored)
-    ended = {run.info.run_id for run in dead}
-    free = [run for run in stored if run.info.status != "RUNNING" or run.info.run_id in ended]
+    killed = store.kill_orphans(stored)
+    killed_ids = {run.info.run_id for run in killed}
+    ended = [run for run in stored if run.info.status != "RUNNING" or run.info.run_id in killed_ids]
     timings = read_timings(location)
     created, completed, unchanged = [], [], []
     for record in read_records(params, paths):
         timing = timings.get(record.tags.get("weights_sha256", ""))
-        run = _find(store, free, record)
+        run = _find_run(store, ended, record)
         if run is not None and (run.info.lifecycle_stage == "deleted" or _is_complete(run, record, timing)):
             unchanged.append(record.row)
             continue
@@ -93,19 +93,19 @@ def sync(params: Params, paths: Paths, root: Path) -> SyncResult:
             created.append(record.row)
         else:
             completed.append(record.row)
-        _fill(store, run, record, timing)
+        _complete(store, run, record, timing)
     store.log_figures(origin, sorted((paths.report / "figures").glob("*.png")))
-    store.describe(describe(params))
+    store.set_experiment_tags(experiment_tags(params))
     return SyncResult(
         created=tuple(created),
         completed=tuple(completed),
         unchanged=tuple(unchanged),
-        killed=tuple(run.data.tags["run"] for run in dead),
+        killed=tuple(run.data.tags["run"] for run in killed),
     )
 
 
 def sync_or_warn(params: Params, paths: Paths, root: Path) -> SyncResult | None:
-    """Do `sync` where it can be done; otherwise say why in one line, for MLflow is a view and no result.
+    """Sync, or log in one line why that failed: MLflow is only a view.
 
     Returns:
         What was done, or None if nothing could be.
@@ -122,12 +122,11 @@ def sync_or_warn(params: Params, paths: Paths, root: Path) -> SyncResult | None:
     return result
 
 
-def _find(store: "Store", runs: "Sequence[StoredRun]", record: "Record") -> "StoredRun | None":
-    """Return the run that stands for the record: the one up to date, or one that only lacks parts of it.
+def _find_run(store: "Store", runs: "Sequence[StoredRun]", record: "Record") -> "StoredRun | None":
+    """Return the run of a record: one that is up to date, or one that lacks only parts of it.
 
-    The same weights, evaluated in another way, are another run: its figures are not those of this one. A run
-    that was never finished in the store (the server was down, the process killed) stands for a record of the
-    same settings and the same points.
+    The same weights evaluated by another protocol are another run. A run that was never finished in the store
+    (the server was down, the process was killed) belongs to a record of the same settings and points.
     """
     same = [run for run in runs if run.data.tags.get("run") == record.row]
     same.sort(key=lambda run: run.info.lifecycle_stage != "active")
@@ -138,12 +137,16 @@ def _find(store: "Store", runs: "Sequence[StoredRun]", record: "Record") -> "Sto
     figures = {key: value for (key, iteration), value in points.items() if not iteration}
     for run in same:
         has_weights = run.data.tags.get("weights_sha256") == record.tags.get("weights_sha256")
-        if has_weights and _agree(run.data.params, record.params) and _agree(run.data.metrics, figures):
+        if (
+            has_weights
+            and _agree_on_common(run.data.params, record.params)
+            and _agree_on_common(run.data.metrics, figures)
+        ):
             return run
     for run in same:
         unfinished = run.info.lifecycle_stage == "active" and "weights_sha256" not in run.data.tags
         same_settings = _trained_as(run.data.params) == _trained_as(record.params)
-        if unfinished and same_settings and _agree(store.points(run.info.run_id), points):
+        if unfinished and same_settings and _agree_on_common(store.points(run.info.run_id), points):
             return run
     return None
 
@@ -152,7 +155,9 @@ def _trained_as(params: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in params.items() if not key.startswith("evaluate.")}
 
 
-def _agree(stored: Mapping[T, str] | Mapping[T, float], wanted: Mapping[T, str] | Mapping[T, float]) -> bool:
+def _agree_on_common(
+    stored: Mapping[T, str] | Mapping[T, float], wanted: Mapping[T, str] | Mapping[T, float]
+) -> bool:
     """Return whether the values that both have are the same."""
     return all(stored[key] == value for key, value in wanted.items() if key in stored)
 
@@ -162,7 +167,7 @@ def _is_complete(stored: "StoredRun", record: "Record", timing: Timing | None) -
     return bool(timed and stored.data.tags.get("mirrored") == record.digest)
 
 
-def _fill(store: "Store", stored: "StoredRun", record: "Record", timing: Timing | None) -> None:
+def _complete(store: "Store", stored: "StoredRun", record: "Record", timing: Timing | None) -> None:
     """Add to a run what the record has and the run lacks; a second call does nothing.
 
     The tag `mirrored` comes last: a process that dies in between leaves a run that the next sync completes.

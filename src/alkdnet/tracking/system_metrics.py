@@ -1,4 +1,4 @@
-"""How busy this machine is, as MLflow's own `log_system_metrics` measures it."""
+"""System metrics as MLflow's `log_system_metrics` measures them."""
 
 import contextlib
 import time
@@ -15,7 +15,7 @@ INTERVAL_S = 30.0
 
 
 class SystemMetrics:
-    """The numbers without MLflow's thread, which writes by itself; those of GPUs need nvidia-ml-py."""
+    """The metrics without MLflow's own writing thread; those of GPUs need nvidia-ml-py."""
 
     def __init__(self) -> None:
         self._monitors: list[Any] = [kind() for kind in (CPUMonitor, DiskMonitor, NetworkMonitor)]

@@ -1,6 +1,6 @@
-"""How long trainings took: a line for each in a file beside MLflow's store, since outputs hold no times.
+"""Timings of trainings: one JSON line each in a file beside MLflow's store, as outputs hold no times.
 
-A training records its time there whether it is followed live or not, so that the mirror knows it.
+A training writes its line whether it is logged live or not, so that `sync` can show it.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from alkdnet.training.runtime.timing import Timing
 
 
 def timing_points(timing: Timing) -> tuple[Point, ...]:
-    """Return a timing as figures of a run."""
+    """Return a timing as metrics of a run."""
     figures = {
         "training_seconds": (timing.seconds, 1),
         "iterations_per_second": (timing.iterations_per_second, 2),

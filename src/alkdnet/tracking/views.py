@@ -1,4 +1,4 @@
-"""What MLflow's page shows of a pipeline: tags of its experiment that the page reads.
+"""Views of a pipeline in MLflow's page, as tags of its experiment.
 
 The names and contents of a view are those that the page of MLflow 3 writes for "share view". A page that does
 not know them shows its own columns and charts.
@@ -15,15 +15,15 @@ CHARTS = "charts"  # of the smallest scale; those of the others are charts_x3, c
 _SECTION = "alkdnet"
 
 
-def address(server: str, experiment_id: str, view: str) -> str:
-    """Return the address of a view of an experiment's runs, under "Model training"."""
+def view_url(server: str, experiment_id: str, view: str) -> str:
+    """Return the URL of a view of an experiment's runs, under "Model training"."""
     mode = "" if view == TABLE else "&compareRunsMode=CHART"
     query = f"workflowType=machine_learning&viewStateShareKey={view}{mode}"
     return f"{server}/#/experiments/{experiment_id}/runs?{query}"
 
 
-def describe(params: Params) -> dict[str, str]:
-    """Return the tags: what the experiment is, its table, and the charts of each scale."""
+def experiment_tags(params: Params) -> dict[str, str]:
+    """Return the tags of the experiment: its description, its table, and the charts of each scale."""
     first, *others = sorted(params.downscale.scales)
     views = {TABLE: _table(params), CHARTS: _charts(params, first)}
     views |= {f"{CHARTS}_x{scale}": _charts(params, scale) for scale in others}
@@ -54,7 +54,7 @@ def _table(params: Params) -> dict[str, Any]:
         "selectedColumns": columns,
         "columnOrder": columns,
         "columnWidths": {**widths, columns[0]: 200},
-        # The table is flat, so that it has no parents, which have no scale.
+        # Excludes the parent runs, which have no scale.
         "searchFilter": "params.scale != ''",
         "orderByKey": "tags.`run`",
         "orderByAsc": True,

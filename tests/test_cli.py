@@ -148,7 +148,7 @@ def test_an_interrupted_download_says_how_to_go_on(
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     assert stopped.value.code == 130
-    assert capsys.readouterr().err == "set5: interrupted; the same command continues from what has arrived\n"
+    assert capsys.readouterr().err == "set5: interrupted; the same command resumes the download\n"
 
 
 def test_a_misspelt_name_comes_to_light_before_anything_is_done(shell: Shell) -> None:

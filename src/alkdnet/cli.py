@@ -139,9 +139,7 @@ def download(
         except OSError as error:
             problems.append(f"{each.name}: {in_words(error)}")
         except KeyboardInterrupt:
-            typer.echo(
-                f"{each.name}: interrupted; the same command continues from what has arrived", err=True
-            )
+            typer.echo(f"{each.name}: interrupted; the same command resumes the download", err=True)
             raise typer.Exit(130) from None
     if problems:
         raise UserError("\n".join(problems))
@@ -155,7 +153,7 @@ def data(root: Root = _ROOT) -> None:
     """
     from alkdnet.data.disk import size
     from alkdnet.sources.catalogue import SOURCES
-    from alkdnet.sources.inventory import state
+    from alkdnet.sources.inventory import status
 
     rows = [("set", "use", "state", "files", "size", "licence")]
     for entry in SOURCES.values():
@@ -163,7 +161,7 @@ def data(root: Root = _ROOT) -> None:
             (
                 entry.name,
                 ", ".join(entry.uses),
-                state(entry, root / entry.name, root / ".downloads"),
+                status(entry, root / entry.name, root / ".downloads"),
                 str(entry.images or "-"),
                 size(entry.bytes) if entry.files else "-",
                 entry.licence,
@@ -449,7 +447,7 @@ def _fetched(chosen: "Source", root: Path, mirror: str | None) -> str:
     """Fill the set's folder in ROOT unless it is complete, by checksums, and return the message."""
     from alkdnet.sources.checksums import RecordedChecksums
     from alkdnet.sources.fetching import fetch
-    from alkdnet.sources.folders import gated_images, not_available
+    from alkdnet.sources.folders import access_instructions, gated_images
     from alkdnet.sources.inventory import is_complete
 
     destination, cache = root / chosen.name, root / ".downloads"
@@ -459,7 +457,7 @@ def _fetched(chosen: "Source", root: Path, mirror: str | None) -> str:
     if chosen.kind == "gated":
         # Here the folder to fill is the destination itself: what the user has put there stays.
         gated_images(chosen, destination)
-        return f"{not_available(chosen)}The folder to fill: {destination.absolute()}"
+        return f"{access_instructions(chosen)}The folder to fill: {destination.absolute()}"
     fetch(chosen, destination, cache=cache, mirror=mirror, digests=digests)
     return f"{chosen.name}: {chosen.images} file{'' if chosen.images == 1 else 's'} in {destination}"
 

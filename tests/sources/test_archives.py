@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from alkdnet.sources.archives import ArchiveError, extract, opened
+from alkdnet.sources.archives import ArchiveError, extract, open_archive
 
 PATTERN = "Set/HR/*.png"
 RANDOM = random.Random(0)
@@ -48,7 +48,7 @@ def make_tar(path: Path, content: dict[str, bytes] = CONTENT) -> Path:
 
 def extract_all(archive: Path, target: Path, pattern: str = PATTERN) -> dict[str, str]:
     target.mkdir(exist_ok=True)
-    with opened(archive, pattern) as members:
+    with open_archive(archive, pattern) as members:
         return {member.name: extract(member, target, lambda _: None) for member in members}
 
 
@@ -56,7 +56,7 @@ def extract_all(archive: Path, target: Path, pattern: str = PATTERN) -> dict[str
 def test_extracts_only_the_images_without_their_folders(make: Callable[[Path], Path], tmp_path: Path) -> None:
     archive, counted, target = make(tmp_path / "a"), list[int](), tmp_path / "out"
     target.mkdir()
-    with opened(archive, PATTERN) as members:
+    with open_archive(archive, PATTERN) as members:
         assert [(member.name, member.size) for member in members] == [("1.png", 1500), ("2.png", 2100)]
         sha256 = [extract(member, target, counted.append) for member in members]
     assert sha256 == [hashlib.sha256(CONTENT[f"Set/HR/{i}.png"]).hexdigest() for i in (1, 2)]

@@ -25,9 +25,9 @@ from alkdnet.sources import fetching as download
 from alkdnet.sources.catalogue import SOURCES, PublishedFile, Source
 from alkdnet.sources.checksums import RecordedChecksums
 from alkdnet.sources.fetching import fetch
-from alkdnet.sources.http import Retries
+from alkdnet.sources.http import RetryPolicy
 
-RETRIES = Retries(attempts=4, first_wait_s=0.01, longest_wait_s=0.05, timeout_s=1.0)
+RETRIES = RetryPolicy(attempts=4, first_wait_s=0.01, longest_wait_s=0.05, timeout_s=1.0)
 PNG = b"\x89PNG\r\n\x1a\n"
 
 

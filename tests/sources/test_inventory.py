@@ -7,7 +7,7 @@ import pytest
 from alkdnet.data.disk import size
 from alkdnet.sources.catalogue import SOURCES
 from alkdnet.sources.checksums import RecordedChecksums
-from alkdnet.sources.inventory import is_complete, state
+from alkdnet.sources.inventory import is_complete, status
 
 # Urban100 as if its sizes and checksums were not published.
 UNPINNED = replace(
@@ -25,28 +25,28 @@ def fill(folder: Path, names: list[str], content: bytes = b"x") -> None:
 def test_states_of_a_set_that_arrives(tmp_path: Path) -> None:
     urban, folder, cache = UNPINNED, tmp_path / "urban100", tmp_path / "cache"
     names = [file.name for file in urban.files]
-    assert state(urban, folder, cache) == "absent"
+    assert status(urban, folder, cache) == "absent"
     fill(cache / "urban100", ["img_001_SRF_4_HR.png.part"], bytes(1500))
-    assert state(urban, folder, cache) == "1.5 kB arrived"
+    assert status(urban, folder, cache) == "1.5 kB downloaded"
     fill(folder, names[:7])
-    assert state(urban, folder, cache) == "7 of 100 files"
+    assert status(urban, folder, cache) == "7 of 100 files"
     fill(folder, names)
-    assert state(urban, folder, cache) == "complete"
+    assert status(urban, folder, cache) == "complete"
     fill(folder, names[:1], b"")
-    assert state(urban, folder, cache) == "99 of 100 files"
+    assert status(urban, folder, cache) == "99 of 100 files"
 
 
 def test_a_file_of_the_wrong_size_does_not_count(tmp_path: Path) -> None:
     fill(tmp_path, [file.name for file in SOURCES["set5"].files])
-    assert state(SOURCES["set5"], tmp_path, tmp_path / "cache") == "absent"
+    assert status(SOURCES["set5"], tmp_path, tmp_path / "cache") == "absent"
 
 
 def test_an_archive_is_counted_by_its_images(tmp_path: Path) -> None:
     fill(tmp_path, [f"{i:04d}.png" for i in range(1, 800)])
     fill(tmp_path, ["0800.png"], b"")
-    assert state(SOURCES["div2k"], tmp_path, tmp_path / "cache") == "799 of 800 files"
+    assert status(SOURCES["div2k"], tmp_path, tmp_path / "cache") == "799 of 800 files"
     fill(tmp_path, ["0800.png", "readme.txt"])
-    assert state(SOURCES["div2k"], tmp_path, tmp_path / "cache") == "complete"
+    assert status(SOURCES["div2k"], tmp_path, tmp_path / "cache") == "complete"
 
 
 def test_complete_means_the_published_checksums(tmp_path: Path) -> None:
@@ -102,11 +102,11 @@ def test_a_gated_set_is_complete_by_its_number_of_images(tmp_path: Path) -> None
 
 
 def test_sets_that_are_not_downloaded(tmp_path: Path) -> None:
-    assert state(SOURCES["embedded_test"], tmp_path, tmp_path) == "in scikit-image"
-    assert state(SOURCES["folder"], tmp_path, tmp_path) == "yours"
-    assert state(SOURCES["file"], tmp_path, tmp_path) == "yours"
+    assert status(SOURCES["embedded_test"], tmp_path, tmp_path) == "in scikit-image"
+    assert status(SOURCES["folder"], tmp_path, tmp_path) == "yours"
+    assert status(SOURCES["file"], tmp_path, tmp_path) == "yours"
     fill(tmp_path, ["NOT_AVAILABLE.txt"])
-    assert state(SOURCES["manga109"], tmp_path, tmp_path) == "absent"
+    assert status(SOURCES["manga109"], tmp_path, tmp_path) == "absent"
 
 
 @pytest.mark.parametrize(

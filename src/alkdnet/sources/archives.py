@@ -42,12 +42,11 @@ class Member:
 
 
 @contextmanager
-def opened(archive: Path, pattern: str) -> Iterator[list[Member]]:
+def open_archive(archive: Path, pattern: str) -> Iterator[list[Member]]:
     """Yield the regular files in a zip or an uncompressed tar that match `folder/pattern`.
 
     Raises:
-        ArchiveError: it is damaged or no archive, or two matching files have the same name. The members
-            raise what `extract` raises.
+        ArchiveError: it is damaged or not an archive, or two matching files have the same name.
     """
     with archive.open("rb") as raw:
         with _reporting_damage(f"{archive.name}: not a complete zip or tar archive"):
@@ -69,7 +68,7 @@ def extract(member: Member, folder: Path, advance: Callable[[int], None]) -> str
     The file is flushed to the disk, so that the archive may be deleted afterwards.
 
     Raises:
-        ArchiveError: it is damaged, or has not its declared size.
+        ArchiveError: it is damaged, or not of its declared size.
     """
     sha256 = hashlib.sha256()
     left = member.size

@@ -1,4 +1,4 @@
-"""Filling a folder with one data set: from the network, a mirror, or what is on this computer."""
+"""Fetching one data set into a folder: from the network, a mirror, or this computer."""
 
 import logging
 import shutil
@@ -16,17 +16,17 @@ from alkdnet.data.disk import require_space
 from alkdnet.errors import UserError, in_words, redact
 from alkdnet.files import atomic_directory
 from alkdnet.progress import Progress
-from alkdnet.sources.archives import ArchiveError, extract, opened
+from alkdnet.sources.archives import ArchiveError, extract, open_archive
 from alkdnet.sources.catalogue import PublishedFile, Source
 from alkdnet.sources.checksums import ChecksumError, RecordedChecksums, verify
 from alkdnet.sources.folders import copy_embedded, copy_file, copy_folder, copy_gated
-from alkdnet.sources.http import Downloader, DownloadError, Retries, arrived_bytes, make_client
+from alkdnet.sources.http import Downloader, DownloadError, RetryPolicy, downloaded_bytes, make_client
 
 logger = logging.getLogger(__name__)
 CONNECTIONS = 8
 PROBLEMS_SHOWN = 20
-# Where a file of the set lies, and its SHA-256.
-Arrived = tuple[Path, str]
+# The path of a downloaded file, and its SHA-256.
+FetchedFile = tuple[Path, str]
 
 
 def fetch(
@@ -37,11 +37,11 @@ def fetch(
     mirror: str | None,
     digests: Path,
     folder: Path | None = None,
-    retries: Retries = Retries(),  # noqa: B008  (frozen)
+    retries: RetryPolicy = RetryPolicy(),  # noqa: B008  (frozen)
 ) -> None:
-    """Fill `destination` with the files of a set, flat, all or nothing; those that were there are replaced.
+    """Fill `destination` with the files of a set, flat, all or nothing; existing ones are replaced.
 
-    `cache` keeps what has arrived of an unfinished download: a call after an interruption continues it.
+    `cache` keeps unfinished downloads: a call after an interruption continues them.
     `mirror`, a folder or a base URL, has `https://host/path` at `<mirror>/host/path`; with a mirror, no other
     server is used. `digests` is the JSON file that records the SHA-256 of files published without one, and of
     the images in archives. `folder` is the user's own, for the sources `folder`, `file` and `manga109`; the
@@ -108,37 +108,37 @@ def _download(
     cache: Path,
     mirror: str | None,
     recorded: RecordedChecksums,
-    retries: Retries,
+    retries: RetryPolicy,
 ) -> None:
     wanted = recorded.expected(source.files)
     if mirror is None or "://" in mirror:
-        arrived = _from_network(source, wanted, cache, destination, mirror, retries)
+        fetched = _from_network(source, wanted, cache, destination, mirror, retries)
     else:
-        arrived = _from_folder(source, wanted, Path(mirror))
+        fetched = _from_folder(source, wanted, Path(mirror))
     checksums = {
-        file.urls[0]: sha256 for file, (_, sha256) in zip(wanted, arrived, strict=True) if not file.sha256
+        file.urls[0]: sha256 for file, (_, sha256) in zip(wanted, fetched, strict=True) if not file.sha256
     }
     with atomic_directory(destination) as temporary:
         if source.kind == "archives":
-            checksums |= _unpack(source, wanted, arrived, temporary)
+            checksums |= _unpack(source, wanted, fetched, temporary)
         else:
-            require_space([(temporary, sum(path.stat().st_size for path, _ in arrived))])
-            for file, (path, _) in zip(wanted, arrived, strict=True):
+            require_space([(temporary, sum(path.stat().st_size for path, _ in fetched))])
+            for file, (path, _) in zip(wanted, fetched, strict=True):
                 shutil.copyfile(path, temporary / file.name)
         # Before the folder appears: without its checksums it would not count as complete.
         recorded.record(checksums)
-    # Only now: a process killed before this line finds everything again.
+    # Last: the next call after a kill before this line finds the downloads.
     shutil.rmtree(cache, ignore_errors=True)
 
 
-def _from_folder(source: Source, wanted: Sequence[PublishedFile], mirror: Path) -> list[Arrived]:
-    """Return where the files lie in a mirror folder, after verifying them."""
+def _from_folder(source: Source, wanted: Sequence[PublishedFile], mirror: Path) -> list[FetchedFile]:
+    """Return the paths of the files in a mirror folder, after verifying them."""
     if not mirror.is_dir():
         raise UserError(
             f"the mirror {redact(str(mirror))}: no such folder, and not a URL such as https://host/path"
         )
 
-    def find(file: PublishedFile) -> Arrived:
+    def find(file: PublishedFile) -> FetchedFile:
         places = [mirror / unquote(url.partition("://")[2]) for url in file.urls]
         path = next((place for place in places if place.is_file()), None)
         if path is None:
@@ -160,17 +160,17 @@ def _from_network(
     cache: Path,
     destination: Path,
     mirror: str | None,
-    retries: Retries,
-) -> list[Arrived]:
+    retries: RetryPolicy,
+) -> list[FetchedFile]:
     """Download all files to the cache, several at once."""
     base = None if mirror is None else _base_url(mirror)
     cache.mkdir(exist_ok=True)
     # Twice: in the cache and in the destination. Images hardly compress, so that goes for archives too.
     known = [(cache / file.name, file.bytes) for file in wanted if file.bytes is not None]
-    missing = [(path, size - arrived_bytes(path)) for path, size in known]
+    missing = [(path, size - downloaded_bytes(path)) for path, size in known]
     require_space([*missing, *((destination, size) for _, size in known)])
     total = sum(size for _, size in known) if len(known) == len(wanted) else None
-    hint = "What has arrived is kept; run the same command again to continue."
+    hint = "What has been downloaded is kept; the same command resumes."
     if mirror is not None:
         hint += f" With the mirror {redact(mirror)} no other server is used."
     auth = (base.username, base.password) if base is not None and base.userinfo else None
@@ -185,11 +185,11 @@ def _from_network(
             with lock:
                 shown.advance(units)
 
-        def bring(file: PublishedFile) -> Arrived:
+        def fetch_file(file: PublishedFile) -> FetchedFile:
             path = cache / file.name
             return path, downloader.download(file, _urls(file, base), path, advance)
 
-        return _all_files(source, wanted, bring, hint=hint, stop=downloader.stop)
+        return _all_files(source, wanted, fetch_file, hint=hint, stop=downloader.stop)
 
 
 def _base_url(mirror: str) -> httpx.URL:
@@ -214,22 +214,22 @@ def _urls(file: PublishedFile, base: httpx.URL | None) -> tuple[str, ...]:
 def _all_files(
     source: Source,
     wanted: Sequence[PublishedFile],
-    bring: Callable[[PublishedFile], Arrived],
+    fetch_file: Callable[[PublishedFile], FetchedFile],
     *,
     hint: str,
     stop: Callable[[], None] = lambda: None,
-) -> list[Arrived]:
-    """Return what `bring` returns for every file, several at once; `stop` ends those that are running.
+) -> list[FetchedFile]:
+    """Call `fetch_file` for all files, several at once; after an exception `stop` ends the running ones.
 
     Raises:
         UserError: some files could not be fetched; the message has `PROBLEMS_SHOWN` at most, and `hint`.
     """
-    arrived, problems = [], []
+    fetched, problems = [], []
     with ThreadPoolExecutor(CONNECTIONS) as threads:
         try:
-            for file, future in [(file, threads.submit(bring, file)) for file in wanted]:
+            for file, future in [(file, threads.submit(fetch_file, file)) for file in wanted]:
                 try:
-                    arrived.append(future.result())
+                    fetched.append(future.result())
                 except DownloadError as error:
                     problems.append(f"  {file.name}: {error}")
         except BaseException:
@@ -240,18 +240,18 @@ def _all_files(
         more = len(problems) - PROBLEMS_SHOWN
         shown = [*problems[:PROBLEMS_SHOWN], *([f"  and {more} more"] if more > 0 else [])]
         raise UserError("\n".join([f"{source.name} could not be downloaded:", *shown, hint]))
-    return arrived
+    return fetched
 
 
 def _unpack(
-    source: Source, wanted: Sequence[PublishedFile], arrived: Sequence[Arrived], folder: Path
+    source: Source, wanted: Sequence[PublishedFile], fetched: Sequence[FetchedFile], folder: Path
 ) -> dict[str, str]:
     """Write the images of all archives into `folder`; return their SHA-256 by `url#name`."""
     with ExitStack() as stack:
         members = [
             (file.urls[0], member)
-            for file, (path, _) in zip(wanted, arrived, strict=True)
-            for member in stack.enter_context(opened(path, file.members or "*"))
+            for file, (path, _) in zip(wanted, fetched, strict=True)
+            for member in stack.enter_context(open_archive(path, file.members or "*"))
         ]
         if len(members) != source.images:
             raise ArchiveError(

@@ -73,7 +73,7 @@ def copy_file(file: Path, destination: Path) -> None:
 
 
 def _left_out(folder: Path, images: list[Path]) -> str:
-    """Return what a folder has besides the images, hidden files apart; empty: nothing."""
+    """Return a message on what a folder has besides images and hidden files; empty: nothing."""
     others = [path for path in {*folder.iterdir()} - {*images} if not path.name.startswith(".")]
     suffixes = Counter(path.suffix.lower() or "without suffix" for path in others if not path.is_dir())
     folders = sum(path.is_dir() for path in others)
@@ -95,7 +95,7 @@ def copy_gated(source: Source, destination: Path, folder: Path | None) -> None:
     if folder is not None and gated_images(source, folder):
         copy_folder(folder, destination)
         return
-    text = not_available(source) + (
+    text = access_instructions(source) + (
         "The folder is the row's `path` in the parameter file. DVC does not notice that it was filled; run,\n"
         "in the folder of the pipeline's dvc.yaml:\n"
         f"  dvc repro --force download@{destination.name}\n"
@@ -129,7 +129,7 @@ def gated_images(source: Source, folder: Path) -> list[Path]:
     return images
 
 
-def not_available(source: Source) -> str:
+def access_instructions(source: Source) -> str:
     """Return how to get a gated set."""
     return (
         f"{source.name} is not available here: it may not be redistributed, so it is never downloaded.\n"

@@ -15,15 +15,15 @@ from alkdnet.sources.catalogue import PublishedFile
 from alkdnet.sources.checksums import ChecksumError, verify
 
 logger = logging.getLogger(__name__)
-_TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+_RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True)
-class Retries:
-    """When to give up on a file.
+class RetryPolicy:
+    """When a download gives up: after `attempts` consecutive failures without a new byte.
 
-    After `attempts` failures in a row that brought no new byte; the pause is `first_wait_s` after the first
-    and doubles up to `longest_wait_s`. A server that is silent for `timeout_s` has failed.
+    The pause is `first_wait_s` after the first failure and doubles up to `longest_wait_s`. A server that is
+    silent for `timeout_s` has failed.
     """
 
     attempts: int = 6
@@ -44,7 +44,7 @@ class _UrlFailedError(Exception):
     """The URL does not give the file, now or later."""
 
 
-def make_client(retries: Retries, auth: tuple[str, str] | None = None) -> httpx.Client:
+def make_client(retries: RetryPolicy, auth: tuple[str, str] | None = None) -> httpx.Client:
     """Return a client that uses the proxies and certificates of the environment.
 
     Raises:
@@ -61,15 +61,15 @@ def make_client(retries: Retries, auth: tuple[str, str] | None = None) -> httpx.
         ) from error
 
 
-def arrived_bytes(target: Path) -> int:
-    """Return how many bytes of a file have arrived, complete or not."""
+def downloaded_bytes(target: Path) -> int:
+    """Return how many bytes of a file have been received, complete or not."""
     return next((path.stat().st_size for path in (target, _part(target)) if path.exists()), 0)
 
 
 class Downloader:
     """Downloads files with one client; may be used from several threads."""
 
-    def __init__(self, client: httpx.Client, retries: Retries) -> None:
+    def __init__(self, client: httpx.Client, retries: RetryPolicy) -> None:
         self._client = client
         self._retries = retries
         self._stopped = threading.Event()
@@ -77,7 +77,7 @@ class Downloader:
         self._unreachable: set[str] = set()
 
     def stop(self) -> None:
-        """End all downloads; what has arrived stays for the next call."""
+        """End all downloads; received bytes stay for the next call."""
         self._stopped.set()
 
     def download(
@@ -86,7 +86,7 @@ class Downloader:
         """Download a file to `target` unless it is there; return its SHA-256.
 
         Bytes arrive in `<target>.part`, which a later call continues if a checksum is known. `advance` gets
-        the number of bytes that arrived, a negative one where bytes are discarded. The URLs, which the
+        the number of received bytes, a negative one where bytes are discarded. The URLs, which the
         messages name, are without user name and password.
 
         Raises:
@@ -101,7 +101,7 @@ class Downloader:
             except ChecksumError as error:
                 logger.warning("%s is downloaded again: %s", target, error)
                 target.unlink()
-        most = arrived_bytes(target)
+        most = downloaded_bytes(target)
         advance(most)
         reasons: dict[str, str] = {}
         remaining = list(urls)
@@ -116,9 +116,9 @@ class Downloader:
             except (ChecksumError, httpx.HTTPError) as error:
                 reasons[url] = str(error) or type(error).__name__
                 remaining.append(url)
-                arrived = arrived_bytes(target)
-                failures = 0 if arrived > most else failures + 1
-                most = max(most, arrived)
+                received = downloaded_bytes(target)
+                failures = 0 if received > most else failures + 1
+                most = max(most, received)
             logger.info("%s: %s", url, reasons[url])
         if remaining and most == 0:
             self._unreachable.update(map(_host, remaining))
@@ -137,7 +137,7 @@ class Downloader:
         """Request from one URL what is missing, and verify the file."""
         part = _part(target)
         # Without a checksum nothing would reveal that the pieces of two versions were joined.
-        start = arrived_bytes(target) if file.sha256 or file.md5 else 0
+        start = downloaded_bytes(target) if file.sha256 or file.md5 else 0
         try:
             if not start or start != file.bytes:
                 start = self._receive(url, file, part, start, advance)
@@ -161,7 +161,7 @@ class Downloader:
             status = response.status_code
             if status == 416 and start:  # there are no more bytes
                 return start
-            if status in _TRY_AGAIN:
+            if status in _RETRYABLE:
                 raise httpx.HTTPError(f"HTTP {status}")
             if status not in (200, 206):
                 raise _UrlFailedError(f"HTTP {status}")
@@ -174,7 +174,7 @@ class Downloader:
             if file.bytes is None and length.isdecimal():
                 require_space([(part, int(length))])
             size = start
-            # Unbuffered: after a lost connection or a kill, every byte that has arrived counts.
+            # Unbuffered: after a lost connection or a kill, every received byte counts.
             with part.open("ab" if start else "wb", buffering=0) as written:
                 for chunk in response.iter_raw():
                     if self._stopped.is_set():

@@ -1,4 +1,4 @@
-"""How much of a data set is already on this disk."""
+"""How much of a data set is on this disk."""
 
 import logging
 from pathlib import Path
@@ -38,10 +38,10 @@ def is_complete(source: Source, folder: Path, recorded: RecordedChecksums) -> bo
     return True
 
 
-def state(source: Source, folder: Path, cache: Path) -> str:
-    """Return in a few words how much of the set is in `folder`, or has arrived in `cache`.
+def status(source: Source, folder: Path, cache: Path) -> str:
+    """Return how much of the set is in `folder`, or has been downloaded to `cache`, for a table.
 
-    Only names and sizes are looked at, which is quick; `is_complete` verifies the checksums.
+    By names and sizes only, which is quick; `is_complete` verifies the checksums.
     """
     if source.kind == "embedded":
         return "in scikit-image"
@@ -52,9 +52,9 @@ def state(source: Source, folder: Path, cache: Path) -> str:
         return "complete"
     if present:
         return f"{present} of {source.images} files"
-    arriving = cache / source.name
-    arrived = sum(path.stat().st_size for path in arriving.iterdir()) if arriving.is_dir() else 0
-    return f"{size(arrived)} arrived" if arrived else "absent"
+    partial = cache / source.name
+    downloaded = sum(path.stat().st_size for path in partial.iterdir()) if partial.is_dir() else 0
+    return f"{size(downloaded)} downloaded" if downloaded else "absent"
 
 
 def _present(source: Source, folder: Path) -> int:

@@ -1,9 +1,8 @@
-"""The audit page: where the paper's own numbers are inconsistent, computed where they can be."""
+"""The audit page: where the paper's own numbers are inconsistent."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -32,8 +31,8 @@ from alkdnet.paper.published import (
     table4,
 )
 
-# By hand: what is known of the rows whose two columns do not belong to one network, and of the others that
-# differ. Counted from the published code and weights of each method.
+# Written by hand from the published code and weights of each method: rows whose two columns do not belong to
+# one network, and others that differ.
 _REMARKS: Mapping[str, str] = {
     "SRCNN": (
         "inconsistent: 8 K is the 9-1-5 network; Multi-Adds and PSNR are those of the 9-5-5 one "
@@ -61,7 +60,7 @@ _REMARKS: Mapping[str, str] = {
 
 
 def write_audit(path: Path, measured: Path, left_out: Sequence[tuple[int, Comparison]]) -> None:
-    """Write the page; it depends on what the package holds, on the networks, and on no training.
+    """Write the page; it depends on this package and the networks, not on any training.
 
     `measured` is table4.csv of the report on released weights; `left_out` as `audit_page` takes it.
     """
@@ -136,8 +135,8 @@ def counted() -> pd.DataFrame:
 
 
 def _table(frame: pd.DataFrame, columns: Mapping[str, str]) -> str:
-    """Return a table of the rows of a frame: by header, the format of a column's cells."""
-    rows = [[text.format(**record) for text in columns.values()] for record in _records(frame)]
+    """Return a table of a frame; `columns`: the format of the cells by header."""
+    rows = [[text.format_map(record) for text in columns.values()] for record in frame.to_dict("records")]
     return table(list(columns), rows, "l" * len(columns))
 
 
@@ -160,12 +159,8 @@ def _comparisons(found: Sequence[tuple[int, Comparison]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
-
-
 def _by_method(weights: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each method: its values at the three scales in one text, and the remark on it."""
+    """Return a row for each method: its values at the three scales, joined, and the remark on it."""
     frame = weights.merge(counted(), on=["method", "scale"], how="left", suffixes=("", "_counted"))
     formats = {
         "parameters_k": "{:.0f}",

@@ -1,4 +1,4 @@
-"""Where the numbers that the paper prints do not fit together, computed from the cells of Table 4."""
+"""Checks of the paper's numbers against each other, computed from the cells of Table 4."""
 
 from collections.abc import Mapping
 
@@ -25,7 +25,7 @@ ROUNDING_G = 0.05
 
 
 def multi_adds_from_other_scales() -> pd.DataFrame:
-    """Return what ALKDNet's published Multi-Adds at x3 and x4 say about x2, in 10^9.
+    """Return the Multi-Adds at x2, in 10^9, that follow from ALKDNet's published ones at x3 and x4.
 
     But for the last convolution the network does the same work for every LR pixel at all scales. Columns:
     from_scale, published, x2_low, x2_high (the x2 network at 640x360), x3_low, x3_high (the x3 network at

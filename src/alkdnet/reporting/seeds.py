@@ -1,5 +1,6 @@
-"""How far a training moves with its seed, of which the intervals over images know nothing."""
+"""The spread of a training over its seeds, which the intervals over images do not cover."""
 
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -19,7 +20,7 @@ COLUMNS = [
 
 
 def seeds_frame(study: Study) -> pd.DataFrame:
-    """Return how far every training with several seeds moved, one row for each training and test set.
+    """Return the spread of every training with several seeds, one row for each training and test set.
 
     Columns: run, the columns of `seed_spread`, psnr_margin (dB: how far two single trainings may lie apart),
     and against the mean over the seeds of the ablations' baseline, where that has several too:
@@ -29,10 +30,10 @@ def seeds_frame(study: Study) -> pd.DataFrame:
     for name in study.params.report.seeds:
         group = seed_group(study, name)
         margins = seed_margins(study, [name])
-        for row in _records(seed_spread(study.images(study.of(group)), group)):
+        for row in seed_spread(study.images(study.of(group)), group).to_dict("records"):
             rows.append({"run": name, **row, "psnr_margin": margins.get(row["set"])})
     frame = pd.DataFrame(rows, columns=COLUMNS)
-    for index, row in enumerate(_records(frame)):
+    for index, row in enumerate(frame.to_dict("records")):
         if (difference := _against_baseline(study, frame, row)) is not None:
             frame.loc[index, _DIFFERENCE] = difference
     return frame
@@ -41,7 +42,7 @@ def seeds_frame(study: Study) -> pd.DataFrame:
 def seeds_table(study: Study) -> Table | None:
     """Return `seeds_frame` as a table; None if no training with several seeds was evaluated."""
     frame = seeds_frame(study)
-    rows = [_texts(study, row) for row in _records(frame) if row["runs"] > 1]
+    rows = [_texts(study, row) for row in frame.to_dict("records") if row["runs"] > 1]
     baseline = study.params.report.table1.baseline
     label = study.rows[baseline].label if baseline in study.rows else baseline
     header = (
@@ -52,7 +53,7 @@ def seeds_table(study: Study) -> Table | None:
     return Table(caption=caption, header=header, rows=rows, alignment="lllrrrrr") if rows else None
 
 
-def _texts(study: Study, row: dict[str, Any]) -> tuple[Cell, ...]:
+def _texts(study: Study, row: Mapping[Hashable, Any]) -> tuple[Cell, ...]:
     difference, low, high = (row[name] for name in _DIFFERENCE)
     against = "–"
     if not pd.isna(difference):
@@ -70,7 +71,7 @@ def _texts(study: Study, row: dict[str, Any]) -> tuple[Cell, ...]:
 
 
 def _against_baseline(
-    study: Study, frame: pd.DataFrame, row: dict[str, Any]
+    study: Study, frame: pd.DataFrame, row: Mapping[Hashable, Any]
 ) -> tuple[float, float, float] | None:
     """Return the difference of the means over seeds to the baseline's, and its interval."""
     name, baseline = row["run"], study.params.report.table1.baseline
@@ -86,7 +87,3 @@ def _against_baseline(
     difference = row["psnr_mean"] - float(other["psnr_mean"].iloc[0])
     margin = half_width(*spread, first, second)
     return difference, difference - margin, difference + margin
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]

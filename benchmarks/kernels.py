@@ -3,7 +3,8 @@
     PYTHONPATH=src python -m benchmarks.kernels [--batch 64] [--size 48] [--rounds 50]
 
 prints a Markdown table for each precision, row by row: forward pass, and forward and backward together. An
-ALKConv includes its 1x1 convolution. The floor is what the device needs to copy as many bytes as the kernels
+ALKConv includes its 1x1 convolution. Both sides are timed as CUDA graphs, as a training runs them: what the
+host needs to start a kernel is longer than most kernels take. The floor is what the device needs to copy as many bytes as the kernels
 must read and write, at the copy bandwidth measured here; `difference` is the largest one to float64, of
 output and gradients, in parts of the largest value. What fails has no numbers, and its reason is on stderr.
 """
@@ -23,7 +24,10 @@ from alkdnet.errors import in_one_line
 from alkdnet.kernels.cuda.exchange import exchange_layers, largest_difference
 from alkdnet.layers.attention import Resize
 from alkdnet.layers.convolution import ALKConv
+from alkdnet.training.cuda_graph import WARM_UP, Recording
 
+# Calls in a graph, whose own start takes microseconds.
+CALLS = 10
 PRECISIONS: tuple[Precision, ...] = ("tf32", "bfloat16")
 COLUMNS = ("layer", "pass", "kernels, us", "plain, us", "times as fast", "floor, us", "reached", "difference")
 
@@ -94,19 +98,33 @@ def microseconds(function: Callable[[], object], rounds: int) -> float:
     return 1000 * median(float(start.elapsed_time(end)) for start, end in pairs)
 
 
+def microseconds_on_device(function: Callable[[], Tensor], rounds: int) -> float:
+    """Return the median time of a call without the host's part."""
+
+    def calls() -> Tensor:
+        for _ in range(CALLS):
+            last = function()
+        return last
+
+    for _ in range(WARM_UP):
+        function()
+    return microseconds(Recording(calls).replay, rounds) / CALLS
+
+
 def steps(
     layer: nn.Module, x_BCHW: Tensor, *inputs: object
-) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Return the forward pass without gradients, and forward and backward."""
+) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
+    """Return the forward pass without gradients, and forward and backward with the input's gradient."""
     leaf = x_BCHW.detach().clone(memory_format=torch.preserve_format).requires_grad_()
     wanted = [leaf, *layer.parameters()]
     upstream = torch.ones_like(layer(leaf, *inputs))
 
-    def forward() -> object:
+    def forward() -> Tensor:
         with torch.no_grad():
-            return layer(leaf, *inputs)
+            out: Tensor = layer(leaf, *inputs)
+        return out
 
-    return forward, lambda: torch.autograd.grad(layer(leaf, *inputs), wanted, upstream)
+    return forward, lambda: torch.autograd.grad(layer(leaf, *inputs), wanted, upstream)[0]
 
 
 def rows(
@@ -128,7 +146,7 @@ def rows(
         device: where.
         batch: B.
         size: sides of the features.
-        rounds: timed calls.
+        rounds: timed replays of a graph.
     """
     layer = case.layer.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     x_BCHW, *inputs = case.inputs(batch, size, device)
@@ -142,7 +160,7 @@ def rows(
     for i, (label, times) in enumerate(
         (("forward", case.forward), ("forward + backward", case.forward + case.backward))
     ):
-        quick, plain = microseconds(ours[i], rounds), microseconds(theirs[i], rounds)
+        quick, plain = (microseconds_on_device(each[i], rounds) for each in (ours, theirs))
         floor = times * moved / bandwidth
         yield (
             f"| {case.name} | {label} | {quick:.0f} | {plain:.0f} | {plain / quick:.1f} | {floor:.0f} | "

@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from alkdnet.reporting.figures.curves import curves_plan, validation_curve
 from alkdnet.reporting.figures.gains import gains_by_set, gains_figure, gains_plan, swarm
 from alkdnet.reporting.figures.maps import fields_figure
 from alkdnet.reporting.figures.plans import figure_plans
-from alkdnet.reporting.figures.style import write_figure
+from alkdnet.reporting.figures.style import FigurePlan, write_figure
 from alkdnet.reporting.study import Study
 from alkdnet.results.features import FeaturesRecord
 from alkdnet.results.history import HistoryRow
@@ -246,3 +247,19 @@ def test_areas_fit_the_networks_of_the_figure() -> None:
     assert legend_sizes([5.6, 7.0, 12.3]) == [5, 10]
     assert legend_sizes([227, 372, 769]) == [200, 700]
     assert legend_sizes([310, 340]) == [300]
+
+
+def test_the_last_bits_of_the_layout_are_not_in_an_svg(tmp_path: Path) -> None:
+    """They vary from run to run, and matplotlib derives ids from them."""
+
+    def draw(shift: float) -> Figure:
+        figure = Figure(figsize=(3, 2))
+        figure.add_axes((0.1 + shift, 0.1, 0.8, 0.8)).plot([0, 1])
+        return figure
+
+    drawn = []
+    for shift in (0.0, 1e-14):
+        plan = FigurePlan(name="plan", title="", caption="", draw=partial(draw, shift))
+        write_figure(tmp_path, plan)
+        drawn.append((tmp_path / "plan.svg").read_bytes())
+    assert drawn[0] == drawn[1]

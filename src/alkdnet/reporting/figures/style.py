@@ -1,5 +1,6 @@
 """One look for all figures, and how they are written."""
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +78,18 @@ def write_figure(folder: Path, plan: FigurePlan) -> None:
         # Without these the files would name the version of matplotlib and the time.
         figure.savefig(folder / f"{plan.name}.png", dpi=DPI, metadata={"Software": None})
         if plan.lines:
+            figure.savefig(io.BytesIO(), format="svg")
+            _round_positions(figure)
             metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
             figure.savefig(folder / f"{plan.name}.svg", metadata=metadata)
+
+
+def _round_positions(figure: Figure) -> None:
+    """Fix the axes: the last bits of their layout vary from run to run, and ids in an SVG depend on them."""
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        left, bottom, width, height = (round(each, 9) for each in axes.get_position(original=True).bounds)
+        axes.set_position((left, bottom, width, height))
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -1,38 +1,38 @@
-"""Where the boxes, lines and words of a diagram are: from left to right, in the order of the computation.
+"""Positions of the boxes, lines and labels of a diagram, from left to right in the order of computation.
 
-The longest way from the input to the output is the main row, and every step of it has a column. Ways that
-leave it and come back are rows of their own: parallel ones of the same length around it, others below it.
-A connection that passes over steps is an arc above. Lengths are in CSS pixels, y goes down.
+The longest path from the input to the output is the main row, and every step of it has a column. Branches
+that leave it and come back are rows of their own: parallel ones of the same length around it, others below.
+A connection that skips steps of the main row is an arc above. Lengths are in CSS pixels, y goes down.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from alkdnet.analysis.graph import Graph, Step
 
 TITLE_SIZE, DETAIL_SIZE, LABEL_SIZE = 12.5, 11.0, 12.0
-_EM = 0.6  # width of a character, at most, on average
+LINE_HEIGHT = 15.0
+SIGNS = ("addition", "multiplication")
+_EM = 0.6  # largest mean width of a character
 _MARGIN = 16.0
-_ROW_GAP, _ARC_GAP = 16.0, 22.0
-_BRACKET_GAP, _LINE_HEIGHT = 16.0, 15.0
-_UPRIGHT_FROM = 9  # columns from which the titles on the main row are turned
+_ROW_GAP, _ARC_GAP, _BRACKET_GAP = 16.0, 22.0, 16.0
+_VERTICAL_FROM = 9  # columns from which the titles on the main row are vertical
 _SIGN = 20.0  # diameter of + and ×
-_SIGNS = ("addition", "multiplication")
 
 Point = tuple[float, float]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Box:
-    """A step at its place; x and y are its centre, `lines` what it says, `turned` whether upwards."""
+    """A step; x and y are its centre, `lines` its text, which runs upwards if it is vertical."""
 
     step: Step
-    x: float
-    y: float
     width: float
     height: float
     lines: tuple[str, ...]
-    turned: bool
+    vertical: bool = False
+    x: float = 0.0
+    y: float = 0.0
 
     @property
     def left(self) -> float:
@@ -57,7 +57,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Line:
-    """A connection along points; `fork` if it leaves another one, `joins` if it ends in another one."""
+    """A connection along points; `fork` if it starts on another one, `joins` if it ends on another one."""
 
     points: tuple[Point, ...]
     fork: bool = False
@@ -66,7 +66,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Label:
-    """Words centred at x, on the baseline y."""
+    """Text centred at x, on the baseline y."""
 
     text: str
     x: float
@@ -75,7 +75,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Bracket:
-    """A line under the steps of a part from x `left` to `right`, with the part's name below it."""
+    """A line below the steps of a part, from x `left` to `right`, with the part's name below it."""
 
     left: float
     right: float
@@ -107,146 +107,161 @@ def arrange(
     Args:
         graph: of a module.
         ends: names of the input and of the output.
-        labels: by the path or name of a step, what the connection is called that leaves it.
-        parts: by the name of a part of the main row, paths or names of its first and last step.
+        labels: names of connections, by the path or name of the step that they leave.
+        parts: paths or names of the first and last step on the main row, by the name of a part.
 
     Raises:
-        ValueError: a label or part names a step that is not there.
+        ValueError: a label or part names a step that does not exist.
     """
     return _Arrangement(graph, ends, labels, parts).layout()
 
 
-@dataclass
 class _Arrangement:
-    graph: Graph
-    ends: tuple[str, str]
-    labels: Mapping[str, str]
-    parts: Mapping[str, tuple[str, str]]
-    boxes: dict[str, Box] = field(default_factory=dict)
+    def __init__(
+        self,
+        graph: Graph,
+        ends: tuple[str, str],
+        labels: Mapping[str, str],
+        parts: Mapping[str, tuple[str, str]],
+    ) -> None:
+        self.graph, self.ends, self.parts = graph, ends, parts
+        self.steps = {step.name: step for step in graph.steps}
+        self.column = _columns(graph)
+        self.main = _main_row(graph, self.column)
+        self.branches = self._branches()
+        self.vertical = len(self.main) >= _VERTICAL_FROM
+        self.gap = 15.0 if self.vertical else 32.0
+        self.labels = {self._last(key): text for key, text in labels.items()}
+        self.row = self._rows()
+        names = [*self.main, *(name for branch in self.branches for name in branch)]
+        self.boxes = {name: self._box(self.steps[name]) for name in names}
 
     def layout(self) -> Layout:
-        self.steps = {step.name: step for step in self.graph.steps}
-        self.rank = _ranks(self.graph)
-        self.main = _main_row(self.graph, self.rank)
-        self.turned = len(self.main) >= _UPRIGHT_FROM
-        self.gap = 15.0 if self.turned else 32.0
-        self.named = {self._end(key): text for key, text in self.labels.items()}
-        self.row = self._rows()
-        self._place()
-        arcs = self._arcs()
-        lines = [
-            line for step in self.graph.steps for name in step.inputs for line in self._line(name, step, arcs)
-        ]
-        labels = [self._label(name, text, arcs) for name, text in self.named.items()]
-        bottom = max(box.bottom for box in self.boxes.values())
-        brackets = [self._bracket(text, *keys, y=bottom + _BRACKET_GAP) for text, keys in self.parts.items()]
-        return _shifted(list(self.boxes.values()), lines, labels, brackets)
+        self._place_main_row()
+        for branch in self.branches:
+            self._place_branch(branch)
+        self._place_rows()
+        xs, ys = (list(each) for each in zip(*self._extent(), strict=True))
+        for box in self.boxes.values():
+            box.x += _MARGIN - min(xs)
+            box.y += _MARGIN - min(ys)
+        return Layout(
+            boxes=tuple(self.boxes.values()),
+            lines=tuple(self._lines()),
+            labels=tuple(self._labels()),
+            brackets=tuple(self._brackets()),
+            width=max(xs) - min(xs) + 2 * _MARGIN,
+            height=max(ys) - min(ys) + 2 * _MARGIN,
+        )
 
-    def _end(self, key: str) -> str:
-        """Return the name of a step, or of the activation that follows it and nothing else does."""
+    def _last(self, key: str) -> str:
+        """Return the name of a step, or of the activation that alone takes its output."""
         step = self.graph.find(key)
         users = self.graph.users(step.name)
         return users[0].name if len(users) == 1 and users[0].kind == "activation" else step.name
+
+    def _branches(self) -> list[list[str]]:
+        """Return the chains of steps beside the main row."""
+        branches: list[list[str]] = []
+        for step in self.graph.steps:
+            if step.name in self.main:
+                continue
+            branch = next((each for each in branches if each[-1] in step.inputs), None)
+            if branch is None:
+                branches.append([step.name])
+            else:
+                branch.append(step.name)
+        return branches
+
+    def _span(self, branch: Sequence[str]) -> tuple[int, int]:
+        """Return the columns of the main row at which a branch leaves and comes back."""
+        before = [self.column[name] for name in self.steps[branch[0]].inputs]
+        after = [self.column[step.name] for step in self.graph.users(branch[-1])]
+        return min(before), max(after)
 
     def _rows(self) -> dict[str, int]:
         """Return the row of every step: 0 is the main row, negative ones are above it."""
         rows = dict.fromkeys(self.main, 0)
         order = {step.name: index for index, step in enumerate(self.graph.steps)}
         taken: dict[int, list[tuple[int, int]]] = {}
-        ways = self._side_ways()
-        for way in sorted(ways, key=lambda way: (self._span(way)[1] - self._span(way)[0], -order[way[0]])):
-            start, end = self._span(way)
+
+        def rank(branch: Sequence[str]) -> tuple[int, int]:
+            start, end = self._span(branch)
+            return end - start, -order[branch[0]]
+
+        for branch in sorted(self.branches, key=rank):
+            start, end = self._span(branch)
             beside = self.main[start + 1 : end]
-            parallel = len(beside) == len(way)
-            above = parallel and order[way[0]] < order[beside[0]]
-            row = -1 if above else 1
-            while any(
-                start < other_end and other_start < end for other_start, other_end in taken.get(row, ())
-            ):
-                row += -1 if above else 1
+            above = len(beside) == len(branch) and order[branch[0]] < order[beside[0]]
+            row = direction = -1 if above else 1
+            while any(start < right and left < end for left, right in taken.get(row, ())):
+                row += direction
             taken.setdefault(row, []).append((start, end))
-            rows.update(dict.fromkeys(way, row))
+            rows.update(dict.fromkeys(branch, row))
         return rows
 
-    def _side_ways(self) -> list[list[str]]:
-        """Return the chains of steps beside the main row."""
-        ways: list[list[str]] = []
-        for step in self.graph.steps:
-            if step.name in self.main:
-                continue
-            way = next((way for way in ways if way[-1] in step.inputs), None)
-            if way is not None:
-                way.append(step.name)
-            else:
-                ways.append([step.name])
-        return ways
+    def _box(self, step: Step) -> Box:
+        if step.kind in SIGNS:
+            return Box(step=step, width=_SIGN, height=_SIGN, lines=(step.title,))
+        if step.kind in ("input", "output"):
+            title = self.ends[step.kind == "output"]
+            lines = (title,) if self.vertical else (title, *step.details)
+            widths = [_text_width(title, TITLE_SIZE + 2), *(_text_width(text, DETAIL_SIZE) for text in lines)]
+            return Box(step=step, width=max(widths), height=20.0 * len(lines), lines=lines)
+        vertical = self.vertical and step.name in self.main
+        # Where there are many boxes, their number of parameters is left out.
+        details = step.details[: 1 if self.vertical else 3]
+        if vertical and step.kind in ("attention", "normalisation"):
+            details = ()
+        widths = [_text_width(step.title, TITLE_SIZE), *(_text_width(text, DETAIL_SIZE) for text in details)]
+        along, across = 20 + max(widths), 9 + LINE_HEIGHT * (1 + len(details))
+        width, height = (across, along) if vertical else (along, across)
+        return Box(step=step, width=width, height=height, lines=(step.title, *details), vertical=vertical)
 
-    def _span(self, way: Sequence[str]) -> tuple[int, int]:
-        """Return the columns of the main row between which a chain leaves and comes back."""
-        before = [self.rank[name] for name in self.steps[way[0]].inputs]
-        after = [self.rank[step.name] for step in self.graph.users(way[-1])]
-        return min(before), max(after)
-
-    def _place(self) -> None:
-        main = {name: self._sized(self.steps[name], turned=self.turned) for name in self.main}
-        tallest = max(box.height for box in main.values())
-        for name, box in main.items():  # boxes of one height
-            if box.turned:
-                main[name] = replace(box, height=tallest)
-        x = 0.0
-        for name in self.main:
-            room = self._room(name, main)
-            if name != self.main[0]:
-                x += max(self.gap, room)
-            box = main[name]
-            main[name] = replace(box, x=x + box.width / 2)
-            self.boxes[name] = main[name]
+    def _place_main_row(self) -> None:
+        boxes = [self.boxes[name] for name in self.main]
+        tallest = max(box.height for box in boxes)
+        x = -self.gap
+        for name, box in zip(self.main, boxes, strict=True):
+            if box.vertical:
+                box.height = tallest
+            x += max(self.gap, self._room_before(name))
+            box.x = x + box.width / 2
             x += box.width
-        for way in self._side_ways():
-            self._place_way(way)
-        self._set_rows()
 
-    def _room(self, name: str, main: Mapping[str, Box]) -> float:
-        """Return the gap that a step needs before it, for a label and for chains that end in it."""
+    def _room_before(self, name: str) -> float:
+        """Return the gap that a step needs before it, for a label and for branches that end in it."""
         index = self.main.index(name)
+        if not index:
+            return 0.0
         before = self.main[index - 1]
-        labelled = before in self.named and len(self.graph.users(before)) == 1
-        room = _text_width(self.named[before], LABEL_SIZE) + 16 if labelled else 0.0
-        for way in self._side_ways():
-            if self._is_aligned(way) or not any(user.name == name for user in self.graph.users(way[-1])):
+        has_label = before in self.labels and len(self.graph.users(before)) == 1
+        room = _text_width(self.labels[before], LABEL_SIZE) + 16 if has_label else 0.0
+        for branch in self.branches:
+            if self._is_aligned(branch) or name not in [user.name for user in self.graph.users(branch[-1])]:
                 continue
-            source = self.main[self._span(way)[0]]
-            widths = [self._sized(self.steps[each], turned=False).width for each in way]
-            end = (
-                self.boxes[source].right
-                + self.gap
-                + sum(widths)
-                + self.gap * len(widths)
-                + self._named_width(way)
-            )
+            widths = sum(self.boxes[each].width + self.gap for each in branch)
+            label = _text_width(self.labels.get(branch[-1], ""), LABEL_SIZE)
+            end = self.boxes[self.main[self._span(branch)[0]]].right + self.gap + widths + label
             room = max(room, end - self.boxes[before].right)
         return room
 
-    def _named_width(self, way: Sequence[str]) -> float:
-        return _text_width(self.named[way[-1]], LABEL_SIZE) if way[-1] in self.named else 0.0
-
-    def _place_way(self, way: Sequence[str]) -> None:
-        start, end = (self.main[index] for index in self._span(way))
-        boxes = [self._sized(self.steps[name], turned=False) for name in way]
+    def _place_branch(self, branch: Sequence[str]) -> None:
+        start, end = (self.main[index] for index in self._span(branch))
+        boxes = [self.boxes[name] for name in branch]
         x = self.boxes[start].right + self.gap
-        if self.steps[end].kind in _SIGNS:  # what is added is made where it is added
+        if self.steps[end].kind in SIGNS:  # a term is computed near its sum
             x = self.boxes[end].left - sum(box.width + self.gap for box in boxes)
         for index, box in enumerate(boxes, self.main.index(start) + 1):
-            centre = self.boxes[self.main[index]].x if self._is_aligned(way) else x + box.width / 2
-            self.boxes[box.step.name] = replace(box, x=centre)
+            box.x = self.boxes[self.main[index]].x if self._is_aligned(branch) else x + box.width / 2
             x += box.width + self.gap
 
-    def _is_aligned(self, way: Sequence[str]) -> bool:
-        """Return whether a chain takes the columns of the main row beside it."""
-        start, end = self._span(way)
-        return not self.turned and len(way) == end - start - 1
+    def _is_aligned(self, branch: Sequence[str]) -> bool:
+        """Return whether a branch takes the columns of the main row beside it."""
+        start, end = self._span(branch)
+        return not self.vertical and len(branch) == end - start - 1
 
-    def _set_rows(self) -> None:
+    def _place_rows(self) -> None:
         heights: dict[int, float] = {}
         for name, box in self.boxes.items():
             heights[self.row[name]] = max(heights.get(self.row[name], 0.0), box.height)
@@ -255,51 +270,57 @@ class _Arrangement:
             centres[row] = y + heights[row] / 2
             y += heights[row] + _ROW_GAP
         for name, box in self.boxes.items():
-            self.boxes[name] = replace(box, y=centres[self.row[name]])
-        for name, box in self.boxes.items():  # a concatenation reaches the rows that end in it
+            box.y = centres[self.row[name]]
+        for box in self.boxes.values():  # a concatenation reaches the rows that end in it
             if box.step.kind == "concatenation":
-                rows = [self.boxes[each] for each in box.step.inputs if self.row[each] != 0]
-                top, bottom = (
-                    min([box.top, *(b.top for b in rows)]),
-                    max([box.bottom, *(b.bottom for b in rows)]),
-                )
-                self.boxes[name] = replace(box, y=(top + bottom) / 2, height=bottom - top)
+                joined = [box, *(self.boxes[each] for each in box.step.inputs if self.row[each])]
+                top, bottom = min(each.top for each in joined), max(each.bottom for each in joined)
+                box.y, box.height = (top + bottom) / 2, bottom - top
 
-    def _sized(self, step: Step, *, turned: bool) -> Box:
-        if step.kind in ("input", "output"):
-            title = self.ends[step.kind == "output"]
-            lines = (title,) if turned or self.turned else (title, *step.details)
-            width = max(
-                _text_width(_plain(title), TITLE_SIZE + 2), *(_text_width(t, DETAIL_SIZE) for t in lines)
+    def _extent(self) -> Iterator[Point]:
+        """Yield points that span the diagram."""
+        for box in self.boxes.values():
+            yield from ((box.left, box.top), (box.right, box.bottom))
+        for line in self._lines():
+            yield from line.points
+        for label in self._labels():
+            yield label.x, label.y - LABEL_SIZE
+        for bracket in self._brackets():
+            half = max(_text_width(line, LABEL_SIZE) for line in bracket.lines) / 2
+            middle, bottom = (
+                (bracket.left + bracket.right) / 2,
+                bracket.y + 6 + LINE_HEIGHT * len(bracket.lines),
             )
-            return Box(step=step, x=0, y=0, width=width, height=20.0 * len(lines), lines=lines, turned=False)
-        if step.kind in _SIGNS:
-            return Box(step=step, x=0, y=0, width=_SIGN, height=_SIGN, lines=(step.title,), turned=False)
-        # Where there are many boxes, the parameters are in none.
-        details = step.details[: 1 if self.turned else 3]
-        if self.turned and step.kind in ("attention", "normalisation"):
-            details = ()
-        lines = (step.title, *details)
-        along = 20 + max(
-            _text_width(step.title, TITLE_SIZE), *(_text_width(line, DETAIL_SIZE) for line in lines[1:]), 0.0
-        )
-        across = 9 + _LINE_HEIGHT * len(lines)
-        width, height = (across, along) if turned else (along, across)
-        return Box(step=step, x=0, y=0, width=width, height=height, lines=lines, turned=turned)
+            yield from ((middle - half, bottom), (middle + half, bottom))
+
+    def _lines(self) -> list[Line]:
+        arcs = self._arcs()
+        return [self._line(name, step, arcs) for step in self.graph.steps for name in step.inputs]
+
+    def _labels(self) -> list[Label]:
+        arcs = self._arcs()
+        return [self._label(name, text, arcs) for name, text in self.labels.items()]
+
+    def _brackets(self) -> list[Bracket]:
+        y = max(box.bottom for box in self.boxes.values()) + _BRACKET_GAP
+        brackets = []
+        for text, (first, last) in self.parts.items():
+            left, right = self.boxes[self.graph.find(first).name].left, self.boxes[self._last(last)].right
+            brackets.append(Bracket(left, right, y, _wrapped(text, right - left + self.gap)))
+        return brackets
 
     def _arcs(self) -> dict[str, float]:
-        """Return the y of the arcs that end in a step; those that end in the same one share it."""
-        reach: dict[str, int] = {}
+        """Return y of the arcs that end in a step; those that end in the same one share it."""
+        starts: dict[str, int] = {}
         for name in self.main:
-            starts = [self.rank[each] for each in self.steps[name].inputs if self._is_arc(each, name)]
-            if starts:
-                reach[name] = min(starts)
+            if columns := [self.column[each] for each in self.steps[name].inputs if self._is_arc(each, name)]:
+                starts[name] = min(columns)
         levels: dict[str, int] = {}
-        for name in sorted(reach, key=lambda name: (self.rank[name] - reach[name], self.rank[name])):
+        for name in sorted(starts, key=lambda name: (self.column[name] - starts[name], self.column[name])):
             below = [
                 level
                 for other, level in levels.items()
-                if reach[other] < self.rank[name] and reach[name] < self.rank[other]
+                if starts[other] < self.column[name] and starts[name] < self.column[other]
             ]
             levels[name] = 1 + max(below, default=0)
         top = min(box.top for box in self.boxes.values())
@@ -307,84 +328,69 @@ class _Arrangement:
 
     def _is_arc(self, source: str, target: str) -> bool:
         on_main = self.row[source] == self.row[target] == 0
-        return on_main and self.rank[target] - self.rank[source] > 1
+        return on_main and self.column[target] - self.column[source] > 1
 
-    def _line(self, name: str, step: Step, arcs: Mapping[str, float]) -> list[Line]:
+    def _line(self, name: str, step: Step, arcs: Mapping[str, float]) -> Line:
         source, target = self.boxes[name], self.boxes[step.name]
-        y = source.y if source.step.kind != "concatenation" else self._main_y()
+        y = self.boxes[self.main[0]].y if source.step.kind == "concatenation" else source.y
         fork = source.right + min(8.0, self.gap / 3)
         if self._is_arc(name, step.name):
             level = arcs[step.name]
             before = [each for each in step.inputs if self._is_arc(each, step.name)]
-            if name != min(before, key=lambda each: self.rank[each]):  # one line for all that end there
-                return [Line(((fork, y), (fork, level), (fork + self.gap, level)), fork=True, joins=True)]
-            return [Line(((fork, y), (fork, level), (target.x, level), (target.x, target.top)), fork=True)]
-        from_main, to_main = self.row[name] == 0, self.row[step.name] == 0
-        if self.row[name] == self.row[step.name]:
-            return [Line(((source.right, y), (target.left, y)))]
-        if from_main:
-            return [Line(((fork, y), (fork, target.y), (target.left, target.y)), fork=True)]
-        if to_main and target.step.kind == "concatenation":
-            return [Line(((source.right, y), (target.left, y)))]
+            if name != min(before, key=lambda each: self.column[each]):  # they share the line to the step
+                return Line(((fork, y), (fork, level), (fork + self.gap, level)), fork=True, joins=True)
+            return Line(((fork, y), (fork, level), (target.x, level), (target.x, target.top)), fork=True)
+        to_main = self.row[step.name] == 0
+        if self.row[name] == self.row[step.name] or (to_main and target.step.kind == "concatenation"):
+            return Line(((source.right, y), (target.left, y)))
+        if self.row[name] == 0:
+            return Line(((fork, y), (fork, target.y), (target.left, target.y)), fork=True)
         if to_main:
             edge = target.bottom if source.y > target.y else target.top
-            return [Line(((source.right, y), (target.x, y), (target.x, edge)))]
+            return Line(((source.right, y), (target.x, y), (target.x, edge)))
         middle = target.left - self.gap / 2
-        return [Line(((source.right, y), (middle, y), (middle, target.y), (target.left, target.y)))]
-
-    def _main_y(self) -> float:
-        return self.boxes[self.main[0]].y
+        return Line(((source.right, y), (middle, y), (middle, target.y), (target.left, target.y)))
 
     def _label(self, name: str, text: str, arcs: Mapping[str, float]) -> Label:
-        """Return the name of what leaves a step: on its arc, or before the step that takes it."""
-        box = self.boxes[name]
-        far = [user for user in self.graph.users(name) if self._is_arc(name, user.name)]
+        """Return the name of a step's output: on its arc, or before the step that takes it."""
+        box, users = self.boxes[name], self.graph.users(name)
+        far = [user for user in users if self._is_arc(name, user.name)]
         if far:
-            target = self.boxes[far[-1].name]
-            return Label(text, (box.right + target.x) / 2, arcs[far[-1].name] - 5)
+            return Label(text, (box.right + self.boxes[far[-1].name].x) / 2, arcs[far[-1].name] - 5)
         y = box.y - (9 if "_" in text else 6)  # an index hangs below the letter
-        target = self.boxes[self.graph.users(name)[0].name]
+        target = self.boxes[users[0].name]
         if self.row[name] == 0:
             return Label(text, (box.right + target.left) / 2 - 2, y)
-        way = next(way for way in self._side_ways() if name in way)
-        start, first = self.boxes[self.main[self._span(way)[0]]], self.boxes[way[0]]
+        branch = next(each for each in self.branches if name in each)
+        start, first = self.boxes[self.main[self._span(branch)[0]]], self.boxes[branch[0]]
         end = target.left if target.step.kind == "concatenation" else target.x
         if first.left - start.right > end - box.right:
             return Label(text, (start.right + first.left) / 2, y)
         return Label(text, (box.right + end) / 2, y)
 
-    def _bracket(self, text: str, first: str, last: str, *, y: float) -> Bracket:
-        left = self.boxes[self.graph.find(first).name].left
-        right = self.boxes[self._end(last)].right
-        return Bracket(left, right, y, _wrapped(text, right - left + self.gap))
 
-
-def _ranks(graph: Graph) -> dict[str, int]:
-    """Return the length of the longest way from the input to every step."""
-    rank: dict[str, int] = {}
+def _columns(graph: Graph) -> dict[str, int]:
+    """Return the length of the longest path from the input to every step."""
+    column: dict[str, int] = {}
     for step in graph.steps:
-        rank[step.name] = max((rank[name] + 1 for name in step.inputs), default=0)
-    return rank
+        column[step.name] = max((column[name] + 1 for name in step.inputs), default=0)
+    return column
 
 
-def _main_row(graph: Graph, rank: Mapping[str, int]) -> list[str]:
-    """Return the longest way from the input to the output; of equal ones the middle one."""
+def _main_row(graph: Graph, column: Mapping[str, int]) -> list[str]:
+    """Return the longest path from the input to the output; of equal ones the middle one."""
     steps = {step.name: step for step in graph.steps}
     name = graph.steps[-1].name
-    way = [name]
+    path = [name]
     while steps[name].inputs:
-        longest = [each for each in dict.fromkeys(steps[name].inputs) if rank[each] == rank[name] - 1]
+        longest = [each for each in dict.fromkeys(steps[name].inputs) if column[each] == column[name] - 1]
         name = longest[(len(longest) - 1) // 2]
-        way.append(name)
-    return way[::-1]
+        path.append(name)
+    return path[::-1]
 
 
 def _text_width(text: str, size: float) -> float:
-    return len(_plain(text)) * size * _EM
-
-
-def _plain(text: str) -> str:
-    return text.replace("_", "")
+    return len(text.replace("_", "")) * size * _EM
 
 
 def _wrapped(text: str, width: float) -> tuple[str, ...]:
@@ -395,24 +401,3 @@ def _wrapped(text: str, width: float) -> tuple[str, ...]:
         else:
             lines.append(word)
     return tuple(lines)
-
-
-def _shifted(boxes: list[Box], lines: list[Line], labels: list[Label], brackets: list[Bracket]) -> Layout:
-    """Return everything with the margin's corner at (0, 0)."""
-    xs = [x for line in lines for x, _ in line.points] + [x for box in boxes for x in (box.left, box.right)]
-    ys = [y for line in lines for _, y in line.points] + [y for box in boxes for y in (box.top, box.bottom)]
-    ys += [label.y - LABEL_SIZE for label in labels]
-    ys += [bracket.y + 6 + _LINE_HEIGHT * len(bracket.lines) for bracket in brackets]
-    for bracket in brackets:
-        half = max(_text_width(line, LABEL_SIZE) for line in bracket.lines) / 2
-        middle = (bracket.left + bracket.right) / 2
-        xs += [middle - half, middle + half]
-    dx, dy = _MARGIN - min(xs), _MARGIN - min(ys)
-    return Layout(
-        boxes=tuple(replace(box, x=box.x + dx, y=box.y + dy) for box in boxes),
-        lines=tuple(replace(line, points=tuple((x + dx, y + dy) for x, y in line.points)) for line in lines),
-        labels=tuple(replace(label, x=label.x + dx, y=label.y + dy) for label in labels),
-        brackets=tuple(replace(b, left=b.left + dx, right=b.right + dx, y=b.y + dy) for b in brackets),
-        width=max(xs) + dx + _MARGIN,
-        height=max(ys) + dy + _MARGIN,
-    )

@@ -1,19 +1,21 @@
-"""A layout as SVG, in light or dark colours as the reader's page is.
+"""A layout as SVG, in light or dark colours by the reader's preference.
 
 The background is drawn, so that a page whose colours are not those that the browser prefers stays readable.
 """
 
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from itertools import pairwise
 from math import hypot
 
 from alkdnet.diagrams.layout import (
     DETAIL_SIZE,
     LABEL_SIZE,
+    LINE_HEIGHT,
+    SIGNS,
     TITLE_SIZE,
     Box,
     Bracket,
-    Label,
     Layout,
     Line,
     Point,
@@ -21,7 +23,6 @@ from alkdnet.diagrams.layout import (
 
 _RADIUS = 6.0  # of a line's corners
 _TIP = 7.0  # length of an arrow's tip
-_LINE_HEIGHT = 15.0
 
 # Fill and edge of each kind, light and dark: after Okabe and Ito's colours, as in the figures of the reports.
 _KINDS = {
@@ -56,13 +57,13 @@ def svg(layout: Layout, *, title: str, description: str) -> str:
     ET.SubElement(root, "title").text = title
     ET.SubElement(root, "desc").text = description
     ET.SubElement(root, "style").text = _style()
-    ET.SubElement(root, "rect", {"class": "paper", "width": width, "height": height, "rx": "8"})
+    _add(root, "rect", "paper", width=layout.width, height=layout.height, rx="8")
     for line in layout.lines:
         _draw_line(root, line)
     for box in layout.boxes:
         _draw_box(root, box)
     for label in layout.labels:
-        _draw_label(root, label)
+        _text(root, "label symbol" if "_" in label.text else "label", label.text, label.x, label.y)
     for bracket in layout.brackets:
         _draw_bracket(root, bracket)
     ET.indent(root, " ")
@@ -101,28 +102,20 @@ def _style() -> str:
 
 
 def _draw_line(root: ET.Element, line: Line) -> None:
-    points = _without_doubles(line.points)
+    points = (line.points[0], *(after for before, after in pairwise(line.points) if before != after))
     if line.fork:
         x, y = points[0]
-        ET.SubElement(root, "circle", {"class": "fork", "cx": _number(x), "cy": _number(y), "r": "2.4"})
+        _add(root, "circle", "fork", cx=x, cy=y, r=2.4)
     if line.joins:
-        ET.SubElement(root, "path", {"class": "line", "d": _rounded(points)})
+        _add(root, "path", "line", d=_rounded(points))
         return
     (x0, y0), (x1, y1) = points[-2:]
     length = hypot(x1 - x0, y1 - y0)
     ux, uy = (x1 - x0) / length, (y1 - y0) / length
-    base = (x1 - _TIP * ux, y1 - _TIP * uy)
-    ET.SubElement(root, "path", {"class": "line", "d": _rounded((*points[:-1], base))})
-    corners = (
-        (x1, y1),
-        (base[0] - 3.5 * uy, base[1] + 3.5 * ux),
-        (base[0] + 3.5 * uy, base[1] - 3.5 * ux),
-    )
-    ET.SubElement(root, "path", {"class": "tip", "d": "M" + " L".join(map(_point, corners)) + " Z"})
-
-
-def _without_doubles(points: tuple[Point, ...]) -> tuple[Point, ...]:
-    return (points[0], *(after for before, after in pairwise(points) if before != after))
+    x, y = x1 - _TIP * ux, y1 - _TIP * uy
+    _add(root, "path", "line", d=_rounded((*points[:-1], (x, y))))
+    corners = ((x1, y1), (x - 3.5 * uy, y + 3.5 * ux), (x + 3.5 * uy, y - 3.5 * ux))
+    _add(root, "path", "tip", d=f"{_path(corners)} Z")
 
 
 def _rounded(points: tuple[Point, ...]) -> str:
@@ -144,63 +137,49 @@ def _draw_box(root: ET.Element, box: Box) -> None:
     kind = box.step.kind.replace(" ", "-")
     if kind in ("input", "output"):
         first = box.y - 10 * (len(box.lines) - 1) + 5
-        _symbol(root, box.lines[0], box.x, first, "symbol")
-        for index, line in enumerate(box.lines[1:], 1):
-            _text(root, line, box.x, first + 19 * index, "detail")
+        for index, text in enumerate(box.lines):
+            _text(root, "detail" if index else "symbol", text, box.x, first + 19 * index)
         return
-    if kind in ("addition", "multiplication"):
-        circle = {"cx": _number(box.x), "cy": _number(box.y), "r": _number(box.width / 2)}
-        ET.SubElement(root, "circle", {"class": "sign", **circle})
-        arm = 5.0 if kind == "addition" else 4.0
-        ends = ((arm, 0.0), (0.0, arm)) if kind == "addition" else ((arm, arm), (arm, -arm))
-        strokes = (
-            f"M{_point((box.x - dx, box.y - dy))} L{_point((box.x + dx, box.y + dy))}" for dx, dy in ends
-        )
-        ET.SubElement(root, "path", {"class": "line", "d": " ".join(strokes)})
+    if kind in SIGNS:
+        _add(root, "circle", "sign", cx=box.x, cy=box.y, r=box.width / 2)
+        ends = ((5.0, 0.0), (0.0, 5.0)) if kind == "addition" else ((4.0, 4.0), (4.0, -4.0))
+        strokes = (_path(((box.x - dx, box.y - dy), (box.x + dx, box.y + dy))) for dx, dy in ends)
+        _add(root, "path", "line", d=" ".join(strokes))
         return
-    attributes = {
-        "class": f"box {_SAME.get(kind, kind)}",
-        "x": _number(box.left),
-        "y": _number(box.top),
-        "width": _number(box.width),
-        "height": _number(box.height),
-        "rx": "4",
-    }
-    ET.SubElement(root, "rect", attributes)
+    style = f"box {_SAME.get(kind, kind)}"
+    _add(root, "rect", style, x=box.left, y=box.top, width=box.width, height=box.height, rx="4")
     parent = root
-    if box.turned:
+    if box.vertical:
         parent = ET.SubElement(root, "g", {"transform": f"rotate(-90 {_point((box.x, box.y))})"})
-    first = box.y - _LINE_HEIGHT * (len(box.lines) - 1) / 2 + 4.3
-    for index, line in enumerate(box.lines):
-        _text(parent, line, box.x, first + _LINE_HEIGHT * index, "detail" if index else "title")
-
-
-def _draw_label(root: ET.Element, label: Label) -> None:
-    if "_" in label.text:
-        _symbol(root, label.text, label.x, label.y, "label symbol")
-    else:
-        _text(root, label.text, label.x, label.y, "label")
+    first = box.y - LINE_HEIGHT * (len(box.lines) - 1) / 2 + 4.3
+    for index, text in enumerate(box.lines):
+        _text(parent, "detail" if index else "title", text, box.x, first + LINE_HEIGHT * index)
 
 
 def _draw_bracket(root: ET.Element, bracket: Bracket) -> None:
     y, tick = bracket.y, bracket.y - 6
     corners = ((bracket.left, tick), (bracket.left, y), (bracket.right, y), (bracket.right, tick))
-    ET.SubElement(root, "path", {"class": "bracket", "d": "M" + " L".join(map(_point, corners))})
-    for index, line in enumerate(bracket.lines, 1):
-        _text(root, line, (bracket.left + bracket.right) / 2, y + 2 + _LINE_HEIGHT * index, "part")
+    _add(root, "path", "bracket", d=_path(corners))
+    for index, text in enumerate(bracket.lines, 1):
+        _text(root, "part", text, (bracket.left + bracket.right) / 2, y + 2 + LINE_HEIGHT * index)
 
 
-def _text(parent: ET.Element, text: str, x: float, y: float, name: str) -> None:
-    ET.SubElement(parent, "text", {"class": name, "x": _number(x), "y": _number(y)}).text = text
-
-
-def _symbol(parent: ET.Element, text: str, x: float, y: float, name: str) -> None:
-    """Write a letter and, after "_", its index."""
+def _text(parent: ET.Element, style: str, text: str, x: float, y: float) -> None:
+    """Write text; what follows "_" is an index."""
     letter, _, index = text.partition("_")
-    element = ET.SubElement(parent, "text", {"class": name, "x": _number(x), "y": _number(y)})
+    element = _add(parent, "text", style, x=x, y=y)
     element.text = letter
     if index:
-        ET.SubElement(element, "tspan", {"class": "low", "dy": "4"}).text = index
+        _add(element, "tspan", "low", dy="4").text = index
+
+
+def _add(parent: ET.Element, tag: str, style: str, **attributes: float | str) -> ET.Element:
+    texts = {key: each if isinstance(each, str) else _number(each) for key, each in attributes.items()}
+    return ET.SubElement(parent, tag, {"class": style, **texts})
+
+
+def _path(points: Sequence[Point]) -> str:
+    return f"M{' L'.join(map(_point, points))}"
 
 
 def _point(point: Point) -> str:

@@ -4,9 +4,9 @@
 
 prints a Markdown table for each precision, row by row: forward pass, and forward and backward together. An
 ALKConv includes its 1x1 convolution. Both sides are timed as CUDA graphs, as a training runs them: the host
-takes longer to start a kernel than most kernels run. The floor is the time to copy as many bytes as the kernels
-must read and write, at the copy bandwidth measured here; `difference` is the largest one to float64, of output
-and gradients, relative to the largest value. What fails has no numbers, and its reason is on stderr.
+takes longer to start a kernel than most kernels run. The floor is the time to copy as many bytes as the
+kernels must read and write, at the copy bandwidth measured here; `difference` is the largest one to float64,
+of output and gradients, relative to the largest value. Cases that fail have no numbers; stderr says why.
 """
 
 import argparse

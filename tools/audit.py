@@ -1,4 +1,4 @@
-"""Write reports/audit.md, the audit of the paper's numbers, from what the repository holds."""
+"""Write reports/audit.md, the audit of the paper's numbers."""
 
 import sys
 from collections.abc import Iterator

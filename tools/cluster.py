@@ -60,7 +60,7 @@ class Training:
             raise TrainingFailedError(f"exit status {status}")
 
     def checkpoint(self) -> DelayedSubmission:
-        """Stop the training, which writes its checkpoint, and return what the next start calls."""
+        """Stop the training, which writes its checkpoint, and return the call of the next start."""
         if self._process is not None:
             self._process.terminate()
             while is_alive(self._process.pid):
@@ -70,7 +70,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What a job asks for; None: the cluster's default.
+    """The resources of a job; None: the cluster's default.
 
     Attributes:
         hours: time limit of a job; a longer training goes on when the job is requeued.
@@ -78,8 +78,8 @@ class Resources:
         cpus: for each job.
         memory_gb: for each job.
         partition: of Slurm.
-        at_once: jobs that run at the same time, at most.
-        more: further options of sbatch: account, qos, constraint, ...
+        parallel: most jobs at a time.
+        sbatch: further options of sbatch: account, qos, constraint, ...
     """
 
     hours: float
@@ -87,8 +87,8 @@ class Resources:
     cpus: int | None
     memory_gb: float | None
     partition: str | None
-    at_once: int
-    more: Mapping[str, str]
+    parallel: int
+    sbatch: Mapping[str, str]
 
 
 def train_on(
@@ -98,11 +98,11 @@ def train_on(
     resources: Resources,
     logs: Path,
 ) -> dict[str, str]:
-    """Train every run as a job of its own and wait for all; return what failed: why, with its log, by run.
+    """Train every run as a job of its own and wait for all; return the reason and log of failed runs.
 
     A run that starts from the weights of another one of them is submitted when that one is trained.
     """
-    # What unpickles `Training` on the host of the job.
+    # For unpickling `Training` on the host of the job.
     os.environ["PYTHONPATH"] = f"{ROOT / 'src'}{os.pathsep}{ROOT / 'tools'}"
     executor = AutoExecutor(logs, cluster=cluster, **{f"{cluster}_max_num_timeout": REQUEUES})
     executor.update_parameters(**_parameters(cluster, params.pipeline, resources))
@@ -119,7 +119,7 @@ def train_on(
             print(f"[{run}] {failed[run]}", flush=True)
         # Slurm itself limits how many jobs of an array run at the same time.
         is_array = cluster == "slurm" and not jobs
-        chosen = ready if is_array else ready[: max(0, resources.at_once - len(running))]
+        chosen = ready if is_array else ready[: max(0, resources.parallel - len(running))]
         with executor.batch() if is_array else contextlib.nullcontext():
             submitted = [executor.submit(Training(params.pipeline, run)) for run in chosen]
         for run, job in zip(chosen, submitted, strict=True):
@@ -141,9 +141,9 @@ def _parameters(cluster: str, pipeline: str, resources: Resources) -> dict[str, 
     """Return the parameters of submitit; those of Slurm alone begin with `slurm_`."""
     slurm = {
         "slurm_partition": resources.partition,
-        "slurm_array_parallelism": resources.at_once,
+        "slurm_array_parallelism": resources.parallel,
         "slurm_signal_delay_s": SIGNAL_DELAY_S,
-        "slurm_additional_parameters": {"requeue": True, **resources.more},
+        "slurm_additional_parameters": {"requeue": True, **resources.sbatch},
     }
     common = {
         "name": f"alkdnet-{pipeline}",

@@ -20,7 +20,7 @@ from alkdnet.weights.files import load_weights
 
 
 def export(pipeline: str, run: str, target: Path) -> str:
-    """Copy a run's weights to `target`/alkdnet_x<scale>.safetensors; return in words what was exported.
+    """Copy a run's weights to `target`/alkdnet_x<scale>.safetensors; return a message.
 
     Raises:
         UserError: the run is unknown, not trained, not finished, not by today's number of iterations, or not
@@ -60,7 +60,7 @@ def export(pipeline: str, run: str, target: Path) -> str:
 
 
 def _differences(record: RunRecord) -> str:
-    """Return in words what makes a run another network than ALKDNet with its defaults; empty if nothing."""
+    """Return the differences of a run's network from ALKDNet with its defaults; empty if none."""
     if record.network != "alkdnet":
         return record.network
     parameters = inspect.signature(ALKDNet).parameters

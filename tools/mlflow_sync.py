@@ -1,4 +1,4 @@
-"""Show in MLflow what a pipeline's outputs hold, also what came from DVC's cache or another machine."""
+"""Mirror a pipeline's outputs into MLflow, also those from DVC's cache or another machine."""
 
 import argparse
 import logging

@@ -73,8 +73,8 @@ def train_as_jobs(arguments: argparse.Namespace, stages: Stages, runs: Sequence[
         cpus=arguments.cpus,
         memory_gb=arguments.memory,
         partition=arguments.partition,
-        at_once=arguments.jobs or (256 if arguments.on == "slurm" else 2),
-        more=dict(option.split("=", 1) for option in arguments.sbatch),
+        parallel=arguments.jobs or (256 if arguments.on == "slurm" else 2),
+        sbatch=dict(option.split("=", 1) for option in arguments.sbatch),
     )
     due = due_runs(stages, params, runs)
     failed = train_on(arguments.on, params, due, resources, JOBS / "%j")

@@ -19,13 +19,13 @@ from alkdnet.upscaling.damage import read_despite_damage
 
 # Firefox shows no data URI of more than 32 MiB: 24 MiB in base64.
 LARGEST_PICTURE = 24 * 2**20
-# What a browser takes without becoming slow, and what one still hands to others.
+# Larger pages make browsers slow, and are hard to share.
 LARGEST_PAGE = 256 * 2**20
 
 
 @dataclass(frozen=True)
-class Embedded:
-    """A picture as the page holds it: `uri` has its pixels as PNG; width and height are the file's."""
+class EmbeddedPicture:
+    """A picture in the page: `uri` has its pixels as PNG; width and height are those of the file."""
 
     label: str
     width: int
@@ -88,7 +88,7 @@ def _names(pictures: Sequence[Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(path) for path in pictures]
 
 
-def _embedded(path: Path, label: str) -> Embedded:
+def _embedded(path: Path, label: str) -> EmbeddedPicture:
     image_HWC, _ = read_despite_damage(path, partial(read_rgb, alpha="white"))
     content = png_bytes(image_HWC)
     if len(content) > LARGEST_PICTURE:
@@ -97,10 +97,12 @@ def _embedded(path: Path, label: str) -> Embedded:
             "cut out what you want to compare"
         )
     height, width, _ = image_HWC.shape
-    return Embedded(label, width, height, f"data:image/png;base64,{base64.b64encode(content).decode()}")
+    return EmbeddedPicture(
+        label, width, height, f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    )
 
 
-def _rendered(pictures: Sequence[Embedded]) -> str:
+def _rendered(pictures: Sequence[EmbeddedPicture]) -> str:
     environment = Environment(
         loader=PackageLoader("alkdnet.compare"),
         undefined=StrictUndefined,

@@ -1,4 +1,4 @@
-"""Every network in every form: what is counted, and what is measured if it does not take too long."""
+"""The benchmark: counts of every network, and measurements of every form unless they take too long."""
 
 import tempfile
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ LONGEST_PASS_S = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is measured: scale, size of the HR image in pixels, device, precision, CPU threads, turns.
+    """Settings: scale, size of the HR image in pixels, device, precision, CPU threads, timed passes.
 
     `exports` keeps the exported networks, and has those of an earlier call; None: they are not kept.
     """
@@ -83,7 +83,7 @@ def _has_weights(name: str) -> bool:
 
 
 def _counted(name: str, settings: Settings, height: int, width: int) -> Measurement:
-    """Return what is counted of a network, with nothing measured."""
+    """Return a network's counts, without measurements."""
     model = build(name, settings.scale, {})
     cost = count(model, lr_height=height, lr_width=width)
     return Measurement(
@@ -129,7 +129,7 @@ def _timed(counted: Measurement, settings: Settings, forms: Sequence[Form]) -> l
 
 
 def _export(model: nn.Module, path: Path) -> str:
-    """Write a network as ONNX; return in words why that does not work, or nothing."""
+    """Export a network to ONNX; return the reason of a failure, or an empty string."""
     from alkdnet.export.model import export_onnx
 
     try:

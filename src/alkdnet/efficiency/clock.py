@@ -1,4 +1,4 @@
-"""The time of a call, and how much of the machine other processes took meanwhile."""
+"""The time of a call, and the load by other processes meanwhile."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def timed(call: Callable[[], object], *, processors: int) -> tuple[float, float]:
-    """Return the seconds that a call takes, and what other processes took as a share of `processors`."""
+    """Return the seconds of a call, and the load by other processes as a share of `processors`."""
     busy, own, start = _busy(), time.process_time(), time.perf_counter()
     call()
     seconds = time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""What a measurement was made on."""
+"""The machine of a measurement."""
 
 import importlib.metadata
 import importlib.util
@@ -12,7 +12,7 @@ import torch
 from alkdnet.results.efficiency import Machine
 
 _PACKAGES = ("torch", "triton", "onnx", "onnxruntime", "openvino")
-# In the order of falling width; of /proc/cpuinfo.
+# Names in /proc/cpuinfo, widest first.
 _INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
 
 
@@ -40,7 +40,7 @@ def this_machine(device: torch.device, *, threads: int) -> Machine:
 
 
 def _processor() -> str:
-    """Return the CPU's model and widest instruction sets, as far as the system tells them."""
+    """Return the CPU's model and widest instruction sets, where the system reports them."""
     path = Path("/proc/cpuinfo")
     if not path.is_file():
         return platform.processor() or platform.machine()

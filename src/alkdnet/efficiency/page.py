@@ -15,7 +15,7 @@ from alkdnet.reporting.table import number
 from alkdnet.results.efficiency import TITLES, Machine, Measurement, write_efficiency
 
 FIGURE = "psnr_latency"
-# Of the machine, taken by other processes: above it the times are too long.
+# Largest load by other processes of a reliable measurement.
 QUIET = 0.05
 # Of a name in the figure, as a share of its height.
 _NAME_HEIGHT = 0.045
@@ -23,7 +23,7 @@ _NAME_HEIGHT = 0.045
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A network as the pipelines evaluated it with its authors' weights: label, and PSNR (dB) on BSD100."""
+    """A network with its authors' weights in the pipelines: label, and PSNR (dB) on BSD100."""
 
     label: str
     psnr: float
@@ -44,7 +44,7 @@ def write_page(
         machine: what was measured on.
         measurements: of one scale and size.
         published: networks that have a PSNR, by name.
-        command: that measures the same again.
+        command: that repeats the measurement.
     """
     plan = _plan(measurements, published)
     with atomic_directory(folder.resolve()) as temporary:

@@ -1,4 +1,4 @@
-"""What the pipelines measured of networks with their authors' weights."""
+"""PSNR of networks with their authors' weights, as the pipelines measured it."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ _SET = "bsd100"
 
 
 def published_scores(pipelines: Sequence[str], scale: int) -> dict[str, Published]:
-    """Return by network what the first of these pipelines that has it measured; empty outside the repository.
+    """Return by network the scores of the first of these pipelines that has it; empty outside the repository.
 
-    Rows with options of their own are other networks, and left out.
+    Rows with options are other networks, and left out.
     """
     found: dict[str, Published] = {}
     for pipeline in pipelines:

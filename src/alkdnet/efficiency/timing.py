@@ -1,7 +1,7 @@
 """Latency and memory of the forms of a network, each in a process of its own, which take turns.
 
-In one process, what one form does to the memory of the C library would help the next. The turns spread what
-else happens on the machine, a changing clock frequency too, over all forms alike.
+In one process, memory that one form leaves to the C library would speed up the next. Taking turns spreads
+disturbances, such as a changing clock frequency, over all forms alike.
 """
 
 import multiprocessing
@@ -22,7 +22,7 @@ from alkdnet.efficiency.forms import PLAIN, Call, ImageBCHW, Task, prepare
 from alkdnet.errors import in_one_line
 
 WARM_UPS = 2
-# OpenVINO compiles LKFMixer for longer than anybody waits.
+# OpenVINO takes far longer to compile LKFMixer.
 _PREPARATION_S = 120
 # Thread pools wait for more work in a loop before they sleep: the next form must not share the CPU with it.
 _PAUSE_S = 0.1
@@ -31,7 +31,7 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """What was measured of a form, times in milliseconds; see `results.efficiency.Measurement`."""
+    """Measurements of a form, times in milliseconds; see `results.efficiency.Measurement`."""
 
     median_ms: float
     low_ms: float
@@ -51,12 +51,12 @@ class _Ready:
 
 
 def time_forms(task: Task, forms: Sequence[str], *, rounds: int) -> dict[str, Timing | str]:
-    """Return the timing of every form, or in words why there is none.
+    """Return the timing of every form, or the reason why there is none.
 
     Args:
         task: the network and the image.
         forms: names of forms, `plain` among them.
-        rounds: turns of every form, after `WARM_UPS` passes.
+        rounds: timed passes of every form, after `WARM_UPS` passes.
     """
     with _processes(task, forms) as pipes:
         ready = {form: _answer(pipe) for form, pipe in pipes.items()}
@@ -85,7 +85,7 @@ def _result(
 
 
 def matrix_rate(device: torch.device) -> float:
-    """Return the products with sums a second of a large matrix product: the rate that no network exceeds."""
+    """Return the multiply-adds per second of a large matrix product, which no network exceeds."""
     a_NN = torch.rand(2000, 2000, device=device)
     seconds = []
     for _ in range(4):
@@ -143,14 +143,14 @@ def _serve(form: str, task: Task, pipe: Connection) -> None:
 
 
 def _peak_memory(call: Call, device: torch.device) -> tuple[object, int | None]:
-    """Return the output of the first pass, and the most bytes that it needed at a time; None: not known."""
+    """Return the output of the first pass and its peak memory in bytes; None: not known."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         output = call()
         return output, torch.cuda.max_memory_allocated(device) - before
     try:
-        _CLEAR.write_text("5")  # the peak starts anew
+        _CLEAR.write_text("5")  # resets the peak
         resident = _status("VmRSS")
     except (OSError, KeyError):
         return call(), None

@@ -73,7 +73,7 @@ def card(run: str, record: RunRecord, scores: dict[str, SetScore]) -> str:
 
 
 def _stated(settings: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Return the settings that are made, those of a section in one line."""
+    """Return the settings that are not off, those of a section joined."""
     texts = {
         name: ", ".join(" ".join(pair) for pair in _stated(value)) if isinstance(value, dict) else str(value)
         for name, value in settings.items()
@@ -83,7 +83,7 @@ def _stated(settings: Mapping[str, object]) -> list[tuple[str, str]]:
 
 
 def _metadata(run: str, record: RunRecord, scores: dict[str, SetScore]) -> dict[str, object]:
-    """Return what the hub reads from the head of a card."""
+    """Return the metadata block of a card, which the hub reads."""
     results = [
         {
             "task": {"type": "image-to-image", "name": f"Image super-resolution x{record.scale}"},

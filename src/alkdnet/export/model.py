@@ -36,7 +36,7 @@ _NEEDED = ("onnx", "onnxruntime", "onnxscript")
 
 
 def export_model(model: nn.Module, path: Path, *, weights: Path) -> str:
-    """Write a network in the format of the path's suffix, one of `SUFFIXES`; return in words what it is.
+    """Write a network in the format of the path's suffix, one of `SUFFIXES`; return a message.
 
     Args:
         model: the network, in float32.
@@ -90,7 +90,7 @@ def export_onnx(model: nn.Module, path: Path, *, metadata: Mapping[str, str]) ->
         entry.key, entry.value = name, text
     content = proto.SerializeToString()
     difference = _difference(_onnxruntime(content), model, minimum)
-    _raise_if_off(path, "onnxruntime", difference)
+    _require_agreement(path, "onnxruntime", difference)
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
     return difference
@@ -112,7 +112,7 @@ def export_program(model: nn.Module, path: Path) -> float:
     """
     model = _prepared(model)
     free = dict.fromkeys((0, 2, 3), torch.export.Dim.AUTO)
-    with _quiet(), torch.no_grad(), _Expressible():
+    with _quiet(), torch.no_grad(), _Replacements():
         program = torch.export.export(model, (torch.rand(2, 3, *_TRACED),), dynamic_shapes=(free,))
     with atomic_path(path) as temporary:
         with temporary.open("wb") as file:
@@ -120,7 +120,7 @@ def export_program(model: nn.Module, path: Path) -> float:
         with temporary.open("rb") as file:
             loaded = torch.export.load(file).module()
         difference = _difference(loaded, model, _SMALLEST_PROGRAM)
-        _raise_if_off(path, "the saved program", difference)
+        _require_agreement(path, "the saved program", difference)
     return difference
 
 
@@ -139,7 +139,7 @@ def _minimum_size(model: nn.Module) -> int:
 def _traced(model: nn.Module) -> Any:
     """Return the network as PyTorch's ONNX program."""
     sizes = {0: "batch", 2: "height", 3: "width"}
-    with _quiet(), torch.no_grad(), _Expressible():
+    with _quiet(), torch.no_grad(), _Replacements():
         return torch.onnx.export(
             model,
             (torch.rand(2, 3, *_TRACED),),
@@ -171,15 +171,15 @@ def _difference(exported: Callable[[Tensor], Tensor], model: nn.Module, smallest
     return float(largest)
 
 
-def _raise_if_off(path: Path, exported: str, difference: float) -> None:
+def _require_agreement(path: Path, exported: str, difference: float) -> None:
     if not difference <= TOLERANCE:
         raise UserError(
             f"{path}: not written: {exported} differs from PyTorch by {difference:.1e}, more than {TOLERANCE}"
         )
 
 
-class _Expressible(TorchFunctionMode):
-    """Exchanges, while a network is traced, what torch.export or ONNX cannot express, or not exactly."""
+class _Replacements(TorchFunctionMode):
+    """Replaces, during tracing, operations that torch.export or ONNX cannot express exactly."""
 
     def __torch_function__(
         self,
@@ -201,7 +201,7 @@ def _adaptive_max_pool(x_BCHW: Tensor, output_size: tuple[int, int]) -> Tensor:
 
     Cell i of n along a side of N pixels has the pixels from floor(i N / n) to ceil((i + 1) N / n).
     """
-    most = 15  # pixels of a cell: of a side of 15 that becomes one
+    most = 15  # pixels of a cell: a side of 15 becomes one cell
     for axis, cells in zip((2, 3), output_size, strict=True):
         size = x_BCHW.shape[axis]
         cell_N = torch.arange(cells, device=x_BCHW.device)
@@ -232,7 +232,7 @@ def _bicubic(x_BCHW: Tensor, *, scale: int) -> Tensor:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back what the exporters say about their own matters: hundreds of lines, and deprecations."""
+    """Suppress the exporters' logs and deprecation warnings, hundreds of lines."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

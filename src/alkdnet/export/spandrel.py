@@ -21,7 +21,7 @@ from alkdnet.export.authors import AUTHORS_NAMES
 from alkdnet.networks import LARGEST_SCALE, build, network_class
 from alkdnet.weights.released import released_names
 
-# Spandrel has its own.
+# Spandrel has its own implementation.
 _KNOWN_TO_SPANDREL = ("safmn",)
 
 
@@ -36,13 +36,13 @@ class NetworkArchitecture(Architecture[nn.Module]):
         super().__init__(
             id=f"alkdnet.{network}",
             name=network_class(network).__name__,
-            detect=lambda state_dict: _fitting(network, state_dict) is not None,
+            detect=lambda state_dict: _matching_weights(network, state_dict) is not None,
         )
         self._network = network
 
     def load(self, state_dict: Mapping[str, Tensor]) -> ImageModelDescriptor[nn.Module]:
         """Return the network with the weights."""
-        weights = _fitting(self._network, state_dict)
+        weights = _matching_weights(self._network, state_dict)
         if weights is None:
             raise ValueError(f"these are no weights of {self.name}")
         scale = _scale(weights)
@@ -61,7 +61,7 @@ class NetworkArchitecture(Architecture[nn.Module]):
         )
 
 
-def _fitting(network: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+def _matching_weights(network: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
     """Return the weights by this library's names if they are the network's, else None."""
     with torch.device("meta"):
         smallest = build(network, 1, {})

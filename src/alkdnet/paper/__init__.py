@@ -1,1 +1,1 @@
-"""What the paper publishes, and the audit of it."""
+"""The paper's published numbers, and their audit."""

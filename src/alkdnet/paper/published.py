@@ -1,4 +1,4 @@
-"""What the paper states, as data: Table 4, the differences of its ablations, its training recipe.
+"""The paper's statements as data: Table 4, the differences of its ablations, its training recipe.
 
 Source: Qu & Ke 2024, "Asymmetric Large Kernel Distillation Network for efficient single image
 super-resolution", doi 10.3389/fnins.2024.1502499. table4.csv holds Table 4 cell by cell. Tables 1 to 3 are
@@ -19,8 +19,8 @@ SETS = ("Set5", "Set14", "BSD100", "Urban100", "Manga109")
 SCALES = (2, 3, 4)
 OURS = "ALKDNet"
 # Rows that Table 4 copies from papers that measured by the classic protocol (docs/protocol.md). Of Bicubic,
-# SRCNN, VDSR and IDN the audit shows it; FSRCNN and DRRN, whose authors' weights are not to be had, come from
-# the same tables.
+# SRCNN, VDSR and IDN the audit shows it; FSRCNN and DRRN, whose authors' weights are not available, come
+# from the same tables.
 CLASSIC_METHODS = ("Bicubic", "SRCNN", "FSRCNN", "VDSR", "DRRN", "IDN")
 # The one cell of Table 4 that cannot be right, and what it must have been.
 TYPO_METHOD, TYPO_SCALE, TYPO_SET, TYPO_READ_AS = "HSNet", 2, "BSD100", 32.22
@@ -210,7 +210,7 @@ def corrected_table4() -> pd.DataFrame:
 
 
 def field() -> pd.DataFrame:
-    """Return what networks that Table 4 leaves out have, as their authors print it; all at x4.
+    """Return published numbers of networks that Table 4 leaves out, by their authors; all at x4.
 
     Columns: method, year, scale, parameters_k (thousands), <set>_psnr (dB) and <set>_ssim for the five sets,
     NaN where it is not known here, and source.
@@ -219,7 +219,7 @@ def field() -> pd.DataFrame:
 
 
 def stated_difference(table: int, row: Row) -> Stated | None:
-    """Return what the text states for the variant that this row is of Table 1, 2 or 3; None: nothing."""
+    """Return the statement of the text on a row, as a variant of Table 1, 2 or 3; None: there is none."""
     for stated in STATED:
         if stated.table == table and is_variant(row, stated.options):
             return stated

@@ -1,4 +1,4 @@
-"""Tables 1 to 3: each variant beside its baseline, and beside what the paper's text states."""
+"""Tables 1 to 3: each variant beside its baseline and the statements of the paper's text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ class AblationResult:
 
     Attributes:
         number: 1, 2 or 3.
-        plan: what the parameter file says of it.
-        rows: the rows that there are, the baseline among them.
+        plan: its section of the parameter file.
+        rows: existing rows, the baseline among them.
         comparisons: with the baseline, then with other rows that the paper compares a variant with.
         missing: names that are no rows of the parameter file.
     """
@@ -36,7 +36,7 @@ class AblationResult:
 
 
 def ablations(study: Study) -> list[AblationResult]:
-    """Return those of Tables 1 to 3 of which the study has rows."""
+    """Return those of Tables 1 to 3 that the study has rows of."""
     report = study.params.report
     plans = enumerate((report.table1, report.table2, report.table3), 1)
     return [_ablation(study, table, plan) for table, plan in plans if study.of(plan.rows)]
@@ -91,7 +91,7 @@ def ablation_verdicts(study: Study, ablation: AblationResult) -> Table:
 
 
 def statements_table(study: Study, ablation: AblationResult) -> Table:
-    """Return what the paper's text states of the variants, beside what was measured against each row.
+    """Return the statements of the paper's text on the variants, beside the measured differences.
 
     The paper prints the tables as images; its text has the differences. Amounts are means over the five sets,
     and those on Urban100 where the text has them.

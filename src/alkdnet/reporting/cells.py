@@ -33,7 +33,7 @@ PUBLISHED_LEGEND = (
 
 
 def origin(study: Study, row: StudyRow) -> str:
-    """Return where the weights of a row come from, so that no row is taken for what it is not."""
+    """Return where the weights of a row come from."""
     if row.row.kind == "released":
         own_file = study.params.released[row.name].source == "file"
         return "a file of weights" if own_file else "authors' weights"

@@ -1,4 +1,4 @@
-"""Rows against a baseline: the statistics of their images as a table of verdicts, and what seeds change."""
+"""Comparisons of rows with a baseline, as a table of verdicts, and the effect of seeds."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""How far a study is from the paper's experiment, found by comparing its records with the paper's recipe."""
+"""Deviations of a study from the paper's experiment, by comparing its records with the paper's recipe."""
 
 from dataclasses import dataclass, fields
 
@@ -31,7 +31,7 @@ class Outdated:
 
 
 def training_deviations(study: Study) -> list[Deviation]:
-    """Return how the trainings differ, by their records; nothing for a study that trains nothing."""
+    """Return how the trainings differ, by their records; empty for a study that trains nothing."""
     if not study.trained:
         return []
     params = study.params
@@ -65,7 +65,7 @@ def evaluation_deviations(study: Study) -> list[Deviation]:
 
 
 def outdated(study: Study) -> list[Outdated]:
-    """Return in what the trained rows differ from the parameter file as it is now."""
+    """Return the settings in which trained rows differ from the present parameter file."""
     found = []
     for row in study.trained:
         record = row.record

@@ -17,7 +17,7 @@ def write_curves(path: Path, study: Study) -> None:
 
 
 def curves_frame(study: Study) -> pd.DataFrame:
-    """Return what `write_curves` writes."""
+    """Return the histories as `write_curves` writes them."""
     parts = [pd.DataFrame(row.history).assign(run=row.name) for row in study.trained if row.history]
     frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=CURVES)
     return frame.rename(columns={"validation_psnr": "psnr"})[CURVES]

@@ -1,4 +1,4 @@
-"""The pages of a report: what their templates are given."""
+"""The pages of a report: the values of their templates."""
 
 from collections.abc import Mapping, Sequence
 

@@ -31,9 +31,9 @@ from alkdnet.reporting.table4 import table4_frame, table4_table
 
 
 def write_report(*, params: Params, paths: Paths) -> None:
-    """Replace `paths.report`, and write `paths.curves`, from what the stages have left.
+    """Replace `paths.report`, and write `paths.curves`, from the outputs of the stages.
 
-    Results that are not there yet make gaps that the front page names.
+    The front page lists missing results.
 
     Raises:
         UserError: a file is damaged.

@@ -1,4 +1,4 @@
-"""The tables of all rows of a study, and of what their networks cost; as data in `rows_frame`."""
+"""The tables of all rows of a study and of their networks' costs; as data in `rows_frame`."""
 
 import pandas as pd
 
@@ -53,7 +53,7 @@ def rows_frame(study: Study) -> pd.DataFrame:
 
 
 def costs_table(study: Study) -> Table:
-    """Return what every counted network costs, by both rules."""
+    """Return the costs of every counted network, by both rules."""
     return Table(
         caption="What the networks cost",
         header=(

@@ -1,4 +1,4 @@
-"""The study that a report shows: the rows of a parameter file with what the stages left of them."""
+"""The study that a report shows: the rows of a parameter file with their results."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,7 +36,7 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRow:
-    """One row of the study; what a stage has not left is empty or None.
+    """One row of the study; missing results are empty or None.
 
     Attributes:
         name: its key.
@@ -67,14 +67,14 @@ class StudyRow:
 
     @property
     def short_label(self) -> str:
-        """Return the label for figures, where there is room for as many characters."""
+        """Return the label for figures, at most `FIGURE_LABEL` characters."""
         return self.label if len(self.label) <= FIGURE_LABEL else f"{self.label[: FIGURE_LABEL - 1]}…"
 
-    def as_published(self, method: str) -> Self:
+    def with_published_protocol(self, method: str) -> Self:
         """Return the row with the scores by the protocol of a method's row of Table 4."""
-        return replace(self, scores=self.classic) if self.by_classic(method) else self
+        return replace(self, scores=self.classic) if self.uses_classic_protocol(method) else self
 
-    def by_classic(self, method: str) -> bool:
+    def uses_classic_protocol(self, method: str) -> bool:
         """Return whether it is compared with a method's row of Table 4 by the classic protocol."""
         return method in CLASSIC_METHODS and bool(self.classic)
 
@@ -91,9 +91,9 @@ class StudyRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """All rows of a parameter file, by name, with what is missing as statements of status.
+    """All rows of a parameter file, by name.
 
-    `efficiency` is what was measured of networks, by machine.
+    `efficiency`: measurements of networks, by machine.
     """
 
     params: Params
@@ -102,7 +102,7 @@ class Study:
 
     @classmethod
     def read(cls, params: Params, paths: Paths) -> Self:
-        """Read what the stages have left; folders of rows that the parameter file no longer has are ignored.
+        """Read the outputs of the stages; those of rows that the parameter file no longer has are ignored.
 
         Raises:
             UserError: a file is damaged.
@@ -145,7 +145,7 @@ class Study:
         return self.columns.get(name, name)
 
     def of(self, names: Iterable[str]) -> list[StudyRow]:
-        """Return the named rows as far as the parameter file has them."""
+        """Return those of the named rows that the parameter file has."""
         return [self.rows[name] for name in names if name in self.rows]
 
     def methods(self, scale: int) -> list[tuple[str, StudyRow]]:
@@ -158,9 +158,9 @@ class Study:
             if row.row.scale == scale
         ]
 
-    def as_published(self, scale: int) -> list[tuple[str, StudyRow]]:
-        """Return `methods`, each with the scores that are comparable with its row of Table 4."""
-        return [(method, row.as_published(method)) for method, row in self.methods(scale)]
+    def with_published_protocol(self, scale: int) -> list[tuple[str, StudyRow]]:
+        """Return `methods`, each with the scores by the protocol of its row of Table 4."""
+        return [(method, row.with_published_protocol(method)) for method, row in self.methods(scale)]
 
     def images(self, rows: Iterable[StudyRow]) -> pd.DataFrame:
         """Return the scores of rows by image, with the columns run, set, image, height, width, psnr, ssim."""
@@ -172,7 +172,7 @@ class Study:
 
     @cached_property
     def missing(self) -> tuple[str, ...]:
-        """Return what is not there, a statement each."""
+        """Return messages on missing results."""
         return (*self._missing_rows(), *self._missing_sets())
 
     def _missing_rows(self) -> Iterator[str]:

@@ -17,7 +17,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    # At the beginning of a row they would be an argument of the line break before.
+    # At the beginning of a row they would be an argument of the preceding line break.
     "[": "{[}",
     "]": "{]}",
     "*": "{*}",
@@ -104,7 +104,7 @@ def number(value: float | None, decimals: int) -> str:
 
 
 def signed(value: float | None, decimals: int) -> str:
-    """Return a difference with its sign; what rounds to nothing has the sign +, never -0.00."""
+    """Return a difference with its sign; one that rounds to zero has the sign +, never -0.00."""
     text = number(value, decimals)
     return text if text[0] in "−–" else f"+{text}"
 

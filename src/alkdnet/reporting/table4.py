@@ -24,7 +24,7 @@ def main_table(study: Study) -> Table:
     sets = shown_sets(study, everything)
     rows: list[tuple[Cell, ...]] = []
     for scale in study.scales:
-        measured = study.as_published(scale)
+        measured = study.with_published_protocol(scale)
         columns = [compared_cells(study, measured, name) for name in sets]
         for index, (method, row) in enumerate(measured):
             texts = text_row(f"×{scale}", method, _origin(study, method, row), *costs(row))
@@ -44,7 +44,7 @@ def table4_table(study: Study, scale: int) -> Table:
     """
     cells = table4()
     cells = cells[cells["scale"] == scale]
-    measured = study.as_published(scale)
+    measured = study.with_published_protocol(scale)
     set_of = {column: name for name, column in study.columns.items()}
     published_columns = [_published_column(cells[cells["set"] == column]) for column in SETS]
     measured_columns = [
@@ -129,14 +129,14 @@ def _cell(
     study: Study, method: str, scale: int, column: str, name: str | None, row: StudyRow | None
 ) -> dict[str, object]:
     published = published_score(method, scale, column) or (math.nan, math.nan)
-    score = row.as_published(method).scores.get(name) if row and name else None
+    score = row.with_published_protocol(method).scores.get(name) if row and name else None
     by_paper = row.scores.get(name) if row and name else None
     measured = (score.psnr, score.ssim) if score else (math.nan, math.nan)
     comparable = score is not None and score.complete
     found: dict[str, object] = {"method": method, "scale": scale, "set": column}
     found |= zip(("published_psnr", "published_ssim"), published, strict=True)
     found |= {"run": row.name if row else None, "weights": origin(study, row) if row else None}
-    found["protocol"] = ("classic" if row.by_classic(method) else "paper") if row else None
+    found["protocol"] = ("classic" if row.uses_classic_protocol(method) else "paper") if row else None
     found |= zip(("measured_psnr", "measured_ssim"), measured, strict=True)
     for key, here, there in zip(("psnr_difference", "ssim_difference"), measured, published, strict=True):
         found[key] = here - there if comparable else math.nan
@@ -146,7 +146,7 @@ def _cell(
 
 
 def _origin(study: Study, method: str, row: StudyRow) -> str:
-    return origin(study, row) + (", classic protocol" if row.by_classic(method) else "")
+    return origin(study, row) + (", classic protocol" if row.uses_classic_protocol(method) else "")
 
 
 def _published_column(column: pd.DataFrame) -> list[Cell]:

@@ -1,1 +1,1 @@
-"""Typed records of what the stages leave on disk: one writer and one reader each."""
+"""Typed records of the stages' outputs: one writer and one reader each."""

@@ -1,4 +1,4 @@
-"""What is known of the source of a data set or of weights: `checked/<use>/<name>.json`."""
+"""The source of a data set or of weights: `checked/<use>/<name>.json`."""
 
 from dataclasses import dataclass
 from pathlib import Path

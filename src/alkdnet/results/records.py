@@ -58,5 +58,5 @@ def _read(path: Path) -> Any:
 
 
 def damaged(path: Path, problem: str) -> UserError:
-    """Return the error of a file that is not what a stage has written, in one line."""
+    """Return the error for a file that differs from what a stage writes."""
     return UserError(f"{path}: {one_line(problem)}; delete the file and run its stage again")

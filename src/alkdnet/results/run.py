@@ -1,7 +1,6 @@
-"""What a stage leaves of a network with its weights: `models/<run>/{weights.safetensors, run.json}`.
+"""A run's weights and their record: `models/<run>/{weights.safetensors, run.json}`.
 
-weights.safetensors is what a run has come to: the average of its weights if its recipe has one, or the
-last.
+weights.safetensors are the run's result: the average of its weights if its recipe has one, else the last.
 """
 
 from collections.abc import Mapping

@@ -145,7 +145,7 @@ def _read(params: Params, paths: Paths, name: str, cost: Cost | None) -> Record 
 
 
 def _test_sets(paths: Paths, scores: Scores) -> Iterator[Input]:
-    """Yield the test sets of scores: what is known of their source, and the names and sizes of images."""
+    """Yield the test sets of scores, with a digest of their descriptor and the names and sizes of images."""
     for name, images in scores.images.groupby("set", sort=False):
         descriptor = paths.descriptor("test", str(name))
         source = descriptor.read_text(encoding="utf-8") if descriptor.is_file() else ""

@@ -17,7 +17,7 @@ from alkdnet.weights.runs import load_run
 
 
 class RegisteredNetwork(PythonModel):
-    """The network in weights.safetensors and run.json, by the fastest way on the device that there is."""
+    """The network in weights.safetensors and run.json, on a GPU if there is one."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the weights; the two artifacts are in one folder, as in a run's."""

@@ -168,7 +168,7 @@ def _is_complete(stored: "StoredRun", record: "Record", timing: Timing | None) -
 
 
 def _complete(store: "Store", stored: "StoredRun", record: "Record", timing: Timing | None) -> None:
-    """Add to a run what the record has and the run lacks; a second call does nothing.
+    """Add the parts of a record that a run lacks; a second call does nothing.
 
     The tag `mirrored` comes last: a process that dies in between leaves a run that the next sync completes.
     """

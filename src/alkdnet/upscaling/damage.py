@@ -26,10 +26,10 @@ class _Repaired(NamedTuple):
 
 
 def read_despite_damage(path: Path, read: Callable[[Path], T]) -> tuple[T, set[str]]:
-    """Return what `read` makes of an image file, and the names of its metadata that are damaged.
+    """Return the result of `read` on an image file, and the names of its damaged metadata.
 
-    If `read` raises, it is given a copy without the damaged metadata; what it raised stands if there are
-    none, or if it raises again.
+    If `read` raises, it is given a copy without the damaged metadata; its first exception is raised if
+    there are none, or if it raises again.
     """
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")

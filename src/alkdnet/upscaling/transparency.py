@@ -1,4 +1,4 @@
-"""What lies below transparent pixels must not show in the large image."""
+"""Colours of transparent pixels, which must not show in the large image."""
 
 import numpy as np
 import numpy.typing as npt

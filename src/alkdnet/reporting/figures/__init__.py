@@ -1,1 +1,1 @@
-"""The pictures of a report, drawn with matplotlib's Agg: the same input gives the same bytes."""
+"""The figures of a report, drawn by matplotlib: the same input gives the same bytes."""

@@ -15,8 +15,8 @@ from alkdnet.paper.published import OURS, SCALES, corrected_table4
 from alkdnet.reporting.figures.style import ACCENT, INK, MUTED, PAPER, RULE, FigurePlan, new_figure
 from alkdnet.reporting.study import Study
 
-# Of the published methods, those are drawn that gain at least this share of the best one's gain over bicubic,
-# and cost at most this many times as much as ALKDNet: the old ones would press the others together.
+# Published methods are drawn if they have at least this share of the best one's gain over bicubic, and at
+# most this many times the cost of ALKDNet: older ones would squeeze the others together.
 NEAR_BEST = 0.8
 COST_FACTOR = 4.0
 _PUBLISHED_CAPTION = (
@@ -32,8 +32,8 @@ PUBLISHED, MEASURED = "D", "o"
 LARGEST_AREA, LEAST_AREA = 250.0, 14.0
 # A published and a measured point of one network that are nearer than this, in points, share a label.
 SAME_PLACE_PT = 24.0
-# Where a label may stand: distances from the edge of its point in points, and directions in degrees, those
-# first that read best.
+# Positions of a label: distances from the edge of its point in points, and directions in degrees, the most
+# readable first.
 _PLACES = np.array(
     [
         (distance, angle)
@@ -44,8 +44,8 @@ _PLACES = np.array(
 )
 # From this distance on a line leads from the label to its point.
 _LEADER_PT = 8
-# What counts beside the area that a label covers, in square pixels at 72 dpi: a point of distance, a label
-# that stands nearer to another point, a line that crosses another point.
+# Costs beside the area that a label covers, in square pixels at 72 dpi: a point of distance, a label that is
+# nearer to another point, a line that crosses another point.
 _DISTANCE_COST, _AMBIGUITY_COST, _CROSSING_COST = 3.0, 150.0, 120.0
 
 
@@ -266,7 +266,7 @@ def _costs(
     axes_box: Bbox,
     inch: float,
 ) -> np.ndarray:
-    """Return what speaks against each place, in square pixels."""
+    """Return the cost of each label position, in square pixels."""
     low_N2, high_N2 = boxes_N4[:, :2], boxes_N4[:, 2:]
     common = np.minimum(high_N2[:, None], taken_M4[:, 2:]) - np.maximum(low_N2[:, None], taken_M4[:, :2])
     costs_N: np.ndarray = np.maximum(common, 0).prod(2).sum(1)

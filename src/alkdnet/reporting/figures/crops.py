@@ -39,7 +39,7 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class CropRow:
-    """The tiles of one crop, the original first, and where the crop lies.
+    """The tiles of one crop, the original first, and the position of the crop.
 
     `whole`: the whole original, reduced. `box`: left, top, width and height of the crop in its pixels.
     """

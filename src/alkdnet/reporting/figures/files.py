@@ -1,4 +1,4 @@
-"""The arrays and images that the features stage left."""
+"""Reading the arrays and images of the features stage."""
 
 import re
 from pathlib import Path
@@ -42,7 +42,7 @@ def read_image(path: Path) -> ImageHWC:
 
 
 def short_name(image: str) -> str:
-    """Return an image's name without what all files of SelfExSR's sets end in, as img_003_SRF_2_HR."""
+    """Return an image's name without the suffix of SelfExSR's files, as in img_003_SRF_2_HR."""
     return re.sub(r"_SRF_\d_HR$", "", image)
 
 

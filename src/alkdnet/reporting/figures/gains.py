@@ -1,4 +1,4 @@
-"""What ALKDNet gains over BSRN, image by image."""
+"""The gain of ALKDNet over BSRN by image."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Figure 5 and the effective receptive fields: what a network computes between input and output."""
+"""Figure 5, feature maps, and the effective receptive fields."""
 
 from collections.abc import Mapping, Sequence
 
@@ -86,7 +86,7 @@ def maps_figure(maps: Mapping[str, MapHW]) -> Figure:
 
 
 def fields_figure(fields: Sequence[Field]) -> Figure:
-    """Draw receptive fields on one logarithmic scale, each with its squares, as far as they reach."""
+    """Draw receptive fields on one logarithmic scale, each with its squares."""
     columns = min(len(fields), 3)
     rows = -(-len(fields) // columns)
     figure = new_figure(2.5 * columns + 0.9, 3.3 * rows)

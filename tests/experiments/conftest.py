@@ -3,37 +3,42 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.experiments.repositories import Repository
+from tests.experiments.repositories import TINY, Repository
 
 
 @pytest.fixture
-def toy(tmp_path: Path) -> Repository:
-    """A pipeline of the project's shape (data, train@<run>, evaluate@<run>, report) that trains nothing."""
+def toy(tmp_path: Path, repository: Path) -> Repository:
+    """A pipeline of the project's shape (data, train@<run>, evaluate@<run>, report) that trains nothing.
+
+    The seed of a run is the seconds of its training; with 0 it fails, with 1 it fails once.
+    """
     folder = tmp_path / "toy"
     folder.mkdir()
-    repository = Repository(folder)
+    toy = Repository(folder)
     (folder / "train.py").write_text(TRAIN)
     (folder / "dvc.yaml").write_text(PIPELINE)
-    (folder / "params.yaml").write_text(
-        "runs:\n  a: {seconds: 1}\n  b: {seconds: 1}\n  c: {seconds: 1}\n  d: {seconds: 1}\n"
-    )
+    params = yaml.safe_load((repository / "params.yaml").read_text())
+    params["runs"] = {name: {**TINY, "seed": 3} for name in "abcd"}
+    params["features"]["maps_run"] = "a"
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
     (folder / ".gitignore").write_text("/data\n/models\n/results\n/report\n/log\n/tried\n")
-    repository.git("init", "--quiet")
-    repository.dvc("init", "--quiet")
-    repository.dvc("config", "core.analytics", "false")
-    repository.commit("Begin")
-    return repository
+    toy.git("init", "--quiet")
+    toy.dvc("init", "--quiet")
+    toy.dvc("config", "core.analytics", "false")
+    toy.commit("Begin")
+    return toy
 
 
 TRAIN = """
 import os, pathlib, sys, time
-run, seconds = sys.argv[1], float(sys.argv[2])
+run, seed = sys.argv[1], int(sys.argv[2])
 begin = time.time()
-time.sleep(max(seconds, 0))
-if seconds == 0:
+time.sleep(seed)
+if seed == 0:
     sys.exit("this run fails")
-if seconds < 0 and not os.path.exists("tried"):
+if seed == 1 and not os.path.exists("tried"):
     open("tried", "w").close()
     sys.exit("this run fails once")
 pathlib.Path("models").mkdir(exist_ok=True)
@@ -50,7 +55,7 @@ stages:
   train:
     foreach: ${runs}
     do:
-      cmd: python train.py ${key} ${item.seconds}
+      cmd: python train.py ${key} ${item.seed}
       deps: [data, train.py]
       params: ["runs.${key}"]
       outs: ["models/${key}"]

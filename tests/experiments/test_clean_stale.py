@@ -83,7 +83,7 @@ def test_a_store_that_fails_is_no_reason_to_stop(bare: Repository, repository: P
 @pytest.mark.slow
 def test_an_experiment_whose_processes_were_killed_no_longer_runs(toy: Repository, repository: Path) -> None:
     process = toy.start(
-        sys.executable, "-m", "dvc", "exp", "run", "--temp", "-n", "slow", "-S", "runs.a.seconds=120"
+        sys.executable, "-m", "dvc", "exp", "run", "--temp", "-n", "slow", "-S", "runs.a.seed=120"
     )
     standalone = toy.root / ".dvc/tmp/exps/standalone"
     deadline = time.monotonic() + 120
@@ -97,5 +97,5 @@ def test_an_experiment_whose_processes_were_killed_no_longer_runs(toy: Repositor
     assert "directory of an experiment that died, removed" in clean(toy, repository)
     assert "Running" not in toy.dvc("exp", "show", "--md")
     # Nothing of value is gone: the same experiment runs again.
-    toy.dvc("exp", "run", "--temp", "-n", "slow", "-S", "runs.a.seconds=0.1")
+    toy.dvc("exp", "run", "--temp", "-n", "slow", "-S", "runs.a.seed=2")
     assert "slow" in toy.dvc("exp", "list")

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.experiments.repositories import Repository
 
@@ -22,6 +23,12 @@ def log(toy: Repository) -> dict[str, tuple[float, float, str]]:
     """Return begin, end and device of each run."""
     rows = [line.split() for line in (toy.root / "log").read_text().splitlines()]
     return {run: (float(begin), float(end), device) for run, begin, end, device in rows}
+
+
+def set_seed(toy: Repository, run: str, seed: int) -> None:
+    params = yaml.safe_load((toy.root / "params.yaml").read_text())
+    params["runs"][run]["seed"] = seed
+    (toy.root / "params.yaml").write_text(yaml.safe_dump(params))
 
 
 def test_runs_overlap_and_the_lock_is_complete(toy: Repository, repository: Path) -> None:
@@ -44,8 +51,7 @@ def test_every_run_gets_a_gpu_of_its_own(toy: Repository, repository: Path) -> N
 
 
 def test_a_run_that_fails_is_named_and_takes_no_other_down(toy: Repository, repository: Path) -> None:
-    text = (toy.root / "params.yaml").read_text().replace("b: {seconds: 1}", "b: {seconds: 0}")
-    (toy.root / "params.yaml").write_text(text)
+    set_seed(toy, "b", 0)
     output = train_parallel(toy, repository, "-j", "2", status=255)
     assert output.rstrip().splitlines()[-1].startswith("error: failed: b ")
     assert "[b] this run fails" in output
@@ -64,8 +70,7 @@ def test_chosen_runs_only_are_trained_side_by_side(toy: Repository, repository: 
 
 
 def test_a_run_that_succeeds_in_the_end_is_not_named(toy: Repository, repository: Path) -> None:
-    text = (toy.root / "params.yaml").read_text().replace("b: {seconds: 1}", "b: {seconds: -1}")
-    (toy.root / "params.yaml").write_text(text)
+    set_seed(toy, "b", 1)
     text = (toy.root / "dvc.yaml").read_text().replace("cat results/* > report", "exit 1")
     (toy.root / "dvc.yaml").write_text(text)
     output = train_parallel(toy, repository, status=255)

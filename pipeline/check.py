@@ -4,6 +4,7 @@ The output is constant, but for the descriptor of each source: changing a parame
 sources, runs the check again, and after it only what depends on that parameter or that descriptor.
 """
 
+import logging
 from typing import get_args
 
 from stage import Stage, run
@@ -15,19 +16,24 @@ from alkdnet.files import atomic_path
 from alkdnet.networks import check_options
 from alkdnet.results.descriptor import Descriptor
 from alkdnet.sources.catalogue import Use, use_problems
+from alkdnet.training.runtime.devices import precision_warnings
+
+logger = logging.getLogger(__name__)
 
 
 def check(stage: Stage) -> None:
     """Check the sources against the catalogue and the rows against their networks."""
-    problems = _problems(stage.params)
-    if problems:
-        path = params_path(stage.params.pipeline)
+    path = params_path(stage.params.pipeline)
+    if problems := _problems(stage.params):
         raise UserError("\n".join(f"{path}: {problem}" for problem in problems))
+    for warning in precision_warnings(stage.params):
+        logger.warning("%s: %s", path, warning)
     for mark in stage.paths.checked_marks:
         with atomic_path(mark) as temporary:
             temporary.write_text("The parameter file was valid.\n", encoding="utf-8")
-    rows: list[tuple[Use, str, str]]
-    rows = [(row.use, name, row.source) for name, row in stage.params.datasets.items()]
+    rows: list[tuple[Use, str, str]] = [
+        (row.use, name, row.source) for name, row in stage.params.datasets.items()
+    ]
     rows += [("weights", name, row.source) for name, row in stage.params.released.items()]
     for use, name, known in rows:
         Descriptor.of(known).write(stage.paths.descriptor(use, name))

@@ -14,7 +14,7 @@ def check(repository: Path, folder: Path, params: dict) -> subprocess.CompletedP
     return subprocess.run(
         [sys.executable, repository / "pipeline" / "check.py", "mine"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(repository / "src")},
+        env={**os.environ, "PYTHONPATH": str(repository / "src"), "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
     )
@@ -59,3 +59,13 @@ def test_a_valid_file_leaves_marks_and_descriptors(repository: Path, tmp_path: P
     assert (done.returncode, done.stderr) == (0, "")
     written = {path.stem for path in (tmp_path / "mine/checked").glob("t*/*")}
     assert written == set(params["datasets"])
+
+
+def test_a_precision_that_needs_a_gpu_is_told_before_the_downloads(repository: Path, tmp_path: Path) -> None:
+    params = yaml.safe_load((repository / "params.yaml").read_text())
+    params["recipes"]["unused"] = params["recipes"]["paper"] | {"precision": "bfloat16"}
+    params["recipes"]["paper"]["precision"] = "tf32"
+    done = check(repository, tmp_path, params)
+    assert done.returncode == 0
+    assert done.stderr.startswith("mine/params.yaml: recipes.paper.precision: tf32 needs a CUDA device")
+    assert len(done.stderr.splitlines()) == 1

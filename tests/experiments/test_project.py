@@ -147,6 +147,7 @@ def test_the_paper_pipeline_is_shortened_from_the_command_line(project: Reposito
         "history.validation_sets=[embedded_test]",
         *(
             "recipes.paper.iterations=20",
+            "recipes.paper.precision=float32",
             "recipes.paper.batch_size=2",
             "recipes.paper.patch_size=12",
             "execution.threads=1",

@@ -1,7 +1,10 @@
-"""Which GPUs of a host the trainings get that run side by side."""
+"""Which GPUs of a host the trainings get, and which trainings need one."""
 
 from collections.abc import Sequence
 
+import torch
+
+from alkdnet.config.params import Params
 from alkdnet.errors import UserError
 
 
@@ -19,3 +22,16 @@ def device_groups(devices: Sequence[str], *, processes: int) -> list[str]:
     if devices and not groups:
         raise UserError(f"execution.processes: {processes}, but there are {len(devices)} GPUs")
     return [",".join(group) for group in groups]
+
+
+def precision_warnings(params: Params) -> list[str]:
+    """Return which recipes this machine cannot train, if PyTorch finds no GPU; another one may train them."""
+    if torch.cuda.is_available():
+        return []
+    recipes = {name: params.recipes[name] for name in sorted({row.recipe for row in params.trained.values()})}
+    return [
+        f"recipes.{name}.precision: {recipe.precision} needs a CUDA device, and PyTorch finds none here: the "
+        "stage train will fail; to train on a CPU, set float32"
+        for name, recipe in recipes.items()
+        if recipe.precision != "float32"
+    ]

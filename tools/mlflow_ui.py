@@ -27,7 +27,7 @@ def main() -> int:
     port = _free_port(parser.parse_args().port)
     store = find_store(Path.cwd())
     if store.database is None:
-        _say(f"MLFLOW_TRACKING_URI is a server: open {redact(store.uri)}")
+        print(f"MLFLOW_TRACKING_URI is a server: open {redact(store.uri)}", flush=True)
         return 0
     # Before the server, which would create the database without the lock against concurrent creation.
     try:
@@ -52,10 +52,10 @@ def main() -> int:
         page = f"http://127.0.0.1:{port}"
         _wait(server, f"{page}/health")
         for name, experiment_id in known.items():
-            _say(f"{name}: {view_url(page, experiment_id, TABLE)}")
-            _say(f"{name}, charts: {view_url(page, experiment_id, CHARTS)}")
+            print(f"{name}: {view_url(page, experiment_id, TABLE)}", flush=True)
+            print(f"{name}, charts: {view_url(page, experiment_id, CHARTS)}", flush=True)
         if not known:
-            _say(f"no runs yet, `make repro` makes some; they will be at {page}")
+            print(f"no runs yet, `make repro` makes some; they will be at {page}", flush=True)
         return server.wait()
     except KeyboardInterrupt:
         return 0
@@ -84,11 +84,6 @@ def _wait(server: "subprocess.Popen[bytes]", health: str) -> None:
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.5)
     sys.exit(f"error: the MLflow server has not answered for {START_S} s")
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

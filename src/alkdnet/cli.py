@@ -336,7 +336,7 @@ def benchmark(
     from alkdnet.efficiency.benchmark import benchmark as measure
     from alkdnet.efficiency.machine import this_machine
     from alkdnet.efficiency.page import page_text, write_page
-    from alkdnet.efficiency.published import published_scores
+    from alkdnet.efficiency.reference import reference_scores
     from alkdnet.files import require_replaceable
     from alkdnet.results.efficiency import MACHINE
 
@@ -353,7 +353,7 @@ def benchmark(
         rounds=rounds,
         exports=exports,
     )
-    published = published_scores(("field", "released"), scale)
+    reference = reference_scores(("field", "released"), scale)
     measurements = measure(chosen, settings)
     machine = this_machine(settings.device, threads=settings.threads)
     command = " ".join(
@@ -366,9 +366,9 @@ def benchmark(
         ]
     )
     if output is None:
-        typer.echo(page_text(machine, measurements, published, command=command), nl=False)
+        typer.echo(page_text(machine, measurements, reference, command=command), nl=False)
     else:
-        write_page(output, machine, measurements, published, command=command)
+        write_page(output, machine, measurements, reference, command=command)
         typer.echo(f"{output}: {len(chosen)} networks")
 
 

@@ -9,8 +9,8 @@ from alkdnet.efficiency import benchmark as module
 from alkdnet.efficiency import timing as timing_module
 from alkdnet.efficiency.benchmark import Settings, benchmark, chosen_networks
 from alkdnet.efficiency.forms import FORMS, Form, Task
-from alkdnet.efficiency.page import Published, page_text, write_page
-from alkdnet.efficiency.timing import Timing, time_forms
+from alkdnet.efficiency.page import ReferenceScore, page_text, write_page
+from alkdnet.efficiency.timing import FormTiming, time_forms
 from alkdnet.errors import UserError
 from alkdnet.files import require_replaceable
 from alkdnet.results.efficiency import MACHINE as MACHINE_FILE
@@ -34,7 +34,7 @@ def test_forms_are_timed_and_compared_with_the_plain_one() -> None:
     timings = time_forms(TASK, ["plain", "upscale", "openvino"], rounds=3)
     for name in ("plain", "upscale"):
         timing = timings[name]
-        assert isinstance(timing, Timing), timing
+        assert isinstance(timing, FormTiming), timing
         assert timing.samples == 3
         assert 0 < timing.low_ms <= timing.median_ms <= timing.high_ms
         assert timing.difference < 1e-5
@@ -104,8 +104,11 @@ def test_the_page_has_every_number_and_says_when_the_machine_was_busy(tmp_path: 
         measurement("bsrn", "plain", median_ms=30.0, low_ms=29.0, high_ms=31.0, samples=3),
         measurement("vdsr", "plain", remark="not timed: a pass takes 9 s at least"),
     ]
-    published = {"alkdnet": Published(label="ALKDNet", psnr=27.69), "bsrn": Published(label="B*", psnr=27.6)}
-    write_page(tmp_path / "cpu", MACHINE, rows, published, command="alkdnet benchmark")
+    reference = {
+        "alkdnet": ReferenceScore(label="ALKDNet", psnr=27.69),
+        "bsrn": ReferenceScore(label="B*", psnr=27.6),
+    }
+    write_page(tmp_path / "cpu", MACHINE, rows, reference, command="alkdnet benchmark")
     require_replaceable(tmp_path / "cpu", mark=MACHINE_FILE)
     page = (tmp_path / "cpu" / "README.md").read_text()
     assert "| ALKDNet | 27.69 | 20 (19 to 21) | 10 (9 to 11) |" in page

@@ -22,7 +22,7 @@ _NAME_HEIGHT = 0.045
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
+class ReferenceScore:
     """A network with its authors' weights in the pipelines: label, and PSNR (dB) on BSD100."""
 
     label: str
@@ -33,7 +33,7 @@ def write_page(
     folder: Path,
     machine: Machine,
     measurements: Sequence[Measurement],
-    published: Mapping[str, Published],
+    reference: Mapping[str, ReferenceScore],
     *,
     command: str,
 ) -> None:
@@ -43,22 +43,22 @@ def write_page(
         folder: to write.
         machine: what was measured on.
         measurements: of one scale and size.
-        published: networks that have a PSNR, by name.
+        reference: networks that have a PSNR, by name.
         command: that repeats the measurement.
     """
-    plan = _plan(measurements, published)
+    plan = _plan(measurements, reference)
     with atomic_directory(folder.resolve()) as temporary:
         write_efficiency(temporary, machine, measurements)
         if plan:
             write_figure(temporary, plan)
-        page = page_text(machine, measurements, published, command=command, figure=plan)
+        page = page_text(machine, measurements, reference, command=command, figure=plan)
         (temporary / "README.md").write_text(page, encoding="utf-8")
 
 
 def page_text(
     machine: Machine,
     measurements: Sequence[Measurement],
-    published: Mapping[str, Published],
+    reference: Mapping[str, ReferenceScore],
     *,
     command: str,
     figure: FigurePlan | None = None,
@@ -85,8 +85,8 @@ def page_text(
             ["Network", "PSNR on BSD100", *heads],
             [
                 [
-                    _label(name, published),
-                    number(published[name].psnr, 2) if name in published else "–",
+                    _label(name, reference),
+                    number(reference[name].psnr, 2) if name in reference else "–",
                     *(_latency(rows.get(form)) for form in forms),
                 ]
                 for name, rows in by_network.items()
@@ -97,7 +97,7 @@ def page_text(
             ["Network", *(f"{head}, MiB" for head in heads), *(f"{head}, difference" for head in heads[1:])],
             [
                 [
-                    _label(name, published),
+                    _label(name, reference),
                     *(_number(rows.get(form), "memory_mib", ".0f") for form in forms),
                     *(_number(rows.get(form), "difference", ".1e") for form in forms[1:]),
                 ]
@@ -112,7 +112,7 @@ def page_text(
             ],
             [
                 [
-                    _label(name, published),
+                    _label(name, reference),
                     f"{(any_row := next(iter(rows.values()))).parameters:,}",
                     *(
                         f"{value / 1e9:.3f} G"
@@ -128,7 +128,7 @@ def page_text(
             ],
         ),
         remarks=[
-            (_label(each.network, published), each.form, each.remark) for each in measurements if each.remark
+            (_label(each.network, reference), each.form, each.remark) for each in measurements if each.remark
         ],
     )
 
@@ -140,8 +140,8 @@ def _by_network(measurements: Sequence[Measurement]) -> dict[str, dict[str, Meas
     return found
 
 
-def _label(name: str, published: Mapping[str, Published]) -> str:
-    return escape(published[name].label if name in published else network_class(name).__name__)
+def _label(name: str, reference: Mapping[str, ReferenceScore]) -> str:
+    return escape(reference[name].label if name in reference else network_class(name).__name__)
 
 
 def _latency(row: Measurement | None) -> str:
@@ -155,12 +155,12 @@ def _number(row: Measurement | None, name: str, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def _plan(measurements: Sequence[Measurement], published: Mapping[str, Published]) -> FigurePlan | None:
+def _plan(measurements: Sequence[Measurement], reference: Mapping[str, ReferenceScore]) -> FigurePlan | None:
     """Return the figure of PSNR against latency; None if fewer than two networks have both."""
     points = [
-        (published[name], plain.median_ms, min(times))
+        (reference[name], plain.median_ms, min(times))
         for name, rows in _by_network(measurements).items()
-        if name in published and (plain := rows.get("plain")) and plain.median_ms is not None
+        if name in reference and (plain := rows.get("plain")) and plain.median_ms is not None
         if (times := [r.median_ms for r in rows.values() if r.median_ms and r.precision == plain.precision])
     ]
     if len(points) < 2:
@@ -173,7 +173,7 @@ def _plan(measurements: Sequence[Measurement], published: Mapping[str, Published
     )
 
 
-def _figure(points: Sequence[tuple[Published, float, float]]) -> Figure:
+def _figure(points: Sequence[tuple[ReferenceScore, float, float]]) -> Figure:
     figure = new_figure(7.0, 4.4)
     axes = figure.subplots()
     scores = [each.psnr for each, _, _ in points]

@@ -30,7 +30,7 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timing:
+class FormTiming:
     """Measurements of a form, times in milliseconds; see `results.efficiency.Measurement`."""
 
     median_ms: float
@@ -50,7 +50,7 @@ class _Ready:
     memory: int | None
 
 
-def time_forms(task: Task, forms: Sequence[str], *, rounds: int) -> dict[str, Timing | str]:
+def time_forms(task: Task, forms: Sequence[str], *, rounds: int) -> dict[str, FormTiming | str]:
     """Return the timing of every form, or the reason why there is none.
 
     Args:
@@ -76,7 +76,7 @@ def _result(
     each: "_Ready | str",
     ready: "Mapping[str, _Ready | str]",
     rounds: int,
-) -> Timing | str:
+) -> FormTiming | str:
     if not isinstance(each, _Ready):
         return each
     if len(samples) < rounds:
@@ -163,11 +163,11 @@ def _status(name: str) -> int:
     return int(lines[name].split()[0]) * 1024
 
 
-def _timing(samples: Sequence[tuple[float, float]], ready: _Ready, plain: object) -> Timing:
+def _timing(samples: Sequence[tuple[float, float]], ready: _Ready, plain: object) -> FormTiming:
     times = [1e3 * seconds for seconds, _ in samples]
     low, _, high = quantiles(times, method="inclusive") if len(times) > 1 else (times[0],) * 3
     reference = plain.output if isinstance(plain, _Ready) else ready.output
-    return Timing(
+    return FormTiming(
         median_ms=median(times),
         low_ms=low,
         high_ms=high,

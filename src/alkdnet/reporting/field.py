@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from alkdnet.analysis.statistics import Comparison
 from alkdnet.paper.published import OURS, SETS, field, table4
-from alkdnet.reporting.cells import PSNR_DIGITS, SSIM_DIGITS, origin, score_cells, shown_sets
+from alkdnet.reporting.cells import PSNR_DIGITS, SSIM_DIGITS, costs, origin, score_cells, shown_sets
 from alkdnet.reporting.comparisons import interval
 from alkdnet.reporting.study import Study, StudyRow
 from alkdnet.reporting.table import Cell, Mark, Part, Table, number, signed, text_row
@@ -51,7 +51,8 @@ def field_table(study: Study, scale: int, against: Sequence[Comparison]) -> Tabl
             *text_row(
                 method,
                 origin(study, row),
-                *_costs(row),
+                *costs(row),
+                _activations(row),
                 *(found.get(row.name, "–") for found in times.values()),
             ),
             *(column[index] for column in columns),
@@ -93,14 +94,8 @@ def _compared(cell: Cell, comparison: Comparison | None) -> Cell:
     return replace(cell, difference=difference, mark=VERDICTS[comparison.verdict])
 
 
-def _costs(row: StudyRow) -> tuple[str, str, str]:
-    if row.cost is None or not row.cost.parameters:
-        return "–", "–", "–"
-    return (
-        f"{row.cost.parameters / 1e3:,.1f} K",
-        f"{number(row.cost.multi_adds / 1e9, 2)} G",
-        f"{number(row.cost.activations / 1e6, 0)} M",
-    )
+def _activations(row: StudyRow) -> str:
+    return f"{number(row.cost.activations / 1e6, 0)} M" if row.cost and row.cost.parameters else "–"
 
 
 def _times(study: Study, rows: Sequence[StudyRow]) -> dict[str, dict[str, str]]:

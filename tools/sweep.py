@@ -1,4 +1,4 @@
-"""Write the report of a sweep, reports/sweeps/<name>: which values are best for a row, and by how much.
+"""Write the report of a sweep, reports/sweeps/<name>: the best values for a row, and the gain.
 
 dvc exp run --queue -n rate -S 'recipes.paper.learning_rate=1e-2,1e-3' evaluate@alkdnet_x2
 dvc queue start -j 2
@@ -31,8 +31,8 @@ def main() -> None:
     test_set = arguments.set or next(iter(sets), None)
     if test_set is None:
         sys.exit(f"error: {arguments.pipeline} has no validation set: say with --set which test set decides")
-    shown = json.loads("".join(dvc_lines("exp", "show", "--json", "--rev", arguments.rev)))
-    sweep = read_sweep(shown, arguments.name, str(params_path(arguments.pipeline)))
+    exp_show = json.loads("".join(dvc_lines("exp", "show", "--json", "--rev", arguments.rev)))
+    sweep = read_sweep(exp_show, arguments.name, str(params_path(arguments.pipeline)))
     folder = Paths(arguments.pipeline).evaluation(arguments.row)
     images = {
         each.name: scores

@@ -1,1 +1,1 @@
-"""Experiments over a grid of parameters: which keys differ, which experiment is best, and by how much."""
+"""Reports on sweeps: experiments over a grid of parameters."""

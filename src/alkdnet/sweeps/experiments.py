@@ -1,4 +1,4 @@
-"""The experiments of a sweep, from what `dvc exp show --json` prints."""
+"""The experiments of a sweep, from the output of `dvc exp show --json`."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,10 +34,10 @@ class Sweep:
 
     Attributes:
         name: as given to `-n`.
-        keys: the parameters that are not the same in all experiments; of a single one, those of `common`.
-        common: the parameters that all experiments have alike, and the baseline otherwise.
+        keys: the parameters that differ among the experiments; for a single experiment, from the baseline.
+        common: other parameters in which all experiments differ from the baseline.
         baseline: the commit that they start from.
-        experiments: in the order of their numbers.
+        experiments: by number.
     """
 
     name: str
@@ -47,18 +47,18 @@ class Sweep:
     experiments: tuple[Experiment, ...]
 
 
-def read_sweep(shown: Sequence[Mapping[str, Any]], name: str, params_file: str) -> Sweep:
-    """Return the experiments <name>-1, <name>-2, ... of the first commit that is shown.
+def read_sweep(exp_show: Sequence[Mapping[str, Any]], name: str, params_file: str) -> Sweep:
+    """Return the experiments <name>-1, <name>-2, ... of the first commit in the output.
 
     Args:
-        shown: what `dvc exp show --json` prints.
+        exp_show: the parsed output of `dvc exp show --json`.
         name: of the sweep.
         params_file: the parameter file of the pipeline, as DVC names it.
 
     Raises:
         UserError: there are no such experiments, or they do not differ in the parameter file.
     """
-    commit = next(each for each in shown if each["rev"] != "workspace")
+    commit = next(each for each in exp_show if each["rev"] != "workspace")
     known = {str(each["name"]): each for each in commit["experiments"] or () if each["name"]}
     numbers = sorted(
         int(each[len(name) + 1 :]) for each in known if re.fullmatch(rf"{re.escape(name)}-\d+", each)
@@ -92,23 +92,23 @@ def read_sweep(shown: Sequence[Mapping[str, Any]], name: str, params_file: str) 
     )
 
 
-def _experiment(shown: Mapping[str, Any], params_file: str) -> Experiment:
+def _experiment(entry: Mapping[str, Any], params_file: str) -> Experiment:
     # The latest commit comes first. An experiment that did not come from the queue has no executor.
-    latest = shown["revs"][0]
-    state = (shown["executor"] or {}).get("state", SUCCESS)
+    latest = entry["revs"][0]
+    state = (entry["executor"] or {}).get("state", SUCCESS)
     return Experiment(
-        name=shown["name"], revision=latest["rev"], state=state, values=_values(latest, params_file)
+        name=entry["name"], revision=latest["rev"], state=state, values=_values(latest, params_file)
     )
 
 
-def _values(shown: Mapping[str, Any], params_file: str) -> dict[str, object]:
-    files = (shown["data"] or {}).get("params") or {}
-    return dict(_flat(files.get(params_file, {}).get("data") or {}, ""))
+def _values(entry: Mapping[str, Any], params_file: str) -> dict[str, object]:
+    files = (entry["data"] or {}).get("params") or {}
+    return dict(_flatten(files.get(params_file, {}).get("data") or {}, ""))
 
 
-def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
+def _flatten(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

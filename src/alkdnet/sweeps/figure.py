@@ -22,7 +22,7 @@ def sweep_plan(
     Args:
         sweep: its keys are the panels.
         shown: experiments with scores, among them the baseline if it has some.
-        psnr: their means, dB.
+        psnr: mean PSNR in dB, by experiment.
         against: their comparisons with the baseline.
         best: the experiment that is marked.
     """

@@ -1,4 +1,4 @@
-"""The page of a sweep: a table over the swept keys, the best with its interval, and a figure."""
+"""The page of a sweep: a table over the swept keys, the best experiment with its interval, and a figure."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,10 +27,10 @@ def write_report(
     """Write README.md, sweep.csv and the figure sweep.png (and .svg); return the sentence about the best.
 
     Args:
-        folder: receives them.
-        sweep: its experiments.
-        images: `Scores.images` of the row by experiment, `BASELINE` among them, where there are some.
-        row: what was evaluated.
+        folder: to write to.
+        sweep: the sweep.
+        images: `Scores.images` of the row where it was evaluated, by experiment or `BASELINE`.
+        row: the evaluated row.
         test_set: the set that decides.
 
     Raises:
@@ -78,7 +78,7 @@ def write_report(
             test_set=test_set,
             images=scores["image"].nunique(),
             common=[
-                f"{key} {_shown(best, key)} (baseline: {_shown(sweep.baseline, key)})" for key in sweep.common
+                f"{key} {_value(best, key)} (baseline: {_value(sweep.baseline, key)})" for key in sweep.common
             ],
             sentence=sentence,
             table=_table(sweep, shown, means, against),
@@ -95,7 +95,7 @@ def _of_set(images: Mapping[str, pd.DataFrame], test_set: str) -> pd.DataFrame:
 
 
 def _sentence(sweep: Sweep, best: Experiment, psnr: float, comparisons: Sequence[Comparison]) -> str:
-    values = ", ".join(f"{key} {_shown(best, key)}" for key in sweep.keys)
+    values = ", ".join(f"{key} {_value(best, key)}" for key in sweep.keys)
     parts = [f"{number(psnr, _DIGITS)} dB", *map(_difference, comparisons)]
     return f"Best of the sweep: {best.name} ({values}) with {'; '.join(parts)}."
 
@@ -141,7 +141,7 @@ def _table(
     ]
     rows = [
         (
-            *text_row(each.name, *(_shown(each, key) for key in sweep.keys)),
+            *text_row(each.name, *(_value(each, key) for key in sweep.keys)),
             psnr,
             ssim,
             *text_row(*_verdict(against.get(each.name))),
@@ -167,5 +167,5 @@ def _verdict(found: Comparison | None) -> tuple[str, str, str, str]:
     return signed(found.difference, _DIGITS), interval(found), number(found.adjusted_p, 3), found.verdict
 
 
-def _shown(experiment: Experiment, key: str) -> str:
+def _value(experiment: Experiment, key: str) -> str:
     return str(experiment.values.get(key, "–"))

@@ -32,6 +32,7 @@ SURROUNDING = {
     "alkdnet.networks": "dispatch: the network's own file, or their folder, is a dependency",
 }
 EXEMPT = {
+    "check": ("alkdnet.training.runtime",),  # warns, and yields nothing
     "download": ("alkdnet.sources", "alkdnet.data"),  # the descriptor, a dependency, has the files' checksums
     "download_weights": ("alkdnet.sources", "alkdnet.data"),
     # The weights that are loaded are a dependency, and verified by checksum.

@@ -7,10 +7,10 @@ from typer.testing import CliRunner
 from alkdnet.cli import app
 from alkdnet.efficiency import benchmark as module
 from alkdnet.efficiency import timing as timing_module
+from alkdnet.efficiency.backends import BACKENDS, Backend, Task
 from alkdnet.efficiency.benchmark import Settings, benchmark, chosen_networks
-from alkdnet.efficiency.forms import FORMS, Form, Task
 from alkdnet.efficiency.page import ReferenceScore, page_text, write_page
-from alkdnet.efficiency.timing import FormTiming, time_forms
+from alkdnet.efficiency.timing import BackendTiming, time_backends
 from alkdnet.errors import UserError
 from alkdnet.files import require_replaceable
 from alkdnet.results.efficiency import MACHINE as MACHINE_FILE
@@ -26,15 +26,15 @@ def settings(**values: object) -> Settings:
     return Settings(device=torch.device("cpu"), **(known | values))  # type: ignore[arg-type]
 
 
-def pytorch_only(device: str) -> list[Form]:
-    return [form for form in FORMS if not form.package]
+def pytorch_only(device: str) -> list[Backend]:
+    return [backend for backend in BACKENDS if not backend.package]
 
 
 def test_forms_are_timed_and_compared_with_the_plain_one() -> None:
-    timings = time_forms(TASK, ["plain", "upscale", "openvino"], rounds=3)
+    timings = time_backends(TASK, ["plain", "upscale", "openvino"], rounds=3)
     for name in ("plain", "upscale"):
         timing = timings[name]
-        assert isinstance(timing, FormTiming), timing
+        assert isinstance(timing, BackendTiming), timing
         assert timing.samples == 3
         assert 0 < timing.low_ms <= timing.median_ms <= timing.high_ms
         assert timing.difference < 1e-5
@@ -44,7 +44,7 @@ def test_forms_are_timed_and_compared_with_the_plain_one() -> None:
 
 def test_a_form_that_never_gets_ready_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing_module, "_PREPARATION_S", 0)
-    assert time_forms(TASK, ["plain"], rounds=1) == {
+    assert time_backends(TASK, ["plain"], rounds=1) == {
         "plain": "not ready after 0 seconds, or killed for want of memory"
     }
 
@@ -58,11 +58,13 @@ def test_a_network_that_takes_too_long_is_counted_only(monkeypatch: pytest.Monke
 
 
 def test_a_failed_export_leaves_the_forms_of_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "forms_for", lambda device: [*pytorch_only(device), FORMS[3]])
+    monkeypatch.setattr(module, "available_backends", lambda device: [*pytorch_only(device), BACKENDS[3]])
     monkeypatch.setattr(module, "_export", lambda model, path: "not exported: no reason")
-    monkeypatch.setattr(module, "time_forms", lambda task, forms, rounds: dict.fromkeys(forms, "asked for"))
+    monkeypatch.setattr(
+        module, "time_backends", lambda task, backends, rounds: dict.fromkeys(backends, "asked for")
+    )
     rows = benchmark(["fsrcnn"], settings())
-    assert {row.form: row.remark for row in rows} == {
+    assert {row.backend: row.remark for row in rows} == {
         "plain": "asked for",
         "upscale": "asked for",
         "openvino": "not exported: no reason",

@@ -23,10 +23,10 @@ MACHINE = Machine(
 )
 
 
-def measurement(network: str, form: str, **values: object) -> Measurement:
+def measurement(network: str, backend: str, **values: object) -> Measurement:
     known = {
         "network": network,
-        "form": form,
+        "backend": backend,
         "scale": 4,
         "height": 180,
         "width": 320,

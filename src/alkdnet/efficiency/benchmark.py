@@ -1,4 +1,4 @@
-"""The benchmark: counts of every network, and measurements of every form unless they take too long."""
+"""The benchmark: counts of every network, and measurements by every backend unless they take too long."""
 
 import tempfile
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from torch import nn
 
 from alkdnet.analysis.complexity import count, lr_size, multi_adds_by_torch
 from alkdnet.device import Precision
-from alkdnet.efficiency.forms import Form, Task, forms_for
-from alkdnet.efficiency.timing import matrix_rate, time_forms
+from alkdnet.efficiency.backends import Backend, Task, available_backends
+from alkdnet.efficiency.timing import matrix_rate, time_backends
 from alkdnet.errors import UserError, in_one_line
 from alkdnet.networks import build, network_class, network_names
 from alkdnet.progress import Progress
@@ -54,15 +54,15 @@ def chosen_networks(names: Sequence[str]) -> list[str]:
 
 
 def benchmark(networks: Sequence[str], settings: Settings) -> list[Measurement]:
-    """Return a measurement for each network and form, in order.
+    """Return a measurement for each network and backend, in order.
 
     Raises:
         UserError: the precision does not exist on the device.
     """
     if settings.device.type == "cpu" and settings.precision != "float32":
-        raise UserError(f"--precision {settings.precision} is for CUDA; on a CPU the forms have their own")
+        raise UserError(f"--precision {settings.precision} is for CUDA; on a CPU the backends have their own")
     height, width = lr_size(settings.scale, hr_height=settings.height, hr_width=settings.width)
-    rate, forms = matrix_rate(settings.device), forms_for(settings.device.type)
+    rate, backends = matrix_rate(settings.device), available_backends(settings.device.type)
     found: list[Measurement] = []
     with Progress(len(networks), description="benchmark", unit="networks") as shown:
         for name in networks:
@@ -72,7 +72,7 @@ def benchmark(networks: Sequence[str], settings: Settings) -> list[Measurement]:
                 remark = f"not timed: a pass takes {least_s:.0f} s at least"
                 found.append(replace(counted, remark=remark))
             else:
-                found += _timed(counted, settings, forms)
+                found += _timed(counted, settings, backends)
             shown.advance(note=name)
     return found
 
@@ -96,13 +96,13 @@ def _counted(name: str, settings: Settings, height: int, width: int) -> Measurem
         multi_adds_convolutions=cost.multi_adds_convolutions,
         multi_adds_torch=multi_adds_by_torch(model, lr_height=height, lr_width=width),
         activations=cost.activations,
-        form="plain",
+        backend="plain",
         precision=settings.precision,
     )
 
 
-def _timed(counted: Measurement, settings: Settings, forms: Sequence[Form]) -> list[Measurement]:
-    """Return the measurements of all forms of a network."""
+def _timed(counted: Measurement, settings: Settings, backends: Sequence[Backend]) -> list[Measurement]:
+    """Return the measurements of a network by all backends."""
     task = Task(
         network=counted.network,
         scale=counted.scale,
@@ -114,16 +114,16 @@ def _timed(counted: Measurement, settings: Settings, forms: Sequence[Form]) -> l
     )
     with tempfile.TemporaryDirectory() as temporary:
         problem = ""
-        if any(form.package for form in forms):
+        if any(backend.package for backend in backends):
             onnx = (settings.exports or Path(temporary)) / f"{counted.network}_x{counted.scale}.onnx"
             problem = "" if onnx.is_file() else _export(task.model(), onnx)
             task = replace(task, onnx=onnx)
-        usable = [form.name for form in forms if not (form.package and problem)]
-        timings = time_forms(task, usable, rounds=settings.rounds)
+        usable = [backend.name for backend in backends if not (backend.package and problem)]
+        timings = time_backends(task, usable, rounds=settings.rounds)
     found = []
-    for form in forms:
-        own = replace(counted, form=form.name, precision=form.precision or settings.precision)
-        timing = timings.get(form.name, problem)
+    for backend in backends:
+        own = replace(counted, backend=backend.name, precision=backend.precision or settings.precision)
+        timing = timings.get(backend.name, problem)
         found.append(replace(own, remark=timing) if isinstance(timing, str) else replace(own, **vars(timing)))
     return found
 
@@ -134,6 +134,6 @@ def _export(model: nn.Module, path: Path) -> str:
 
     try:
         export_onnx(model, path, metadata={})
-    except Exception as error:  # the exporter's own, of many types: PyTorch's forms are measured all the same
+    except Exception as error:  # of any type: PyTorch's backends are measured all the same
         return f"not exported: {in_one_line(error)}"
     return ""

@@ -65,9 +65,9 @@ def page_text(
 ) -> str:
     """Return the page as Markdown."""
     by_network = _by_network(measurements)
-    present = {each.form for each in measurements if each.median_ms is not None}
-    forms = [form for form in TITLES if form in present]
-    heads = [TITLES[form] for form in forms]
+    present = {each.backend for each in measurements if each.median_ms is not None}
+    backends = [backend for backend in TITLES if backend in present]
+    heads = [TITLES[backend] for backend in backends]
     disturbed = max((each.disturbed for each in measurements if each.disturbed is not None), default=0.0)
     first = measurements[0]
     return render(
@@ -87,7 +87,7 @@ def page_text(
                 [
                     _label(name, reference),
                     number(reference[name].psnr, 2) if name in reference else "–",
-                    *(_latency(rows.get(form)) for form in forms),
+                    *(_latency(rows.get(backend)) for backend in backends),
                 ]
                 for name, rows in by_network.items()
                 if any(row.median_ms is not None for row in rows.values())
@@ -98,8 +98,8 @@ def page_text(
             [
                 [
                     _label(name, reference),
-                    *(_number(rows.get(form), "memory_mib", ".0f") for form in forms),
-                    *(_number(rows.get(form), "difference", ".1e") for form in forms[1:]),
+                    *(_number(rows.get(backend), "memory_mib", ".0f") for backend in backends),
+                    *(_number(rows.get(backend), "difference", ".1e") for backend in backends[1:]),
                 ]
                 for name, rows in by_network.items()
                 if any(row.median_ms is not None for row in rows.values())
@@ -128,7 +128,9 @@ def page_text(
             ],
         ),
         remarks=[
-            (_label(each.network, reference), each.form, each.remark) for each in measurements if each.remark
+            (_label(each.network, reference), each.backend, each.remark)
+            for each in measurements
+            if each.remark
         ],
     )
 
@@ -136,7 +138,7 @@ def page_text(
 def _by_network(measurements: Sequence[Measurement]) -> dict[str, dict[str, Measurement]]:
     found: dict[str, dict[str, Measurement]] = {}
     for each in measurements:
-        found.setdefault(each.network, {})[each.form] = each
+        found.setdefault(each.network, {})[each.backend] = each
     return found
 
 
@@ -150,9 +152,9 @@ def _latency(row: Measurement | None) -> str:
     return f"{row.median_ms:.0f} ({row.low_ms:.0f} to {row.high_ms:.0f})"
 
 
-def _number(row: Measurement | None, name: str, form: str) -> str:
+def _number(row: Measurement | None, name: str, spec: str) -> str:
     value = getattr(row, name, None)
-    return "–" if value is None else format(value, form)
+    return "–" if value is None else format(value, spec)
 
 
 def _plan(measurements: Sequence[Measurement], reference: Mapping[str, ReferenceScore]) -> FigurePlan | None:
@@ -203,6 +205,6 @@ def _figure(points: Sequence[tuple[ReferenceScore, float, float]]) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}"))
-    axes.set_xlabel("Median latency of a pass in ms: fastest form (filled), PyTorch (open)")
+    axes.set_xlabel("Median latency of a pass in ms: fastest backend (filled), PyTorch (open)")
     axes.set_ylabel("PSNR on BSD100 in dB")
     return figure

@@ -1,7 +1,7 @@
-"""Latency and memory of the forms of a network, each in a process of its own, which take turns.
+"""Latency and memory of a network by backend, each in a process of its own, which take turns.
 
-In one process, memory that one form leaves to the C library would speed up the next. Taking turns spreads
-disturbances, such as a changing clock frequency, over all forms alike.
+In one process, memory that one backend leaves to the C library would speed up the next. Taking turns spreads
+disturbances, such as a changing clock frequency, over all backends alike.
 """
 
 import multiprocessing
@@ -17,21 +17,21 @@ import numpy as np
 import torch
 
 from alkdnet.device import arithmetic
+from alkdnet.efficiency.backends import PLAIN, Call, ImageBCHW, Task, prepare
 from alkdnet.efficiency.clock import timed
-from alkdnet.efficiency.forms import PLAIN, Call, ImageBCHW, Task, prepare
 from alkdnet.errors import in_one_line
 
 WARM_UPS = 2
 # OpenVINO takes far longer to compile LKFMixer.
 _PREPARATION_S = 120
-# Thread pools wait for more work in a loop before they sleep: the next form must not share the CPU with it.
+# Thread pools spin before they sleep: the next backend must not share the CPU with them.
 _PAUSE_S = 0.1
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FormTiming:
-    """Measurements of a form, times in milliseconds; see `results.efficiency.Measurement`."""
+class BackendTiming:
+    """Measurements of a backend, times in milliseconds; see `results.efficiency.Measurement`."""
 
     median_ms: float
     low_ms: float
@@ -44,31 +44,33 @@ class FormTiming:
 
 @dataclass(frozen=True)
 class _Ready:
-    """A form after its warm-up: its output, and the most memory of a pass in bytes."""
+    """A backend after its warm-up: its output, and the most memory of a pass in bytes."""
 
     output: ImageBCHW
     memory: int | None
 
 
-def time_forms(task: Task, forms: Sequence[str], *, rounds: int) -> dict[str, FormTiming | str]:
-    """Return the timing of every form, or the reason why there is none.
+def time_backends(task: Task, backends: Sequence[str], *, rounds: int) -> dict[str, BackendTiming | str]:
+    """Return the timing of every backend, or the reason why there is none.
 
     Args:
         task: the network and the image.
-        forms: names of forms, `plain` among them.
-        rounds: timed passes of every form, after `WARM_UPS` passes.
+        backends: names of backends, `plain` among them.
+        rounds: timed passes of every backend, after `WARM_UPS` passes.
     """
-    with _processes(task, forms) as pipes:
-        ready = {form: _answer(pipe) for form, pipe in pipes.items()}
-        running = {form: pipe for form, pipe in pipes.items() if isinstance(ready[form], _Ready)}
-        samples: dict[str, list[tuple[float, float]]] = {form: [] for form in running}
+    with _processes(task, backends) as pipes:
+        ready = {backend: _answer(pipe) for backend, pipe in pipes.items()}
+        running = {backend: pipe for backend, pipe in pipes.items() if isinstance(ready[backend], _Ready)}
+        samples: dict[str, list[tuple[float, float]]] = {backend: [] for backend in running}
         for _ in range(rounds):
-            for form, pipe in running.items():
+            for backend, pipe in running.items():
                 time.sleep(_PAUSE_S)
                 with suppress(EOFError, OSError):  # its process was killed: it has a sample too few
                     pipe.send(True)
-                    samples[form].append(pipe.recv())
-    return {form: _result(samples.get(form, []), each, ready, rounds) for form, each in ready.items()}
+                    samples[backend].append(pipe.recv())
+    return {
+        backend: _result(samples.get(backend, []), each, ready, rounds) for backend, each in ready.items()
+    }
 
 
 def _result(
@@ -76,7 +78,7 @@ def _result(
     each: "_Ready | str",
     ready: "Mapping[str, _Ready | str]",
     rounds: int,
-) -> FormTiming | str:
+) -> BackendTiming | str:
     if not isinstance(each, _Ready):
         return each
     if len(samples) < rounds:
@@ -96,19 +98,19 @@ def matrix_rate(device: torch.device) -> float:
 
 
 @contextmanager
-def _processes(task: Task, forms: Sequence[str]) -> Iterator[Mapping[str, Connection]]:
-    """Yield a pipe to a process for each form; one starts after the other, and all end with the block."""
+def _processes(task: Task, backends: Sequence[str]) -> Iterator[Mapping[str, Connection]]:
+    """Yield a pipe to a process for each backend; one starts after the other, and all end with the block."""
     context = multiprocessing.get_context("spawn")
     pipes: dict[str, Connection] = {}
     processes = []
     try:
-        for form in forms:
-            pipes[form], other = context.Pipe()
-            process = context.Process(target=_serve, args=(form, task, other), daemon=True)
+        for backend in backends:
+            pipes[backend], other = context.Pipe()
+            process = context.Process(target=_serve, args=(backend, task, other), daemon=True)
             process.start()
             other.close()
             processes.append(process)
-            if not pipes[form].poll(_PREPARATION_S):
+            if not pipes[backend].poll(_PREPARATION_S):
                 process.kill()
         yield pipes
     finally:
@@ -125,16 +127,16 @@ def _answer(pipe: Connection) -> "_Ready | str":
     return answer
 
 
-def _serve(form: str, task: Task, pipe: Connection) -> None:
-    """Prepare a form, then answer every request with the seconds of a pass and the share of others."""
+def _serve(backend: str, task: Task, pipe: Connection) -> None:
+    """Prepare a backend, then answer every request with the seconds of a pass and the share of others."""
     device = torch.device(task.device)
     with arithmetic(device, task.precision, threads=task.threads):
         try:
-            call = prepare(form, task)
+            call = prepare(backend, task)
             output, memory = _peak_memory(call, device)
             for _ in range(WARM_UPS - 1):
                 call()
-        except Exception as error:  # of another library, any: the other forms are measured
+        except Exception as error:  # of another library, any: the other backends are measured
             pipe.send(in_one_line(error))
             return
         pipe.send(_Ready(np.asarray(torch.as_tensor(output).float().cpu()), memory))
@@ -163,11 +165,11 @@ def _status(name: str) -> int:
     return int(lines[name].split()[0]) * 1024
 
 
-def _timing(samples: Sequence[tuple[float, float]], ready: _Ready, plain: object) -> FormTiming:
+def _timing(samples: Sequence[tuple[float, float]], ready: _Ready, plain: object) -> BackendTiming:
     times = [1e3 * seconds for seconds, _ in samples]
     low, _, high = quantiles(times, method="inclusive") if len(times) > 1 else (times[0],) * 3
     reference = plain.output if isinstance(plain, _Ready) else ready.output
-    return FormTiming(
+    return BackendTiming(
         median_ms=median(times),
         low_ms=low,
         high_ms=high,

@@ -104,12 +104,12 @@ def _times(study: Study, rows: Sequence[StudyRow]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for machine, measurements in study.efficiency:
         several = f", {machine.processor}" if len(study.efficiency) > 1 else ""
-        for form, title in TITLES.items():
+        for backend, title in TITLES.items():
             times = {
                 row.name: number(each.median_ms, 0)
                 for row in rows
                 for each in measurements
-                if (each.network, each.scale, each.form) == (row.row.network, row.row.scale, form)
+                if (each.network, each.scale, each.backend) == (row.row.network, row.row.scale, backend)
                 if each.precision == "float32" and each.median_ms is not None and not row.row.options
                 if abs(each.width * each.scale - output.width) < each.scale
                 if abs(each.height * each.scale - output.height) < each.scale

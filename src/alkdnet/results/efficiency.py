@@ -11,7 +11,7 @@ from alkdnet.errors import UserError
 from alkdnet.results.records import damaged, read_record, write_record
 
 MEASUREMENTS, MACHINE = "measurements.csv", "machine.json"
-# Forms of a network, as tables name them.
+# Backends, as tables name them.
 TITLES = {
     "plain": "PyTorch",
     "upscale": "alkdnet upscale",
@@ -48,7 +48,7 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """A network in one form on one machine; what was not measured is None.
+    """A network by one backend on one machine; None: not measured.
 
     Attributes:
         network: its name.
@@ -60,14 +60,14 @@ class Measurement:
         multi_adds_convolutions: of convolutions only.
         multi_adds_torch: half of what torch.utils.flop_counter counts.
         activations: elements of the outputs of all convolutions.
-        form: plain, upscale, onnxruntime, openvino, ...
+        backend: plain, upscale, onnxruntime, openvino, ...
         precision: float32, tf32 or bfloat16.
         median_ms: of the time of a forward pass.
         low_ms: its lower quartile.
         high_ms: its upper quartile.
         samples: passes that were timed.
         memory_mib: the most memory of a forward pass, beyond that of the loaded network.
-        difference: the largest from the plain form, of an output of values around 0 to 1.
+        difference: the largest from the plain backend, of an output of values around 0 to 1.
         disturbed: median share of the machine that other processes took meanwhile.
         remark: why it was not measured, or empty.
     """
@@ -81,7 +81,7 @@ class Measurement:
     multi_adds_convolutions: int
     multi_adds_torch: int
     activations: int
-    form: str
+    backend: str
     precision: str
     median_ms: float | None = None
     low_ms: float | None = None

@@ -1,4 +1,4 @@
-"""The forms in which a network is measured: functions of one image, ready to be called again and again.
+"""The backends that run a network: as functions of one image, loaded and ready.
 
 Shape letters: H and W the LR size, s the scale.
 """
@@ -22,13 +22,13 @@ Call = Callable[[], ImageBCHW | Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form:
-    """A form of a network.
+class Backend:
+    """What runs a network.
 
     Attributes:
-        name: of the form.
-        package: that it needs beside PyTorch, or empty.
-        precision: that it computes in; None: that of the `Task`.
+        name: of the backend.
+        package: needed beside PyTorch, or empty.
+        precision: of its arithmetic; None: that of the `Task`.
     """
 
     name: str
@@ -36,14 +36,14 @@ class Form:
     precision: Precision | None = None
 
 
-PLAIN = Form(name="plain")
-UPSCALE = Form(name="upscale")
-FORMS = (
+PLAIN = Backend(name="plain")
+UPSCALE = Backend(name="upscale")
+BACKENDS = (
     PLAIN,
     UPSCALE,
-    Form(name="onnxruntime", package="onnxruntime", precision="float32"),
-    Form(name="openvino", package="openvino", precision="float32"),
-    Form(name="openvino_bf16", package="openvino", precision="bfloat16"),
+    Backend(name="onnxruntime", package="onnxruntime", precision="float32"),
+    Backend(name="openvino", package="openvino", precision="float32"),
+    Backend(name="openvino_bf16", package="openvino", precision="bfloat16"),
 )
 
 
@@ -51,7 +51,7 @@ FORMS = (
 class Task:
     """A network and the image that it is measured with; can be sent to another process.
 
-    The weights are random: they do not change what a pass takes. `onnx`: the exported network, or None.
+    The weights are random: they do not change the time of a pass. `onnx`: the exported network, or None.
     """
 
     network: str
@@ -73,32 +73,36 @@ class Task:
         return torch.rand(1, 3, self.height, self.width, generator=torch.Generator().manual_seed(1))
 
 
-def forms_for(device: str) -> list[Form]:
-    """Return the forms that can be measured here: on CUDA PyTorch's, on a CPU those that are installed."""
-    return [form for form in FORMS if not form.package or (device == "cpu" and _available(form))]
+def available_backends(device: str) -> list[Backend]:
+    """Return the backends that can run here: on CUDA PyTorch's, on a CPU the installed ones."""
+    return [
+        backend for backend in BACKENDS if not backend.package or (device == "cpu" and _available(backend))
+    ]
 
 
-def _available(form: Form) -> bool:
+def _available(backend: Backend) -> bool:
     # The export needs onnx and onnxscript.
-    if any(importlib.util.find_spec(name) is None for name in (form.package, "onnx", "onnxscript")):
+    if any(importlib.util.find_spec(name) is None for name in (backend.package, "onnx", "onnxscript")):
         return False
-    if form.name != "openvino_bf16":
+    if backend.name != "openvino_bf16":
         return True
     from openvino import Core
 
     return "BF16" in Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def prepare(form: str, task: Task) -> Call:
-    """Load a network in a form; return the function that computes one image and waits for it."""
-    if form.startswith("openvino"):
-        return _openvino(task, "bf16" if form.endswith("bf16") else "f32")
-    if form == "onnxruntime":
+def prepare(backend: str, task: Task) -> Call:
+    """Load a network into a backend; return the function that computes one image and waits for it."""
+    if backend.startswith("openvino"):
+        return _openvino(task, "bf16" if backend.endswith("bf16") else "f32")
+    if backend == "onnxruntime":
         return _onnxruntime(task)
     device = torch.device(task.device)
     x_BCHW = task.image().to(device)
     forward: Callable[[Tensor], Tensor]
-    forward = task.model().to(device) if form == PLAIN.name else Upscaler(task.model(), device=device).forward
+    forward = (
+        task.model().to(device) if backend == PLAIN.name else Upscaler(task.model(), device=device).forward
+    )
 
     def call() -> Tensor:
         with (

@@ -217,7 +217,7 @@ def test_compare_writes_one_page(shell: Shell) -> None:
     picture(Path("b.png"), 4, 6, 3)
     assert shell.run("compare", "a.png", "b.png") == (0, "compare.html: 2 pictures, 0.0 MiB\n")
     status, _ = shell.run("compare", "a.png", "b.png", "--output", "b.png", "--label", "a", "--label", "b")
-    assert str(status).startswith("error: b.png: the page ends in .html")
+    assert str(status).startswith("error: b.png: the name of the page must end in .html")
 
 
 @pytest.mark.parametrize("network", ["alkdnet", "bsrn"])

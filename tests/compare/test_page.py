@@ -122,7 +122,7 @@ def test_what_cannot_be_compared_is_rejected_with_the_reason(
         write_page([a], target)
     with pytest.raises(UserError, match="--label: 1 for 2"):
         write_page([a, b], target, labels=["x"])
-    with pytest.raises(UserError, match=r"ends in \.html"):
+    with pytest.raises(UserError, match=r"must end in \.html"):
         write_page([a, b], tmp_path / "b.png")
     with pytest.raises(UserError, match=r"none\.png: no such file"):
         write_page([a, tmp_path / "none.png"], target)

@@ -19,7 +19,7 @@ from alkdnet.data.packs import PackedImages
 from alkdnet.errors import UserError, raise_problems
 from alkdnet.files import sha256_file
 from alkdnet.results.records import read_record, write_record
-from alkdnet.results.run import RunRecord
+from alkdnet.results.run import RECORD, RunRecord
 from alkdnet.training.runtime.devices import device_groups
 from alkdnet.training.runtime.timing import Timing
 
@@ -143,7 +143,7 @@ class BundleTrainer:
         began = time.monotonic()
         status = self._run_stage(run, device)
         seconds = time.monotonic() - began
-        finished = (self._paths.model(run) / "run.json").is_file()
+        finished = (self._paths.model(run) / RECORD).is_file()
         remark = self._archive(run, finished=finished, seconds=seconds)
         if finished:
             return f"finished after {seconds:.0f} s{remark}"

@@ -50,7 +50,7 @@ def write_page(pictures: Sequence[Path], target: Path, *, labels: Sequence[str] 
             the ending of the target is wrong, or a picture or the page is too large.
     """
     if target.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"{target}: the page ends in .html")
+        raise UserError(f"{target}: the name of the page must end in .html")
     if len(pictures) < 2:
         raise UserError("give two pictures or more")
     if labels and len(labels) != len(pictures):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from alkdnet.analysis.statistics import Comparison
 from alkdnet.markdown import render
+from alkdnet.paper.published import SCALES
 from alkdnet.reporting import cells, comparisons, row_tables, table4
 from alkdnet.reporting.ablation_tables import (
     AblationResult,
@@ -64,7 +65,7 @@ def pages(
             "seeds": seeds_table(study),
         },
         "comparison.md": {
-            "tables": {scale: table4.table4_table(study, scale) for scale in (2, 3, 4)},
+            "tables": {scale: table4.table4_table(study, scale) for scale in SCALES},
             "against": {
                 scale: comparisons.verdicts_table(study, family, caption="")
                 for scale, family in against.items()

@@ -2,7 +2,7 @@
 
 import hashlib
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -102,33 +102,42 @@ def _import_run(
             raise UserError(f"{name} is damaged")
     identity = identities.of(result.run)
     if result.finished:
-        if set(contents) - {RAW_WEIGHTS} != {WEIGHTS, HISTORY, RECORD}:
-            raise UserError(f"expected {WEIGHTS}, {HISTORY} and {RECORD}, not {', '.join(contents)}")
-        with atomic_directory(paths.model(result.run)) as folder:
-            for name, content in contents.items():
-                (folder / name).write_bytes(content)
-            record = RunRecord.read(folder)
-            if record.training is None or record.training.identity != identity:
-                raise _other_identity(result)
-            if record.weights_sha256 != hashlib.sha256(contents[WEIGHTS]).hexdigest():
-                raise UserError(f"{WEIGHTS} does not match {RECORD}")
+        _import_outputs(result, contents, paths.model(result.run), identity)
         imported.finished.append(result.run)
         if result.timing is not None:
             imported.timings.append(result.timing)
-        return
-    file = CheckpointFile(checkpoints, result.run, identity)
+    else:
+        _import_checkpoint(result, contents, CheckpointFile(checkpoints, result.run, identity))
+        imported.resumable.append(result.run)
+
+
+def _import_outputs(result: Result, contents: Mapping[str, bytes], folder: Path, identity: str) -> None:
+    """Write the outputs of a finished run; raise UserError as `_import_run`."""
+    if set(contents) - {RAW_WEIGHTS} != {WEIGHTS, HISTORY, RECORD}:
+        raise UserError(f"expected {WEIGHTS}, {HISTORY} and {RECORD}, not {', '.join(contents)}")
+    with atomic_directory(folder) as temporary:
+        for name, content in contents.items():
+            (temporary / name).write_bytes(content)
+        record = RunRecord.read(temporary)
+        if record.training is None or record.training.identity != identity:
+            raise _other_identity(result)
+        if record.weights_sha256 != hashlib.sha256(contents[WEIGHTS]).hexdigest():
+            raise UserError(f"{WEIGHTS} does not match {RECORD}")
+
+
+def _import_checkpoint(result: Result, contents: Mapping[str, bytes], file: CheckpointFile) -> None:
+    """Write the checkpoint of a run unless a later one exists; raise UserError as `_import_run`."""
     if file.path.name not in contents:
         raise _other_identity(result)
-    with TemporaryDirectory() as folder_name:
-        arrived = CheckpointFile(Path(folder_name), result.run, identity)
-        arrived.path.write_bytes(contents[file.path.name])
-        state = arrived.read()
+    with TemporaryDirectory() as folder:
+        received = CheckpointFile(Path(folder), file.run, file.identity)
+        received.path.write_bytes(contents[file.path.name])
+        state = received.read()
     if state is None:
         raise UserError(f"{file.path.name} is damaged")
     present = file.read() if file.existing.exists() else None
     if present is None or present.iteration < state.iteration:
         file.write(state)
-    imported.resumable.append(result.run)
 
 
 def _other_identity(result: Result) -> UserError:

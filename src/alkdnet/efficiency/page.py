@@ -20,6 +20,9 @@ QUIET = 0.05
 # Of a name in the figure, as a share of its height.
 _NAME_HEIGHT = 0.045
 
+# Measurements by network and backend.
+_ByNetwork = Mapping[str, Mapping[str, Measurement]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceScore:
@@ -67,7 +70,6 @@ def page_text(
     by_network = _by_network(measurements)
     present = {each.backend for each in measurements if each.median_ms is not None}
     backends = [backend for backend in TITLES if backend in present]
-    heads = [TITLES[backend] for backend in backends]
     disturbed = max((each.disturbed for each in measurements if each.disturbed is not None), default=0.0)
     first = measurements[0]
     return render(
@@ -81,52 +83,9 @@ def page_text(
         disturbed=disturbed,
         quiet=disturbed <= QUIET,
         upscale=TITLES["upscale"],
-        latency=table(
-            ["Network", "PSNR on BSD100", *heads],
-            [
-                [
-                    _label(name, reference),
-                    number(reference[name].psnr, 2) if name in reference else "–",
-                    *(_latency(rows.get(backend)) for backend in backends),
-                ]
-                for name, rows in by_network.items()
-                if any(row.median_ms is not None for row in rows.values())
-            ],
-        ),
-        memory=table(
-            ["Network", *(f"{head}, MiB" for head in heads), *(f"{head}, difference" for head in heads[1:])],
-            [
-                [
-                    _label(name, reference),
-                    *(_number(rows.get(backend), "memory_mib", ".0f") for backend in backends),
-                    *(_number(rows.get(backend), "difference", ".1e") for backend in backends[1:]),
-                ]
-                for name, rows in by_network.items()
-                if any(row.median_ms is not None for row in rows.values())
-            ],
-        ),
-        counts=table(
-            [
-                *("Network", "Parameters", "Multi-Adds, the paper's rule", "convolutions only"),
-                *("PyTorch's counter", "Activations"),
-            ],
-            [
-                [
-                    _label(name, reference),
-                    f"{(any_row := next(iter(rows.values()))).parameters:,}",
-                    *(
-                        f"{value / 1e9:.3f} G"
-                        for value in (
-                            any_row.multi_adds,
-                            any_row.multi_adds_convolutions,
-                            any_row.multi_adds_torch,
-                        )
-                    ),
-                    f"{any_row.activations / 1e6:.1f} M",
-                ]
-                for name, rows in by_network.items()
-            ],
-        ),
+        latency=_latency_table(by_network, backends, reference),
+        memory=_memory_table(by_network, backends, reference),
+        counts=_counts_table(by_network, reference),
         remarks=[
             (_label(each.network, reference), each.backend, each.remark)
             for each in measurements
@@ -135,7 +94,70 @@ def page_text(
     )
 
 
-def _by_network(measurements: Sequence[Measurement]) -> dict[str, dict[str, Measurement]]:
+def _latency_table(
+    by_network: _ByNetwork, backends: Sequence[str], reference: Mapping[str, ReferenceScore]
+) -> str:
+    rows = [
+        [
+            _label(name, reference),
+            number(reference[name].psnr, 2) if name in reference else "–",
+            *(_latency(found.get(backend)) for backend in backends),
+        ]
+        for name, found in _timed(by_network).items()
+    ]
+    return table(["Network", "PSNR on BSD100", *(TITLES[backend] for backend in backends)], rows)
+
+
+def _memory_table(
+    by_network: _ByNetwork, backends: Sequence[str], reference: Mapping[str, ReferenceScore]
+) -> str:
+    """Return memory, and the difference from the first backend, PyTorch."""
+    heads, others = [TITLES[backend] for backend in backends], backends[1:]
+    rows = [
+        [
+            _label(name, reference),
+            *(_number(found.get(backend), "memory_mib", ".0f") for backend in backends),
+            *(_number(found.get(backend), "difference", ".1e") for backend in others),
+        ]
+        for name, found in _timed(by_network).items()
+    ]
+    header = ["Network", *(f"{head}, MiB" for head in heads), *(f"{head}, difference" for head in heads[1:])]
+    return table(header, rows)
+
+
+def _counts_table(by_network: _ByNetwork, reference: Mapping[str, ReferenceScore]) -> str:
+    rows = []
+    for name, found in by_network.items():
+        counted = next(iter(found.values()))
+        multi_adds = (counted.multi_adds, counted.multi_adds_convolutions, counted.multi_adds_torch)
+        rows.append(
+            [
+                _label(name, reference),
+                f"{counted.parameters:,}",
+                *(f"{each / 1e9:.3f} G" for each in multi_adds),
+                f"{counted.activations / 1e6:.1f} M",
+            ]
+        )
+    header = [
+        "Network",
+        "Parameters",
+        "Multi-Adds, the paper's rule",
+        "convolutions only",
+        "PyTorch's counter",
+    ]
+    return table([*header, "Activations"], rows)
+
+
+def _timed(by_network: _ByNetwork) -> _ByNetwork:
+    """Return the networks that any backend was timed on."""
+    return {
+        name: found
+        for name, found in by_network.items()
+        if any(row.median_ms is not None for row in found.values())
+    }
+
+
+def _by_network(measurements: Sequence[Measurement]) -> _ByNetwork:
     found: dict[str, dict[str, Measurement]] = {}
     for each in measurements:
         found.setdefault(each.network, {})[each.backend] = each

@@ -39,13 +39,7 @@ def write_report(
     scores = _of_set(images, test_set)
     shown = [each for each in (sweep.baseline, *sweep.experiments) if each.name in set(scores["run"])]
     measured = [each.name for each in shown if each is not sweep.baseline]
-    if not measured:
-        states = ", ".join(f"{each.name} ({each.state})" for each in sweep.experiments)
-        raise UserError(f"no experiment has scores of {row} on {test_set}: {states}")
-    if len(shown) > 1 and scores.groupby("image")["psnr"].nunique().max() == 1:
-        raise UserError(
-            f"{row} has the same scores everywhere: the experiments evaluate another row, or none"
-        )
+    _require_scores(sweep, scores, measured, row=row, test_set=test_set)
     means = scores.groupby("run")[["psnr", "ssim"]].mean()
     order = means.loc[measured, "psnr"].sort_values(ascending=False, kind="stable")
     pairs = [(name, BASELINE) for name in measured if BASELINE in means.index]
@@ -87,6 +81,19 @@ def write_report(
         )
         (temporary / PAGE).write_text(page, encoding="utf-8")
     return sentence
+
+
+def _require_scores(
+    sweep: Sweep, scores: pd.DataFrame, measured: Sequence[str], *, row: str, test_set: str
+) -> None:
+    """Raise UserError if no experiment was evaluated, or all have the same scores."""
+    if not measured:
+        states = ", ".join(f"{each.name} ({each.state})" for each in sweep.experiments)
+        raise UserError(f"no experiment has scores of {row} on {test_set}: {states}")
+    if scores["run"].nunique() > 1 and scores.groupby("image")["psnr"].nunique().max() == 1:
+        raise UserError(
+            f"{row} has the same scores everywhere: the experiments evaluate another row, or none"
+        )
 
 
 def _of_set(images: Mapping[str, pd.DataFrame], test_set: str) -> pd.DataFrame:

@@ -70,8 +70,11 @@ def alkconv_cases(channels: int, k: int) -> Iterator[Case]:
     """Yield the kernels of an ALKConv, as training on 48 x 48 patches launches them."""
     each = 1 if k > alkconv.WIDEST_OF_TWO else 2
     plan = tiling(64, 48, 48, channels, columns=each, per_thread=each)
-    for kernel in (alkconv._forward, alkconv._backward_to_branches, alkconv._backward_to_features):
-        yield kernel, plan.constants | {"K": k}, {"num_warps": plan.warps}
+    sizes, options = plan.constants | {"K": k}, {"num_warps": plan.warps}
+    for kernel in (alkconv._forward, alkconv._backward_to_branches):
+        for residual in (False, True):
+            yield kernel, sizes | {"RESIDUAL": residual}, options
+    yield alkconv._backward_to_features, sizes, options
 
 
 def depthwise_cases(channels: int, k: int, stride: int) -> Iterator[Case]:

@@ -1,12 +1,14 @@
 """ALKConv after its 1x1 convolution as one CUDA kernel forward and two backward.
 
 Three depthwise branches (k x 1, 1 x k, 3 x 3), GELU after each, their sum, layer normalisation over the
-channels. A program walks down a strip of columns with the k rows around the current one in registers. The
-first kernel backward computes the branches again, which costs less than storing them, and gets the weights'
-gradients from the same registers. Every program writes its sums to a place of its own, which are added up in
-one fixed order: the same bits every time.
+channels; and where a distillation block goes on with it, a residual addition and GELU. A program walks down a
+strip of columns with the k rows around the current one in registers. The first kernel backward computes the
+branches again, which costs less than storing them, and gets the weights' gradients from the same registers.
+Every program writes its sums to a place of its own, which are added up in one fixed order: the same bits
+every time.
 
-Traffic in passes over the features: forward 2, backward 5 and 4.
+Traffic in passes over the features: forward 2, backward 5 and 4; with a residual 1 and 2 more, in place of 5
+and 3 of operations on their own.
 
 Shape letters: B batch, H height, W width, C channels, k kernel size, G strips in a tile (see elementary.py),
 L values of all parameters together. Features are channels-last.
@@ -121,13 +123,16 @@ def _square_taps(sums, near, g_GC, x: tl.constexpr, P: tl.constexpr):
 
 @triton.jit(do_not_specialize=SIZES)
 def _forward(
-    features, vertical, horizontal, square, vertical_bias, horizontal_bias, square_bias, scale, shift, out,
+    features, residual, vertical, horizontal, square, vertical_bias, horizontal_bias, square_bias,
+    scale, shift, out,
     H, W, bands, rows, eps,
     C: tl.constexpr, CP: tl.constexpr, K: tl.constexpr, P: tl.constexpr, G: tl.constexpr,
+    RESIDUAL: tl.constexpr,
 ):  # fmt: skip
     R: tl.constexpr = K // 2
     b, h0, w_G1, c_GC, real_GC = position(bands, rows, C, CP, P, G)
     features += b * H * W * C
+    residual += b * H * W * C
     out += b * H * W * C
     weights_v = taps(vertical, c_GC, real_GC, K, False)
     weights_h = taps(horizontal, c_GC, real_GC, K, False)
@@ -148,6 +153,8 @@ def _forward(
         ahead_left = columns(features, h + 2, w_G1, c_GC, real_GC, H, W, C, -1, 1)
         ahead_right = columns(features, h + 2, w_G1, c_GC, real_GC, H, W, C, P, 1)
         near, row = _around(features, window, left, right, h, w_G1, c_GC, real_GC, H, W, C, R, P)
+        if RESIDUAL:
+            added = columns(residual, h, w_G1, c_GC, real_GC, H, W, C, 0, P)
         for x in tl.static_range(P):
             y_GC = gelu(_vertical(window, weights_v, bias_v, x, K, P))
             y_GC += gelu(_horizontal(row, weights_h, bias_h, x, K))
@@ -156,7 +163,10 @@ def _forward(
             mean_G1 = tl.sum(y_GC, 1)[:, None] * (1.0 / C)
             y_GC = tl.where(real_GC, y_GC - mean_G1, 0.0)
             y_GC *= tl.rsqrt(tl.sum(y_GC * y_GC, 1)[:, None] * (1.0 / C) + eps)
-            store(out, h, w_G1 + x, c_GC, real_GC, H, W, C, y_GC * scale_GC + shift_GC)
+            y_GC = y_GC * scale_GC + shift_GC
+            if RESIDUAL:
+                y_GC = gelu(y_GC + added[x])
+            store(out, h, w_G1 + x, c_GC, real_GC, H, W, C, y_GC)
         window = window[P:] + ahead
         left = left[1:] + ahead_left
         right = right[1:] + ahead_right
@@ -164,16 +174,19 @@ def _forward(
 
 @triton.jit(do_not_specialize=SIZES)
 def _backward_to_branches(
-    features, gradient, vertical, horizontal, square, vertical_bias, horizontal_bias, square_bias, scale,
-    to_vertical, to_horizontal, to_square, sums,
+    features, residual, gradient, vertical, horizontal, square, vertical_bias, horizontal_bias, square_bias,
+    scale, shift, to_vertical, to_horizontal, to_square, to_residual, sums,
     H, W, bands, rows, eps,
     C: tl.constexpr, CP: tl.constexpr, K: tl.constexpr, P: tl.constexpr, G: tl.constexpr,
+    RESIDUAL: tl.constexpr,
 ):  # fmt: skip
-    """Write the gradients before the three GELUs, and this program's part of those of all parameters."""
+    """Write the gradients of the residual and before the branches' GELUs, and a part of all parameters'."""
     R: tl.constexpr = K // 2
     b, h0, w_G1, c_GC, real_GC = position(bands, rows, C, CP, P, G)
     features += b * H * W * C
+    residual += b * H * W * C
     gradient += b * H * W * C
+    to_residual += b * H * W * C
     to_vertical += b * H * W * C
     to_horizontal += b * H * W * C
     to_square += b * H * W * C
@@ -184,6 +197,7 @@ def _backward_to_branches(
     bias_h = channel_values(horizontal_bias, c_GC, real_GC)
     bias_s = channel_values(square_bias, c_GC, real_GC)
     scale_GC = channel_values(scale, c_GC, real_GC)
+    shift_GC = channel_values(shift, c_GC, real_GC)
     sums_v = zeros(K, G, CP)
     sums_h = zeros(K, G, CP)
     sums_s = zeros(9, G, CP)
@@ -199,6 +213,8 @@ def _backward_to_branches(
         ahead_left = columns(features, h + 2, w_G1, c_GC, real_GC, H, W, C, -1, 1)
         ahead_right = columns(features, h + 2, w_G1, c_GC, real_GC, H, W, C, P, 1)
         near, row = _around(features, window, left, right, h, w_G1, c_GC, real_GC, H, W, C, R, P)
+        if RESIDUAL:
+            added = columns(residual, h, w_G1, c_GC, real_GC, H, W, C, 0, P)
         for x in tl.static_range(P):
             y_v, slope_v = gelu_and_slope(_vertical(window, weights_v, bias_v, x, K, P))
             y_h, slope_h = gelu_and_slope(_horizontal(row, weights_h, bias_h, x, K))
@@ -209,6 +225,10 @@ def _backward_to_branches(
             y_GC *= inverse_G1
             # Zero outside of the image, and with it all that follows.
             g_GC = upstream[x]
+            if RESIDUAL:
+                _, slope_GC = gelu_and_slope(y_GC * scale_GC + shift_GC + added[x])
+                g_GC *= slope_GC
+                store(to_residual, h, w_G1 + x, c_GC, real_GC, H, W, C, g_GC)
             to_scale, to_shift = others[3] + g_GC * y_GC, others[4] + g_GC
             g_GC *= scale_GC
             mean_G1 = tl.sum(g_GC, 1)[:, None] * (1.0 / C)
@@ -274,6 +294,7 @@ def _backward_to_features(
 @torch.library.custom_op("alkdnet::alkconv", mutates_args=())
 def alkconv(
     x_BHWC: Tensor,
+    residual_BHWC: Tensor | None,
     vertical: Tensor,
     horizontal: Tensor,
     square: Tensor,
@@ -286,8 +307,11 @@ def alkconv(
 ) -> Tensor:
     """Return what ALKConv makes of the features after its 1x1 convolution, in their type.
 
+    With a residual: GELU of the sum of both, in the residual's type.
+
     Args:
         x_BHWC: float32, bfloat16 or float16; sums are float32.
+        residual_BHWC: of the same shape; None: there is none.
         vertical: weight (C, 1, k, 1); k odd.
         horizontal: weight (C, 1, 1, k).
         square: weight (C, 1, 3, 3).
@@ -299,27 +323,30 @@ def alkconv(
         eps: added to the variance.
     """
     x_BHWC = x_BHWC.contiguous()
-    out_BHWC = torch.empty_like(x_BHWC)
+    added_BHWC = x_BHWC if residual_BHWC is None else residual_BHWC.contiguous()
+    out_BHWC = torch.empty_like(added_BHWC)
     plan = _plan(x_BHWC, vertical)
     with torch.cuda.device_of(x_BHWC):
         _forward[plan.grid](
-            x_BHWC, *_weights(vertical, horizontal, square),
+            x_BHWC, added_BHWC, *_weights(vertical, horizontal, square),
             vertical_bias, horizontal_bias, square_bias, scale, shift, out_BHWC,
             *x_BHWC.shape[1:3], plan.bands, plan.rows, eps,
-            **plan.constants, num_warps=plan.warps,
+            **plan.constants, RESIDUAL=residual_BHWC is not None, num_warps=plan.warps,
         )  # fmt: skip
     return out_BHWC
 
 
 @alkconv.register_fake
-def _(x_BHWC: Tensor, *_: object) -> Tensor:
-    return torch.empty(x_BHWC.shape, dtype=x_BHWC.dtype, device=x_BHWC.device)
+def _(x_BHWC: Tensor, residual_BHWC: Tensor | None, *_: object) -> Tensor:
+    dtype = x_BHWC.dtype if residual_BHWC is None else residual_BHWC.dtype
+    return torch.empty(x_BHWC.shape, dtype=dtype, device=x_BHWC.device)
 
 
 @torch.library.custom_op("alkdnet::alkconv_backward", mutates_args=())
 def _backward(
     gradient_BHWC: Tensor,
     x_BHWC: Tensor,
+    residual_BHWC: Tensor | None,
     vertical: Tensor,
     horizontal: Tensor,
     square: Tensor,
@@ -327,34 +354,45 @@ def _backward(
     horizontal_bias: Tensor,
     square_bias: Tensor,
     scale: Tensor,
+    shift: Tensor,
     eps: float,
-) -> tuple[Tensor, Tensor]:
-    """Return the gradients with respect to the features and, one after the other, to the parameters."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients with respect to features, parameters one after the other, and residual.
+
+    The last is empty where there is none.
+    """
     gradient_BHWC, x_BHWC = gradient_BHWC.contiguous(), x_BHWC.contiguous()
+    added_BHWC = x_BHWC if residual_BHWC is None else residual_BHWC.contiguous()
     k = vertical.shape[2]
     plan = _plan(x_BHWC, vertical)
     weights = _weights(vertical, horizontal, square)
     to_branches = [torch.empty_like(x_BHWC) for _ in weights]
     to_x_BHWC = torch.empty_like(x_BHWC)
+    to_residual_BHWC = torch.empty_like(added_BHWC) if residual_BHWC is not None else x_BHWC.new_empty(0)
     sums = program_sums(plan, x_BHWC.shape[3] * (2 * k + 14), x_BHWC.device)
     sizes = (*x_BHWC.shape[1:3], plan.bands, plan.rows)
     with torch.cuda.device_of(x_BHWC):
         _backward_to_branches[plan.grid](
-            x_BHWC, gradient_BHWC, *weights, vertical_bias, horizontal_bias, square_bias, scale,
-            *to_branches, sums, *sizes, eps, **plan.constants, num_warps=plan.warps,
+            x_BHWC, added_BHWC, gradient_BHWC, *weights, vertical_bias, horizontal_bias, square_bias,
+            scale, shift, *to_branches, to_residual_BHWC, sums, *sizes, eps,
+            **plan.constants, RESIDUAL=residual_BHWC is not None, num_warps=plan.warps,
         )  # fmt: skip
         _backward_to_features[plan.grid](
             *to_branches, *weights, to_x_BHWC, *sizes, **plan.constants, num_warps=plan.warps
         )
-    return to_x_BHWC, sums.sum(0)
+    return to_x_BHWC, sums.sum(0), to_residual_BHWC
 
 
 @_backward.register_fake
-def _(gradient_BHWC: Tensor, x_BHWC: Tensor, vertical: Tensor, *_: object) -> tuple[Tensor, Tensor]:
+def _(
+    gradient_BHWC: Tensor, x_BHWC: Tensor, residual_BHWC: Tensor | None, vertical: Tensor, *_: object
+) -> tuple[Tensor, Tensor, Tensor]:
     values = x_BHWC.shape[3] * (2 * vertical.shape[2] + 14)
+    like_residual = x_BHWC.new_empty(0) if residual_BHWC is None else residual_BHWC
     return (
         torch.empty(x_BHWC.shape, dtype=x_BHWC.dtype, device=x_BHWC.device),
         torch.empty(values, dtype=torch.float32, device=x_BHWC.device),
+        torch.empty(like_residual.shape, dtype=like_residual.dtype, device=x_BHWC.device),
     )
 
 
@@ -364,11 +402,13 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _differentiate(ctx: Any, gradient_BHWC: Tensor) -> tuple[Tensor | None, ...]:
-    x_BHWC, *parameters = ctx.saved_tensors
-    to_x_BHWC, flat_L = _backward(gradient_BHWC, x_BHWC, *parameters[:-1], ctx.eps)
+    x_BHWC, residual_BHWC, *parameters = ctx.saved_tensors
+    to_x_BHWC, flat_L, to_residual_BHWC = _backward(
+        gradient_BHWC, x_BHWC, residual_BHWC, *parameters, ctx.eps
+    )
     parts = flat_L.split([parameter.numel() for parameter in parameters])
     to_parameters = map(laid_out_as, parts, parameters)
-    return to_x_BHWC, *to_parameters, None
+    return to_x_BHWC, None if residual_BHWC is None else to_residual_BHWC, *to_parameters, None
 
 
 alkconv.register_autograd(_differentiate, setup_context=_save)

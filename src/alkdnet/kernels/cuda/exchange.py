@@ -16,12 +16,14 @@ import functools
 import importlib.util
 import logging
 from types import MethodType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from alkdnet.device import Precision, arithmetic
+from alkdnet.layers.convolution import ALKConv
+from alkdnet.layers.distillation import DistillationBlock
 
 logger = logging.getLogger(__name__)
 
@@ -143,13 +145,16 @@ def _results(layer: nn.Module, x_BCHW: Tensor, *inputs: object) -> list[Tensor]:
 def _layers_with_inputs(model: nn.Module) -> list[tuple[Any, ...]]:
     """Return copies of the different layers that have a fast form, with random inputs.
 
-    Layers within such a layer are left out: its fast form does not call them.
+    Of a distillation block that is its refinement: the rest of its fast form are the fast forms of its other
+    layers. Layers within any other such layer are left out, for its fast form does not call them.
     """
-    from alkdnet.kernels.cuda.layers import fast_form
+    from alkdnet.kernels.cuda.layers import Refinement, fast_form
 
     found: dict[str, tuple[Any, ...]] = {}
 
     def note(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if isinstance(layer, DistillationBlock):
+            layer = Refinement(cast(ALKConv, layer.refine[0]))
         found.setdefault(f"{layer} {inputs[0].shape}", (layer, *inputs))
 
     # The CPU's random numbers: the same on every device, and none of a GPU's state is changed.
@@ -160,10 +165,10 @@ def _layers_with_inputs(model: nn.Module) -> list[tuple[Any, ...]]:
 
     with torch.inference_mode(False), torch.no_grad():
         model = copy.deepcopy(model)
-        within = ""
+        covered: tuple[str, ...] = ()
         for name, module in model.named_modules():
-            if fast_form(module) is not None and not (within and name.startswith(within)):
-                within = f"{name}."
+            if fast_form(module) is not None and not name.startswith(covered):
+                covered += (f"{name}.refine." if isinstance(module, DistillationBlock) else f"{name}.",)
                 module.register_forward_pre_hook(note)
         image_BCHW = torch.rand(2, 3, *SIZE, generator=random)
         model(image_BCHW.to(next(model.parameters(), image_BCHW)))

@@ -22,9 +22,28 @@ from alkdnet.kernels.cuda.pointwise import pointwise
 from alkdnet.kernels.cuda.resampling import bilinear, max_pool
 from alkdnet.layers.attention import Resize
 from alkdnet.layers.convolution import ALKConv
+from alkdnet.layers.distillation import DistillationBlock
 
 # Triton's interpreter (TRITON_INTERPRET=1) runs the kernels on a CPU, to test them.
 INTERPRETED = not isinstance(gelu, triton.JITFunction)
+
+
+class Refinement(nn.Module):
+    """An ALKConv and what a distillation block makes of its output: GELU of the sum with the input.
+
+    The block has no module for it; this one is what the kernels are compared with.
+
+    Args:
+        conv: with as many channels of output as of input.
+    """
+
+    def __init__(self, conv: ALKConv) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return features of the same shape."""
+        return F.gelu(self.conv(x_BCHW) + x_BCHW)
 
 
 def fast_form(module: nn.Module) -> Callable[..., Tensor] | None:
@@ -32,6 +51,10 @@ def fast_form(module: nn.Module) -> Callable[..., Tensor] | None:
     # Exact types: what a subclass changes is not known here.
     if type(module) is ALKConv:
         return _alkconv
+    if type(module) is Refinement:
+        return _refinement
+    if type(module) is DistillationBlock and all(type(each) is ALKConv for each in module.refine):
+        return _block
     if type(module) is Resize:
         return _resize
     if type(module) is nn.MaxPool2d and _is_plain_pool(module):
@@ -96,10 +119,33 @@ def _pointwise(conv: nn.Conv2d, x_BCHW: Tensor) -> Tensor:
 
 
 def _alkconv(conv: ALKConv, x_BCHW: Tensor) -> Tensor:
+    return _convolved(conv, x_BCHW, None) if _takes(x_BCHW) else _plain(conv, x_BCHW)
+
+
+def _refinement(refinement: Refinement, x_BCHW: Tensor) -> Tensor:
+    return _convolved(refinement.conv, x_BCHW, x_BCHW) if _takes(x_BCHW) else _plain(refinement, x_BCHW)
+
+
+def _block(block: DistillationBlock, x_BCHW: Tensor) -> Tensor:
+    """Return Equations 7 to 10, with each refinement in one kernel: see layers/distillation.py."""
     if not _takes(x_BCHW):
-        return _plain(conv, x_BCHW)
+        return _plain(block, x_BCHW)
+    refined_BCHW, distilled = x_BCHW, []
+    for distill, refine in zip(block.distill, block.refine, strict=True):
+        assert isinstance(refine, ALKConv)
+        distilled.append(F.gelu(distill(refined_BCHW)))
+        refined_BCHW = _convolved(refine, refined_BCHW, refined_BCHW)
+    distilled.append(F.gelu(block.distill_last(refined_BCHW)))
+    condensed_BCHW = block.condense(torch.cat(distilled, dim=1))
+    enhanced_BCHW: Tensor = block.norm(block.cca(block.esa(condensed_BCHW)))
+    return enhanced_BCHW + x_BCHW
+
+
+def _convolved(conv: ALKConv, x_BCHW: Tensor, residual_BCHW: Tensor | None) -> Tensor:
+    """Return an ALKConv; with a residual, GELU of the sum of both."""
     y_BHWC = alkconv(
         _product(conv.pointwise, x_BCHW),
+        None if residual_BCHW is None else _to_channels_last(residual_BCHW),
         conv.vertical.weight,
         conv.horizontal.weight,
         conv.square.weight,

@@ -63,6 +63,7 @@ class Case:
 
 def cases(size: int) -> list[Case]:
     """Return the layers of ALKDNet, ALKConvs of other widths among them."""
+    from alkdnet.kernels.cuda.layers import Refinement  # needs triton
 
     def pointwise(inputs: int, outputs: int) -> Case:
         return Case(f"1x1, {inputs} to {outputs}", nn.Conv2d(inputs, outputs, 1), inputs, 1, 2)
@@ -73,8 +74,11 @@ def cases(size: int) -> list[Case]:
 
     # After the 1x1 convolution: 2 passes forward and 9 backward.
     alkconvs = [Case(f"ALKConv k = {k}", ALKConv(64, 64, kernel_size=k), 64, 2, 6.5) for k in (9, 3, 5, 11)]
+    # The residual is read once forward; backward it is read, and its gradient written.
+    refinement = Case("ALKConv k = 9, + x, GELU", Refinement(ALKConv(64, 64, kernel_size=9)), 64, 2.5, 7.5)
     return [
         *alkconvs,
+        refinement,
         *(pointwise(inputs, outputs) for inputs, outputs in ((64, 64), (64, 32), (128, 64), (64, 16))),
         *(depthwise(channels, stride) for channels, stride in ((64, 1), (16, 1), (16, 2))),
         Case("maximum of 7 x 7, stride 3, C = 16", nn.MaxPool2d(7, stride=3), 16, 1, 1, coarse=2),

@@ -23,11 +23,11 @@ MakeSet = Callable[..., BenchmarkSet]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With `-m gpu` read only files with such tests: a GPU host may lack what the others import."""
-    gpu_only = config.getoption("markexpr") == "gpu" and collection_path.name.startswith("test_")
-    if gpu_only and collection_path.is_file() and "mark.gpu" not in collection_path.read_text():
-        return True
-    return None
+    """With `-m gpu` read only files and folders with such tests: a GPU host may lack what others import."""
+    if config.getoption("markexpr") != "gpu":
+        return None
+    files = collection_path.rglob("test_*.py") if collection_path.is_dir() else (collection_path,)
+    return None if any("mark.gpu" in file.read_text() for file in files) else True
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -26,6 +26,8 @@ from alkdnet.networks import build
 
 pytest.importorskip("triton", reason="triton is not installed")
 
+from alkdnet.kernels.cuda.layers import Refinement
+
 ON_CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if ON_CUDA else "cpu")
 # float32 sums against float64, relative to the largest value. A GPU's roots and powers are approximations.
@@ -48,8 +50,6 @@ def _with_norm(conv: ALKConv) -> ALKConv:
 
 
 def _refinement(channels: int, k: int, *, batch: int = 1, height: int = 2, width: int = 3) -> Case:
-    from alkdnet.kernels.cuda.layers import Refinement
-
     return (
         lambda: Refinement(_with_norm(ALKConv(channels, channels, kernel_size=k))),
         (batch, channels, height, width),

@@ -222,6 +222,17 @@ def test_outputs_are_where_the_code_writes_them() -> None:
         assert declared == expected[name], name
 
 
+def test_results_are_not_deleted_before_the_keys_in_their_paths_are_checked() -> None:
+    """DVC deletes what has no `persist`, and a key of the parameter file may be `../../../photos`."""
+    for name in DVC:
+        stage = _stage(name)
+        for entry in [*stage.get("outs", []), *stage.get("metrics", [])]:
+            path, flags = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
+            free = "${" in path.removeprefix("${pipeline}/")
+            if free and not path.startswith(("${pipeline}/raw/", "${pipeline}/lr/", "${pipeline}/models/")):
+                assert flags.get("persist"), path
+
+
 def _scores(folder: Path) -> set[str]:
     return {str(folder / name) for name in (SCORES, IMAGES, RECORD)}
 

@@ -6,9 +6,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-# The user information of a URL reaches to the last `@` before the path. A password with an unescaped slash,
-# which makes the URL invalid, is redacted too: what follows a colon and is no port number.
-_USER_INFORMATION = re.compile(r"(?<=:)(/+)(?:[^\s/]*|[^\s/:]+:(?!\d*(?:[/?#\s]|$))\S*)@")
+# The user information of a URL reaches to the last `@` before the path. A password with an unescaped slash or
+# space, which makes the URL invalid, is redacted too: what follows a colon and is no port number. So is that
+# of a URL whose scheme was forgotten.
+_USER_INFORMATION = re.compile(
+    r"(?<=:)(/+)(?:[^\s/]*|[^\s/:]+:(?!\d*(?:[/?#\s'\"),]|$))(?:\S*|[^\n@]*))@"
+    r"|(?<![^\s/'\"(=])()[^\s/:@]+:[^\s/@]+@(?=\w)"
+)
 
 # Of a value, and of a line, in a message.
 LONGEST_VALUE, LONGEST_LINE = 80, 1000
@@ -55,7 +59,7 @@ def one_line(text: str) -> str:
 
 def redact(text: str) -> str:
     """Return the text with `***` in place of the user name and the password of every URL in it."""
-    return _USER_INFORMATION.sub(r"\1***@", text)
+    return _USER_INFORMATION.sub(lambda match: f"{match[1] or ''}***@", text)
 
 
 def in_words(error: OSError) -> str:

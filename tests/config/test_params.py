@@ -282,6 +282,12 @@ def test_the_page_of_parameters_is_that_of_the_code(repository: Path) -> None:
     assert (repository / "docs/parameters.schema.json").read_text() == tool.schema(), "run `make docs`"
 
 
+@pytest.mark.parametrize("name", ["..", "../photos", ".", "-h", "a b", "$(touch x)", "efficiency", "x" * 101])
+def test_names_that_are_no_names_of_pipelines_are_rejected(repository: Path, name: str) -> None:
+    with pytest.raises(UserError, match=r"params.yaml: pipeline, in dvc.yaml: .* is no name of a pipeline"):
+        load_params(repository / "params.yaml", name)
+
+
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_editors_check_the_shipped_files_by_the_schema(repository: Path, pipeline: str) -> None:
     schema = json.loads((repository / "docs/parameters.schema.json").read_text())

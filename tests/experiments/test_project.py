@@ -19,7 +19,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.experiments.repositories import PARAMS, RUNS, Repository, clone_project
+from tests.experiments.repositories import PARAMS, RUNS, TINY, Repository, clone_project
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -357,3 +357,16 @@ def test_a_clone_pulls_from_a_remote_and_computes_nothing(project: Repository, t
     output = fresh.run(sys.executable, "tools/mlflow_sync.py", "demo", env={"PYTHONPATH": "src"})
     assert "demo: 3 created" in output
     assert all("embedded_test/psnr" in run.data.metrics for run in tracked(fresh))
+
+
+def test_a_key_that_is_a_path_deletes_nothing(project: Repository) -> None:
+    photograph = project.root / "photos" / "a.png"
+    photograph.parent.mkdir()
+    photograph.write_bytes(b"precious")
+    params = yaml.safe_load((project.root / "params.yaml").read_text())
+    params["runs"]["../../../photos"] = TINY
+    (project.root / "params.yaml").write_text(yaml.safe_dump(params))
+    output = project.dvc("repro", "--force", "--single-item", "features@../../../photos", status=255)
+    assert "runs.../../../photos: a name has 1 to 100 letters" in output
+    project.dvc("repro", status=255)
+    assert photograph.read_bytes() == b"precious"

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from alkdnet.config.params import Evaluate, Execution, Loss, Params, Recipe, Row, Run
-from alkdnet.config.paths import MARK
+from alkdnet.config.paths import EFFICIENCY, MARK
 from alkdnet.errors import shown
 
 # Names become folders, DVC stages and arguments of a command.
@@ -42,6 +42,9 @@ def _name_problems(params: Params) -> list[str]:
         for name in names
         if not NAME.fullmatch(name)
     ]
+    if not NAME.fullmatch(params.pipeline) or params.pipeline == EFFICIENCY:
+        rule = "that is the folder of measured times" if params.pipeline == EFFICIENCY else NAME_RULE
+        problems.append(f"pipeline, in dvc.yaml: {shown(params.pipeline)} is no name of a pipeline: {rule}")
     if MARK in params.datasets:
         problems.append(f"datasets.{MARK}: this name is used by the pipeline itself: choose another")
     problems += [

@@ -8,6 +8,8 @@ from alkdnet.config.params import Finetuned, Run
 
 # A name in place of a data set's, for files that are always there.
 MARK = "checked"
+# Of the folder below reports/ that no pipeline writes.
+EFFICIENCY = "efficiency"
 # Checkpoints of unfinished trainings, in the main repository or in a bundle.
 CHECKPOINTS = ".checkpoints"
 
@@ -95,7 +97,7 @@ class Paths:
     @property
     def efficiency(self) -> Path:
         """Folder of what `alkdnet benchmark` measured, a folder for each machine: no stage writes it."""
-        return self.root / "reports" / "efficiency"
+        return self.root / "reports" / EFFICIENCY
 
     @property
     def report(self) -> Path:

@@ -138,6 +138,28 @@ def parameters(repository: Path) -> dict[str, Any]:
     rows = {"bsrn_x2", "alkdnet_x2", "kernel9_x2"}
     params["runs"] = {name: row for name, row in params["runs"].items() if name in rows}
     params["runs"]["alkdnet_x2"] |= {"seed": 1, "kernel_size": 9}
+    params["recipes"]["all"] = {
+        **params["recipes"]["paper"],
+        "optimizer": "adan",
+        "beta3": 0.99,
+        "weight_decay": 0.01,
+        "schedule": "cosine",
+        "warmup": 10,
+        "loss": {"l1": 1.0, "l2": 0.5, "charbonnier": 0.5, "fft": 0.05},
+        "clip_norm": 1.0,
+        "ema_decay": 0.999,
+    }
+    multistep = {"schedule": "multistep", "milestones": [600, 900], "gamma": 0.5}
+    params["recipes"]["multistep"] = {**params["recipes"]["paper"], **multistep}
+    del params["recipes"]["multistep"]["final_learning_rate"]
+    params["execution"]["kernels"] = "auto"
+    params["evaluate"]["protocols"] = ["paper", "classic"]
+    params["finetuned"]["c"] = {
+        "network": "bsrn",
+        "scale": 3,
+        "recipe": "multistep",
+        "init_from": "bsrn_x2",
+    }
     params["released"] = {
         "a": {"network": "bsrn", "scale": 2, "source": "bsrn_x2", "skip": ["embedded_test"]},
         "b": {"network": "imdn", "scale": 2, "source": "file", "path": "b.pth"},
@@ -216,7 +238,19 @@ def test_records(tmp_path: Path) -> None:
     fuzz(tmp_path / "run.json", json_contents(tmp_path / "run.json"), lambda: load_run(tmp_path), tmp_path)
 
     crop = CropImage(
-        set="a", image="b", top=0, left=0, height=8, width=8, file="c", original=None, psnr=None, ssim=1.0
+        set="a",
+        image="b",
+        top=0,
+        left=0,
+        height=8,
+        width=8,
+        file="c",
+        original=None,
+        psnr=None,
+        ssim=1.0,
+        whole="d",
+        image_height=16,
+        image_width=16,
     )
     FeaturesRecord(
         maps=Maps(set="a", image="b", files={"c": "d"}),

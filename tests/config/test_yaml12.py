@@ -39,6 +39,7 @@ def test_the_shipped_files_are_read_as_dvc_reads_them(repository: Path, name: st
         ("? [1]\n: 2", "the key a list or mapping is not text"),
         ("a: 1\nb: 2\na: 3", "duplicate key a"),
         ("a: {b: 1, b: 2}", "duplicate key b"),
+        ("a: &a {b: 1}\nc:\n  <<: *a", "line 3, column 3: YAML 1.2 has no merge key <<: write its keys here"),
         ("x: " + "[" * 3000, "nested more than 50 levels deep"),
         ("x: " + "1" * 5000, "a number of more than 300 digits"),
         ("x: !!python/object:os.system 1", "could not determine a constructor"),

@@ -100,3 +100,11 @@ def test_damaged_scores_are_named(tmp_path: Path, content: str, message: str) ->
     with pytest.raises(UserError, match=message) as error:
         Scores.read(tmp_path / "a")
     assert str(error.value).startswith(f"{tmp_path / 'a' / 'images.csv'}: ")
+
+
+def test_a_history_that_ends_within_a_number_is_rejected(tmp_path: Path) -> None:
+    file = tmp_path / "history.csv"
+    write_history(file, HISTORY)
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(UserError, match="its last line is not complete"):
+        read_history(file)

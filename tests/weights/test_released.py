@@ -145,6 +145,22 @@ def test_half_precision_and_ema_are_understood(tmp_path):
             lambda weights: weights.update({"c1.bias": torch.ones(8, dtype=torch.bool)}),
             "c1.bias has torch.bool, not floating-point numbers",
         ),
+        (
+            lambda weights: weights.update({"c1.bias": torch.ones(8).to(torch.float8_e4m3fn)}),
+            "c1.bias has torch.float8_e4m3fn, not floating-point numbers",
+        ),
+        (
+            lambda weights: weights.update({"c1.bias": torch.full((8,), 1e300, dtype=torch.float64)}),
+            "c1.bias holds NaN or infinity, or numbers too large for float32",
+        ),
+        (
+            lambda weights: weights.update({"c1.bias": torch.ones(8).to_sparse()}),
+            "c1.bias is no plain array of numbers",
+        ),
+        (
+            lambda weights: weights.update({"c1.bias": torch.ones(1).expand(10**6, 10**6)}),
+            "c1.bias is no plain array of numbers",
+        ),
     ],
 )
 def test_wrong_weights_are_rejected_by_the_names_of_the_file(tmp_path, change, message):

@@ -36,6 +36,10 @@ class _Loader(yaml.SafeLoader):
                     problem=f'the key {text} is not text: put it in quotes: "{text}"',
                     problem_mark=key.start_mark,
                 )
+            if key.value == "<<" and key.style is None:
+                raise yaml.MarkedYAMLError(
+                    problem="YAML 1.2 has no merge key <<: write its keys here", problem_mark=key.start_mark
+                )
             if key.value in seen:
                 problem = f"duplicate key {key.value}"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)

@@ -47,8 +47,10 @@ def read_history(path: Path) -> list[HistoryRow]:
         UserError: the file is missing or damaged.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *lines = csv.reader(file)
+        text = path.read_text(encoding="utf-8")
+        if not text.endswith("\n"):  # cut off, maybe within a number
+            raise ValueError("its last line is not complete")
+        header, *lines = csv.reader(text.splitlines())
         if tuple(header) != HistoryRow._fields:
             raise ValueError(f"its columns are not {', '.join(HistoryRow._fields)}")
         return [

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from alkdnet.errors import UserError
 
+NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # As many names are told of what does not fit.
 TOLD = 4
 
@@ -20,12 +22,25 @@ def check_file(path: Path) -> None:
 
 
 def check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Raise UserError, naming file and tensor, unless all tensors are finite floating-point numbers."""
+    """Raise UserError, naming file and tensor, unless all tensors are plain arrays of finite numbers."""
     for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            raise UserError(f"{path}: {name} has {tensor.dtype}, not floating-point numbers")
-        if not tensor.isfinite().all():
-            raise UserError(f"{path}: {name} holds NaN or infinity")
+        if tensor.dtype not in NUMBERS:
+            raise UserError(
+                f"{path}: {name} has {tensor.dtype}, not floating-point numbers of 16 bits or more"
+            )
+        if not _is_plain(tensor):
+            raise UserError(
+                f"{path}: {name} is no plain array of numbers, but sparse, nested or without data"
+            )
+        if not tensor.float().isfinite().all():
+            raise UserError(f"{path}: {name} holds NaN or infinity, or numbers too large for float32")
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Return whether every element has its own place in memory."""
+    if tensor.is_meta or tensor.is_nested or tensor.layout != torch.strided:
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def check_weights(

@@ -131,6 +131,14 @@ def test_a_pair_without_its_numbers_is_rejected(tmp_path):
     check_rejected(tmp_path / "net.param", "not a .param file of weights")
 
 
+@pytest.mark.parametrize("suffix", [".pt", ".PTH", ".ckpt", ".mat", ".params"])
+def test_safetensors_of_another_suffix_are_called_so(tmp_path, suffix):
+    path = tmp_path / f"net{suffix}"
+    save_file({"weight": torch.ones(3)}, path)
+    with pytest.raises(UserError, match=r"this is a safetensors file: name it net\.safetensors"):
+        read_tensors(path)
+
+
 def test_other_suffixes_are_rejected(tmp_path):
     (tmp_path / "net.onnx").touch()
     check_rejected(tmp_path / "net.onnx", "no format of weights; known are .caffemodel, .ckpt")

@@ -39,8 +39,17 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except UserError:
         raise
     except Exception as error:  # foreign bytes may raise almost any exception in torch, SciPy and NumPy
+        if suffix != ".safetensors" and _is_safetensors(path):
+            raise UserError(f"{path}: this is a safetensors file: name it {path.stem}.safetensors") from error
         raise UserError(f"{path}: not a {suffix} file of weights ({in_one_line(error)})") from error
     if not tensors:
         raise UserError(f"{path}: not a {suffix} file of weights (it holds no tensors)")
     check_values(path, tensors)
     return dict(tensors)
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Return whether a file begins as safetensors do: with the length of the header, which is JSON."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return file.read(1) == b"{" and 8 + length <= path.stat().st_size

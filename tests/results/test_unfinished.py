@@ -45,6 +45,18 @@ def test_an_evaluation_that_was_cut_off_goes_on(
     assert Unfinished(path).images == 0
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [b"\0" * 40, b"\xff\n", b"[]\n", b'["b", 1]\n', b'["b", {"psnr": "x"}]\n', b'["b", {"psnr": NaN}]\n'],
+)
+def test_a_damaged_line_is_left_out(damaged: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "row.jsonl"
+    whole = b'["a", {"psnr": 30.5}]\n'
+    path.write_bytes(whole + damaged)
+    assert (Unfinished(path).images, Unfinished(path).get("a")) == (1, {"psnr": 30.5})
+    assert path.read_bytes() == whole
+
+
 def test_an_image_that_has_changed_is_measured_again(
     make_set: Callable[..., BenchmarkSet], photograph: Photograph, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Scores of the images of an evaluation that has not come to its end, so that the next attempt goes on."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
@@ -19,14 +20,23 @@ class Unfinished:
         self._path = path
         self._lock = Lock()
         self._scores: dict[str, Mapping[str, float]] = {}
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
-        # A killed process may have left the last line cut off.
-        whole = [line for line in lines if line.endswith("\n")]
+        lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+        # A killed process may have left the last line cut off, and a full disk any of them.
+        whole = [line for line in lines if self._read(line)]
         if len(whole) < len(lines):
-            path.write_text("".join(whole), encoding="utf-8")
-        for line in whole:
+            path.write_bytes(b"".join(whole))
+
+    def _read(self, line: bytes) -> bool:
+        """Take over the scores of a line; return False if it is damaged: its image is measured again."""
+        try:
             key, scores = json.loads(line)
-            self._scores[key] = scores
+            numbers = isinstance(key, str) and all(math.isfinite(value) for value in scores.values())
+        except (AttributeError, TypeError, ValueError):
+            return False
+        if not numbers or not line.endswith(b"\n"):
+            return False
+        self._scores[key] = scores
+        return True
 
     @property
     def images(self) -> int:

@@ -47,6 +47,15 @@ def test_rows_say_what_they_are(study: Study) -> None:
     assert origin(study, study.rows["bicubic_x2"]) == "interpolation"
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"), [("drrn", "third party's weights"), ("file", "a file of weights")]
+)
+def test_rows_say_whose_weights_they_have(study: Study, source: str, expected: str) -> None:
+    row = dataclasses.replace(study.params.released["imdn_x2"], source=source)
+    other = dataclasses.replace(study, params=dataclasses.replace(study.params, released={"imdn_x2": row}))
+    assert origin(other, other.rows["imdn_x2"]) == expected
+
+
 def test_a_training_without_its_folder_is_shown_as_stated(params: Params, tree: Paths) -> None:
     """Results are committed, models are not: a report can be made of what is committed."""
     shutil.rmtree(tree.directory / "models")

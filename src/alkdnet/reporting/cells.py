@@ -9,8 +9,15 @@ from alkdnet.paper.published import RECIPE, published_score
 from alkdnet.reporting.study import Study, StudyRow
 from alkdnet.reporting.table import Cell, Mark, Part, Rank, number, signed, text_row
 from alkdnet.results.scores import SKIPPED
+from alkdnet.sources.catalogue import source
 
 PSNR_DIGITS, SSIM_DIGITS = 2, 4
+# Who trained released weights, by the catalogue; None: a file of the user's own.
+RELEASED_BY = {
+    "authors": "authors' weights",
+    "third party": "third party's weights",
+    None: "a file of weights",
+}
 PARTIAL = "†"
 RANK_LEGEND = "**best**, <ins>second</ins> of a column"
 PARTIAL_LEGEND = f"`{PARTIAL}` mean over a part of the set only"
@@ -35,8 +42,7 @@ PUBLISHED_LEGEND = (
 def origin(study: Study, row: StudyRow) -> str:
     """Return where the weights of a row come from."""
     if row.row.kind == "released":
-        own_file = study.params.released[row.name].source == "file"
-        return "a file of weights" if own_file else "authors' weights"
+        return RELEASED_BY[source(study.params.released[row.name].source).provenance]
     if row.row.kind == "interpolation":
         return "interpolation"
     if row.status == "waiting":

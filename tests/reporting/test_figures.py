@@ -80,6 +80,19 @@ def test_fields_show_all_squares_and_what_is_around_them() -> None:
     assert axes.get_xlim() == (-8.5, 8.5)
 
 
+def test_a_crop_of_an_absent_scale_is_left_out(study: Study) -> None:
+    features = study.params.features
+    params = dataclasses.replace(
+        study.params,
+        downscale=dataclasses.replace(study.params.downscale, scales=(2,)),
+        features=dataclasses.replace(
+            features, crops=(*features.crops, dataclasses.replace(features.crops[0], scale=4))
+        ),
+    )
+    rows = {name: row for name, row in study.rows.items() if name != "bicubic_x4"}
+    assert len(crop_rows(dataclasses.replace(study, params=params, rows=rows))) == 1
+
+
 def test_tiles_are_the_methods_of_table_4(study: Study) -> None:
     (row,) = crop_rows(study)
     assert [tile.label for tile in row.tiles] == ["Original", "Bicubic", "IMDN", "BSRN", "ALKDNet"]

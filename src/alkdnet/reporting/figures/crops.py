@@ -65,9 +65,13 @@ def crops_plans(study: Study) -> list[FigurePlan]:
 
 
 def crop_rows(study: Study) -> list[CropRow]:
-    """Return the crops of which there is an original, as the methods of Table 4 show them."""
+    """Return the crops of which there is an original, as the methods of Table 4 show them.
+
+    A crop of a scale that the pipeline does not have is left out, as absent rows are from a table.
+    """
     found = []
-    for crop in study.params.features.crops:
+    crops = study.params.features.crops
+    for crop in (crop for crop in crops if crop.scale in study.params.downscale.scales):
         place = (crop.set, crop.image, crop.top, crop.left, crop.height, crop.width)
         shown = [
             (method, row, image)

@@ -27,7 +27,7 @@ class Unfinished:
             path.write_bytes(b"".join(whole))
 
     def _read(self, line: bytes) -> bool:
-        """Take over the scores of a line; return False if it is damaged: its image is measured again."""
+        """Read the scores of a line; return False if it is damaged: its image is measured again."""
         try:
             key, scores = json.loads(line)
             numbers = isinstance(key, str) and all(math.isfinite(value) for value in scores.values())

@@ -221,7 +221,7 @@ def test_a_sweep_in_the_queue_ends_in_a_table(project: Repository) -> None:
     assert ("as it was queued" in log, "as it is now" in log) == (True, False)
     runs = tracked(project, store)
     assert {run.data.tags["experiment"] for run in runs} == {f"rate-{i}" for i in range(1, 4)}
-    assert len({run.data.params["recipes.paper.learning_rate"] for run in runs}) == 3
+    assert len({run.data.params["recipe.learning_rate"] for run in runs}) == 3
     assert {run.info.status for run in runs} == {"FINISHED"}
     project.dvc("queue", "stop")
     table = project.dvc("exp", "show", "--csv", "--only-changed", "--drop", COLUMNS)

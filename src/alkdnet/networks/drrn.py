@@ -61,11 +61,12 @@ class DRRN(LumaNetwork):
         shallow_BCHW = self.shallow(bicubic_B1HW)
         if self.form == "port":
             shallow_BCHW = F.relu(shallow_BCHW)
-        features_BCHW = shallow_BCHW
+        features_BCHW = F.relu(shallow_BCHW)
         for _ in range(self.units):
-            inner_BCHW = self.unit_first(F.relu(features_BCHW))
-            features_BCHW = self.unit_second(F.relu(inner_BCHW)) + shallow_BCHW
-        out_B1HW: Tensor = bicubic_B1HW + self.reconstruction(F.relu(features_BCHW))
+            # In place: new memory for every layer takes a sixth of the time on a CPU.
+            inner_BCHW = self.unit_first(features_BCHW).relu_()
+            features_BCHW = self.unit_second(inner_BCHW).add_(shallow_BCHW).relu_()
+        out_B1HW: Tensor = bicubic_B1HW + self.reconstruction(features_BCHW)
         return out_B1HW
 
 

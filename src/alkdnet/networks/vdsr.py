@@ -58,7 +58,7 @@ class VDSR(LumaNetwork):
         *hidden, last = self.layers
         features_BCHW = bicubic_B1HW
         for layer in hidden:
-            features_BCHW = layer(features_BCHW).relu()
+            features_BCHW = layer(features_BCHW).relu_()
         out_B1HW: Tensor = bicubic_B1HW + last(features_BCHW)
         return out_B1HW
 

@@ -149,7 +149,7 @@ def make_data(folder: Path) -> None:
         blocks_HWC = random.integers(0, 256, (68, 102, 3), dtype=np.uint8)
         write_png(folder / "hr" / f"{number}.png", blocks_HWC.repeat(5, axis=0).repeat(5, axis=1))
     downscale_folder(folder / "hr", folder / "lr", [SCALE])
-    pack([TrainingSet("photographs", folder / "hr", folder / "lr")], folder / "patches", [SCALE])
+    pack([TrainingSet("photographs", folder / "hr", folder / "lr")], folder / "patches", {SCALE: 1})
 
 
 def time_plain(folder: Path, device: torch.device, batch: int, iterations: int) -> tuple[float, float]:

@@ -15,7 +15,7 @@ def patches(stage: Stage) -> None:
         for name in params.names("train")
     ]
     with stage.explaining_own_images(*params.names("train")):
-        pack(sets, paths.patches, params.downscale.scales)
+        pack(sets, paths.patches, params.patch_sizes)
 
 
 if __name__ == "__main__":

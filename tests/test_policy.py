@@ -175,6 +175,8 @@ def test_an_interpolation_depends_on_nothing_of_a_network(name: str) -> None:
 def test_the_parameters_read_are_the_parameters_declared(name: str) -> None:
     text = (ROOT / "pipeline" / f"{SAME_FILE.get(name, name)}.py").read_text()
     read = set(re.findall(r"\bparams\.(\w+)", text)) - {"names", "rows", "pipeline", "execution"}
+    # Decides whether images are refused, and nothing of what is packed.
+    read -= {"patch_sizes"}
     # Which data sets there are, and how they are read, shows in the folders raw/ and lr/.
     if {f"${{pipeline}}/raw/{use}" for use in ("train", "test")} & set(_stage(name)["deps"]):
         read -= {"datasets"}

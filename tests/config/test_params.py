@@ -1,5 +1,6 @@
 """The parameter file: what is rejected, with which words, and that the shipped files are right."""
 
+import dataclasses
 import importlib.util
 import json
 import re
@@ -313,3 +314,18 @@ def _changed(file: Path, folder: Path, change: dict[str, object]) -> Path:
     changed = folder / "params.yaml"
     changed.write_text(yaml.safe_dump(content))
     return changed
+
+
+def test_the_largest_patch_of_every_scale_is_known(repository: Path) -> None:
+    params = load_params(repository / "params.yaml", "demo")
+    run = params.runs["alkdnet_x2"]
+    recipe = params.recipe_of("alkdnet_x2")
+    sizes = {"small": 16, "large": 40}
+    params = dataclasses.replace(
+        params,
+        recipes={name: dataclasses.replace(recipe, patch_size=size) for name, size in sizes.items()},
+        runs={name: dataclasses.replace(run, recipe=name) for name in sizes},
+        finetuned={},
+        downscale=dataclasses.replace(params.downscale, scales=(2, 3)),
+    )
+    assert params.patch_sizes == {2: 40, 3: 1}

@@ -29,7 +29,7 @@ def sets(tmp_path: Path) -> list[TrainingSet]:
 
 
 def test_every_pixel_is_where_it_belongs(sets: list[TrainingSet], tmp_path: Path) -> None:
-    pack(sets, tmp_path / "patches", [2, 4])
+    pack(sets, tmp_path / "patches", {2: 1, 4: 1})
     for scale in (2, 4):
         packed = PackedImages.open(tmp_path / "patches", scale)
         assert packed.names == ("a/x", "b/y", "b/z")
@@ -45,14 +45,14 @@ def test_every_pixel_is_where_it_belongs(sets: list[TrainingSet], tmp_path: Path
 
 def test_the_same_images_give_the_same_files(sets: list[TrainingSet], tmp_path: Path) -> None:
     for target, order in (("one", sets), ("two", sets[::-1])):
-        pack(order, tmp_path / target, [2])
+        pack(order, tmp_path / target, {2: 1})
     for file in ("hr/images.bin", "hr/index.json", "x2/images.bin", "x2/index.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
 def test_the_digest_covers_every_pixel_of_both(sets: list[TrainingSet], tmp_path: Path) -> None:
     def digest(target: str) -> str:
-        pack(sets, tmp_path / target, [2])
+        pack(sets, tmp_path / target, {2: 1})
         return PackedImages.open(tmp_path / target, 2).digest
 
     before = digest("before")
@@ -67,7 +67,7 @@ def test_lists_all_problems_and_writes_nothing(sets: list[TrainingSet], tmp_path
     (tmp_path / "lr/b/x2/y.png").unlink()
     write_png(tmp_path / "lr/b/x2/z.png", np.zeros((9, 15, 3), np.uint8))
     with pytest.raises(UserError) as caught:
-        pack(sets, tmp_path / "patches", [2])
+        pack(sets, tmp_path / "patches", {2: 1})
     lines = str(caught.value).splitlines()
     assert lines[0] == "2 of the training images cannot be packed:"
     assert lines[1].endswith("x2/y.png: no such file")
@@ -81,17 +81,17 @@ def test_a_disk_that_is_too_small_is_reported(
     usage = space.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(space.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(UserError, match="kB are needed"):
-        pack(sets, tmp_path / "patches", [2])
+        pack(sets, tmp_path / "patches", {2: 1})
     assert not list(tmp_path.glob("*patches*"))
 
 
 def test_packs_that_are_truncated_or_do_not_belong_together_are_rejected(
     sets: list[TrainingSet], tmp_path: Path
 ) -> None:
-    pack(sets, tmp_path / "patches", [2])
+    pack(sets, tmp_path / "patches", {2: 1})
     with pytest.raises(UserError, match="x4: no packed images"):
         PackedImages.open(tmp_path / "patches", 4)
-    pack(sets[:1], tmp_path / "other", [2])
+    pack(sets[:1], tmp_path / "other", {2: 1})
     shutil.move(tmp_path / "patches/hr", tmp_path / "hr")
     shutil.copytree(tmp_path / "other/hr", tmp_path / "patches/hr")
     with pytest.raises(UserError, match="x2 was made from other HR images than hr"):
@@ -104,7 +104,7 @@ def test_packs_that_are_truncated_or_do_not_belong_together_are_rejected(
 
 
 def test_no_training_sets_give_empty_packs(tmp_path: Path) -> None:
-    pack([], tmp_path / "patches", [2])
+    pack([], tmp_path / "patches", {2: 1})
     with pytest.raises(UserError, match="there are no training images"):
         PackedImages.open(tmp_path / "patches", 2)
 
@@ -113,7 +113,7 @@ def test_logs_how_much_it_will_write(
     sets: list[TrainingSet], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
-        pack(sets, tmp_path / "patches", [2, 4])
+        pack(sets, tmp_path / "patches", {2: 1, 4: 1})
     assert caplog.messages[0] == f"{tmp_path / 'patches'}: 3 images, 5.48 kB when packed"
 
 
@@ -138,7 +138,7 @@ def test_states_the_size_of_the_packs() -> None:
     ],
 )
 def test_a_damaged_index_is_reported(sets: list[TrainingSet], tmp_path: Path, content: bytes) -> None:
-    pack(sets, tmp_path / "patches", [2])
+    pack(sets, tmp_path / "patches", {2: 1})
     for name in ("hr", "x2"):
         good = (tmp_path / "patches" / name / "index.json").read_bytes()
         (tmp_path / "patches" / name / "index.json").write_bytes(content)
@@ -149,7 +149,7 @@ def test_a_damaged_index_is_reported(sets: list[TrainingSet], tmp_path: Path, co
 
 @pytest.mark.parametrize("key", ["scale", "hr_digest", "digest", "images"])
 def test_an_index_without_a_key_is_reported(sets: list[TrainingSet], tmp_path: Path, key: str) -> None:
-    pack(sets, tmp_path / "patches", [2])
+    pack(sets, tmp_path / "patches", {2: 1})
     path = tmp_path / "patches/x2/index.json"
     index = json.loads(path.read_text())
     del index[key]
@@ -162,7 +162,7 @@ def test_an_index_without_a_key_is_reported(sets: list[TrainingSet], tmp_path: P
 def test_a_wrong_value_in_an_index_is_reported(
     sets: list[TrainingSet], tmp_path: Path, key: str, value: object
 ) -> None:
-    pack(sets, tmp_path / "patches", [2])
+    pack(sets, tmp_path / "patches", {2: 1})
     path = tmp_path / "patches/x2/index.json"
     index = json.loads(path.read_text())
     index["images"][0][key] = value
@@ -175,7 +175,7 @@ def test_a_wrong_value_in_an_index_is_reported(
 def test_an_impossible_size_is_reported_though_the_digest_matches(
     sets: list[TrainingSet], tmp_path: Path, size: object
 ) -> None:
-    pack(sets, tmp_path / "patches", [2])
+    pack(sets, tmp_path / "patches", {2: 1})
     path = tmp_path / "patches/x2/index.json"
     index = json.loads(path.read_text())
     index["images"][0]["height"] = size
@@ -189,7 +189,7 @@ def test_an_impossible_size_is_reported_though_the_digest_matches(
 
 
 def test_hr_images_in_the_place_of_lr_images_are_reported(sets: list[TrainingSet], tmp_path: Path) -> None:
-    pack(sets, tmp_path / "patches", [2])
+    pack(sets, tmp_path / "patches", {2: 1})
     shutil.copytree(tmp_path / "patches/hr", tmp_path / "patches/x2", dirs_exist_ok=True)
     with pytest.raises(UserError, match="x2 was made from other HR images"):
         PackedImages.open(tmp_path / "patches", 2)
@@ -199,7 +199,7 @@ def test_hr_images_in_the_place_of_lr_images_are_reported(sets: list[TrainingSet
 def test_a_flipped_bit_is_found_and_its_image_named(
     sets: list[TrainingSet], tmp_path: Path, name: str, byte: int, image: str
 ) -> None:
-    pack(sets, tmp_path / "patches", [2])
+    pack(sets, tmp_path / "patches", {2: 1})
     path = tmp_path / "patches" / name / "images.bin"
     content = bytearray(path.read_bytes())
     content[byte] ^= 1
@@ -211,14 +211,15 @@ def test_a_flipped_bit_is_found_and_its_image_named(
     )
 
 
-def test_images_smaller_than_an_lr_pixel_are_rejected_with_their_names(
-    sets: list[TrainingSet], tmp_path: Path
+@pytest.mark.parametrize(("scale", "side"), [(14, 1), (2, 7)])
+def test_images_smaller_than_a_patch_are_rejected_with_their_names(
+    sets: list[TrainingSet], tmp_path: Path, scale: int, side: int
 ) -> None:
     with pytest.raises(UserError) as raised:
-        pack(sets, tmp_path / "other", [2, 14])
+        pack(sets, tmp_path / "other", {scale: side, 3: 4})
     path = tmp_path / "raw/a/x.png"
     assert str(raised.value).splitlines() == [
         "1 of the training images cannot be packed:",
-        f"{path}: 13x40 pixels, at least 14x14 are needed at x14",
+        f"{path}: 13x40 pixels, at least 14x14 are needed for an LR patch of {side}x{side} at x{scale}",
     ]
     assert not (tmp_path / "other").exists()

@@ -27,7 +27,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> PackedImages:
     for name, size in (("a", (40, 34)), ("b", (16, 50)), ("c", (29, 61))):
         write_png(folder / f"hr/{name}.png", random.integers(0, 256, (*size, 3), dtype=np.uint8))
     downscale_folder(folder / "hr", folder / "lr", [SCALE])
-    pack([TrainingSet("noise", folder / "hr", folder / "lr")], folder / "patches", [SCALE])
+    pack([TrainingSet("noise", folder / "hr", folder / "lr")], folder / "patches", {SCALE: 1})
     return PackedImages.open(folder / "patches", SCALE)
 
 

@@ -48,7 +48,7 @@ def data(demo: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         downscale_folder(folder / "raw" / name, folder / "lr" / name, demo.downscale.scales)
     train = TrainingSet("embedded_train", folder / "raw/embedded_train", folder / "lr/embedded_train")
-    pack([train], folder / "patches", demo.downscale.scales)
+    pack([train], folder / "patches", dict.fromkeys(demo.downscale.scales, 1))
     return folder
 
 

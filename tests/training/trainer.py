@@ -55,7 +55,7 @@ def make_patches(folder: Path) -> Path:
         (folder / "lr" / "x2").mkdir(parents=True, exist_ok=True)
         write_png(folder / "hr" / f"{number}.png", image_HWC)
         write_png(folder / "lr" / "x2" / f"{number}.png", downscale(image_HWC, 2))
-    pack([TrainingSet("noise", folder / "hr", folder / "lr")], folder / "patches", [2])
+    pack([TrainingSet("noise", folder / "hr", folder / "lr")], folder / "patches", {2: 1})
     return folder / "patches"
 
 

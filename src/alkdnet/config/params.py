@@ -338,6 +338,14 @@ class Params:
         """Everything that is trained here, by name: `runs`, then `finetuned`."""
         return {**self.runs, **self.finetuned}
 
+    @property
+    def patch_sizes(self) -> dict[int, int]:
+        """Return by scale the side of the largest LR patch of the runs; 1: nothing is trained."""
+        sizes = dict.fromkeys(self.downscale.scales, 1)
+        for name, run in self.trained.items():
+            sizes[run.scale] = max(sizes[run.scale], self.recipe_of(name).patch_size)
+        return sizes
+
     def parent_of(self, run: str) -> str | None:
         """Return the row whose weights a run starts from; None: random ones, or no run has this name."""
         row = self.trained.get(run)

@@ -2,8 +2,9 @@
 
 import hashlib
 import logging
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,24 +53,30 @@ def required_bytes(sizes: Sequence[tuple[int, int]], scales: Sequence[int]) -> i
     return sum(pixel_bytes(sizes, scale) for scale in (1, *scales))
 
 
-def pack(sets: Sequence[TrainingSet], target: Path, scales: Sequence[int]) -> None:
+def pack(sets: Sequence[TrainingSet], target: Path, patch_sizes: Mapping[int, int]) -> None:
     """Write the packs of all images of `sets`, in the order of the sets' and the files' names, to `target`.
 
     There is one image for each core in memory. `target` appears when it is complete.
 
+    Args:
+        sets: the training images.
+        target: the folder of the packs.
+        patch_sizes: the scales of the LR images, each with the side in pixels of the largest LR patch that
+            training takes. The packs do not depend on it.
+
     Raises:
-        UserError: images cannot be read or are too small, an LR image is missing or does not have the size of
-            its HR image divided by the scale (all such problems at once), or the disk cannot hold the packs,
-            whose size is known from the headers of the images alone.
+        UserError: images cannot be read or are smaller than a patch, an LR image is missing or does not have
+            the size of its HR image divided by the scale (all such problems at once), or the disk cannot hold
+            the packs, whose size is known from the headers of the images alone.
     """
-    images = _measured(sets, scales)
-    needed = required_bytes([image.size for image in images], scales)
+    images = _measured(sets, patch_sizes)
+    needed = required_bytes([image.size for image in images], list(patch_sizes))
     logger.info("%s: %d images, %s when packed", target, len(images), size(needed))
     require_space([(target, needed)])
     folders = {training_set.name: training_set.lr for training_set in sets}
     with atomic_directory(target) as folder:
         hr_digest = _write(folder / "hr", images, {})
-        for scale in scales:
+        for scale in patch_sizes:
             lr_images = [
                 _Image(
                     name=image.name,
@@ -82,7 +89,7 @@ def pack(sets: Sequence[TrainingSet], target: Path, scales: Sequence[int]) -> No
             _write(folder / f"x{scale}", lr_images, {"scale": scale, "hr_digest": hr_digest})
 
 
-def _measured(sets: Sequence[TrainingSet], scales: Sequence[int]) -> list[_Image]:
+def _measured(sets: Sequence[TrainingSet], patch_sizes: Mapping[int, int]) -> list[_Image]:
     """Return the images to pack, their sizes taken from the files' headers, after checking the sizes."""
     files = {
         path: training_set
@@ -90,10 +97,11 @@ def _measured(sets: Sequence[TrainingSet], scales: Sequence[int]) -> list[_Image
         for path in list_images(training_set.hr)
     }
     sizes, problems = image_sizes(list(files))
-    largest = max(scales, default=1)
+    # The patch that is largest in HR pixels.
+    scale, side = max(patch_sizes.items(), key=math.prod, default=(1, 1))
     for path, (height, width) in sizes.items():
-        if problem := too_small(path, height, width, largest):
-            problems.append(f"{problem} at x{largest}")
+        if problem := too_small(path, height, width, scale * side):
+            problems.append(f"{problem} for an LR patch of {side}x{side} at x{scale}")
     _raise(problems)
     return [
         _Image(f"{training_set.name}/{path.stem}", path, sizes[path], training_set.alpha)

@@ -151,7 +151,7 @@ def _behind(row: CropRow) -> str:
     if ours is None:
         return ""
     better = [each.label for each in row.tiles if each.psnr is not None and round(each.psnr - ours, 2) > 0]
-    rivals = markdown.escape(" and ".join(better))
+    rivals = markdown.escape(", ".join(better))
     return f"On {markdown.escape(row.title)}, {OURS} is below {rivals}." if better else ""
 
 

@@ -1,55 +1,160 @@
-"""The gradients of bilinear enlargement and maximum pooling on CUDA as sums over what a pixel went into.
+"""Bilinear enlargement and maximum pooling on CUDA: forward, and their gradients without atomics.
 
-PyTorch scatters them with atomic additions, whose order is another one every time; here each input pixel
-gathers, in one fixed order. The forward passes are PyTorch's own.
+PyTorch scatters the gradients with atomic additions, whose order is another one every time; here each input
+pixel gathers what it went into, in one fixed order. The values are those of PyTorch.
 
 Shape letters: B batch, H and W the input size, Ho and Wo the output size, C channels, N columns looked at
-together. Features are channels-last.
+together, M columns whose sums a program gathers. Features are channels-last.
 """
 
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from alkdnet.kernels.cuda.launching import power_of_two
 
+# Values of a tile; where each is found from many others, fewer, for more programs.
+LARGE, SMALL = 1024, 256
+# Input columns whose gradients a program gathers: the rows that it loads are the same for all of them.
+GATHERED = 8
+# Rows of the gradient in shared memory, all but one on their way: to wait for each would take several times
+# as long as the traffic.
+STAGES = 6
+
+
+@triton.jit
+def _source(i, ratio):
+    """Return where output position `i` lies in the input, pixels being areas."""
+    return tl.maximum((i.to(tl.float32) + 0.5) * ratio - 0.5, 0.0)
+
+
+@triton.jit
+def _neighbours(i, size, ratio):
+    """Return the input positions before and after output position `i`, and the weight of the one after."""
+    source = _source(i, ratio)
+    before = tl.minimum(source.to(tl.int32), size - 1)
+    return before, tl.minimum(before + 1, size - 1), source - before.to(tl.float32)
+
 
 @triton.jit
 def _triangle(i, at, size, ratio):
-    """Return the weight of input position `at` in output position `i`, pixels being areas."""
-    source = tl.minimum(tl.maximum((i.to(tl.float32) + 0.5) * ratio - 0.5, 0.0), size - 1.0)
+    """Return the weight of input position `at` in output position `i`."""
+    source = tl.minimum(_source(i, ratio), size - 1.0)
     return tl.maximum(1.0 - tl.abs(source - at.to(tl.float32)), 0.0)
 
 
-@triton.jit(do_not_specialize=["H", "W", "out_height", "out_width", "rows", "columns"])
-def _bilinear_backward(
-    gradient, out, H, W, out_height, out_width, ratio_h, ratio_w, rows, columns,
+@triton.jit
+def _outputs(at, out_size, ratio):
+    """Return the first output position with a part of input position `at`, and the one behind the last.
+
+    A little more at both ends than the arithmetic says, for its rounding: a weight there is zero.
+    """
+    first = tl.ceil((at - 0.5) / ratio - 0.5625).to(tl.int32)
+    last = tl.floor((at + 1.5) / ratio - 0.4375).to(tl.int32)
+    return tl.maximum(first, 0), tl.minimum(last + 1, out_size)
+
+
+@triton.jit(do_not_specialize=["H", "W", "out_height", "out_width"])
+def _bilinear_forward(
+    features, out, H, W, out_height, out_width, ratio_h, ratio_w,
     C: tl.constexpr, CP: tl.constexpr, N: tl.constexpr,
 ):  # fmt: skip
-    """A program for each input pixel: the weighted sum of the output pixels that it went into."""
-    b, h, w = (tl.program_id(0) // H).to(tl.int64), tl.program_id(0) % H, tl.program_id(1)
+    """A tile of N output columns: the weighted sums of the four pixels around each."""
+    b, i = (tl.program_id(0) // out_height).to(tl.int64), tl.program_id(0) % out_height
+    j_N1 = (tl.program_id(1) * N + tl.arange(0, N))[:, None]
+    c_1C = tl.arange(0, CP)[None, :]
+    inside_NC = (j_N1 < out_width) & (c_1C < C)
+    above, below, down = _neighbours(i, H, ratio_h)
+    left_N1, right_N1, across_N1 = _neighbours(j_N1, W, ratio_w)
+    upper = features + (b * H + above) * W * C
+    lower = features + (b * H + below) * W * C
+    left_NC, right_NC = left_N1 * C + c_1C, right_N1 * C + c_1C
+    upper_left_NC = tl.load(upper + left_NC, mask=inside_NC, other=0.0).to(tl.float32)
+    upper_right_NC = tl.load(upper + right_NC, mask=inside_NC, other=0.0).to(tl.float32)
+    lower_left_NC = tl.load(lower + left_NC, mask=inside_NC, other=0.0).to(tl.float32)
+    lower_right_NC = tl.load(lower + right_NC, mask=inside_NC, other=0.0).to(tl.float32)
+    upper_NC = (1.0 - across_N1) * upper_left_NC + across_N1 * upper_right_NC
+    lower_NC = (1.0 - across_N1) * lower_left_NC + across_N1 * lower_right_NC
+    y_NC = (1.0 - down) * upper_NC + down * lower_NC
+    to = out + ((b * out_height + i) * out_width + j_N1) * C + c_1C
+    tl.store(to, y_NC.to(out.dtype.element_ty), mask=inside_NC)
+
+
+@triton.jit(do_not_specialize=["H", "W", "out_height", "out_width", "columns"])
+def _bilinear_backward(
+    gradient, out, H, W, out_height, out_width, ratio_h, ratio_w, columns,
+    C: tl.constexpr, CP: tl.constexpr, M: tl.constexpr, N: tl.constexpr, STAGES: tl.constexpr,
+):  # fmt: skip
+    """M input columns: the weighted sums, down and then across, of the output pixels that they went into."""
+    b, h = (tl.program_id(0) // H).to(tl.int64), tl.program_id(0) % H
+    w = tl.program_id(1) * M
+    w_M = w + tl.arange(0, M)
     c_1C = tl.arange(0, CP)[None, :]
     gradient += b * out_height * out_width * C
-    # One position earlier than the arithmetic says, for its rounding: the weight there is zero.
-    first_h = tl.maximum(tl.floor((h - 0.5) / ratio_h - 0.5).to(tl.int32) - 1, 0)
-    first_w = tl.maximum(tl.floor((w - 0.5) / ratio_w - 0.5).to(tl.int32) - 1, 0)
-    sum_NC = tl.zeros([N, CP], tl.float32)
-    for step in range(rows):
-        i = first_h + step
-        row = gradient + i.to(tl.int64) * out_width * C
-        weight = _triangle(i, h, H, ratio_h)
-        for start in range(0, columns, N):
-            j_N1 = (first_w + start + tl.arange(0, N))[:, None]
-            inside_NC = (j_N1 < out_width) & (i < out_height) & (c_1C < C)
-            g_NC = tl.load(row + j_N1 * C + c_1C, mask=inside_NC, other=0.0).to(tl.float32)
-            sum_NC += g_NC * (_triangle(j_N1, w, W, ratio_w) * weight)
-    c_C = tl.arange(0, CP)
-    to = out + ((b * H + h) * W + w) * C + c_C
-    tl.store(to, tl.sum(sum_NC, 0).to(out.dtype.element_ty), mask=c_C < C)
+    first_h, end_h = _outputs(h, out_height, ratio_h)
+    first_w, _ = _outputs(w, out_width, ratio_w)
+    sum_MC = tl.zeros([M, CP], tl.float32)
+    for start in range(0, columns, N):
+        j_N = first_w + start + tl.arange(0, N)
+        j_N1 = j_N[:, None]
+        real_NC = (j_N1 < out_width) & (c_1C < C)
+        down_NC = tl.zeros([N, CP], tl.float32)
+        for step in tl.range(0, end_h - first_h, num_stages=STAGES):
+            i = first_h + step
+            row = gradient + i.to(tl.int64) * out_width * C
+            g_NC = tl.load(row + j_N1 * C + c_1C, mask=real_NC, other=0.0)
+            down_NC += g_NC.to(tl.float32) * _triangle(i, h, H, ratio_h)
+        weight_MN = _triangle(j_N[None, :], w_M[:, None], W, ratio_w)
+        sum_MC += tl.sum(down_NC[None, :, :] * weight_MN[:, :, None], 1)
+    w_M1 = w_M[:, None]
+    to = out + ((b * H + h) * W + w_M1) * C + c_1C
+    tl.store(to, sum_MC.to(out.dtype.element_ty), mask=(w_M1 < W) & (c_1C < C))
+
+
+@triton.jit
+def _across(row, left_N1, c_1C, inside_NC, W, C: tl.constexpr, K: tl.constexpr):
+    """Return the K pixels from a position on: the loads come first, to be on their way together."""
+    pixels = ()
+    for x in tl.static_range(K):
+        q_N1 = left_N1 + x
+        seen_NC = inside_NC & (q_N1 >= 0) & (q_N1 < W)
+        pixels = pixels + (tl.load(row + q_N1 * C + c_1C, mask=seen_NC, other=-float("inf")),)
+    return pixels
+
+
+@triton.jit(do_not_specialize=["H", "W", "out_height", "out_width", "pad"])
+def _pool_forward(
+    features, out, index, H, W, out_height, out_width, pad,
+    C: tl.constexpr, CP: tl.constexpr, K: tl.constexpr, S: tl.constexpr, N: tl.constexpr,
+):  # fmt: skip
+    """A tile of N windows: the maximum of each and where it is; of equal ones, the first."""
+    b, i = (tl.program_id(0) // out_height).to(tl.int64), tl.program_id(0) % out_height
+    j_N1 = (tl.program_id(1) * N + tl.arange(0, N))[:, None]
+    c_1C = tl.arange(0, CP)[None, :]
+    inside_NC = (j_N1 < out_width) & (c_1C < C)
+    features += b * H * W * C
+    above, left_N1 = i * S - pad, j_N1 * S - pad
+    # Where all are minus infinity, the first of them.
+    first_N1 = tl.maximum(above, 0) * W + tl.maximum(left_N1, 0)
+    index_NC = first_N1 + tl.zeros([N, CP], tl.int32)
+    max_NC = tl.full([N, CP], -float("inf"), tl.float32)
+    for y in tl.static_range(K):
+        r = above + y
+        row = _across(
+            features + r.to(tl.int64) * W * C, left_N1, c_1C, inside_NC & (r >= 0) & (r < H), W, C, K
+        )
+        for x in tl.static_range(K):
+            x_NC = row[x].to(tl.float32)
+            # What is no number stays, as in PyTorch.
+            better_NC = (x_NC > max_NC) | (x_NC != x_NC)
+            max_NC = tl.where(better_NC, x_NC, max_NC)
+            index_NC = tl.where(better_NC, r * W + left_N1 + x, index_NC)
+    to_NC = ((b * out_height + i) * out_width + j_N1) * C + c_1C
+    tl.store(out + to_NC, max_NC.to(out.dtype.element_ty), mask=inside_NC)
+    tl.store(index + to_NC, index_NC, mask=inside_NC)
 
 
 @triton.jit(do_not_specialize=["H", "W", "out_height", "out_width", "pad"])
@@ -83,10 +188,16 @@ def _pool_backward(
 @torch.library.custom_op("alkdnet::bilinear", mutates_args=())
 def bilinear(x_BHWC: Tensor, height: int, width: int) -> Tensor:
     """Return the features interpolated to a size, with pixels as areas (`align_corners=False`)."""
-    y_BCHW = F.interpolate(
-        x_BHWC.permute(0, 3, 1, 2), size=[height, width], mode="bilinear", align_corners=False
-    )
-    return y_BCHW.permute(0, 2, 3, 1).contiguous()
+    x_BHWC = x_BHWC.contiguous()
+    batch, in_height, in_width, channels = x_BHWC.shape
+    out_BHWC = x_BHWC.new_empty(batch, height, width, channels)
+    padded, beside = _tile(width, channels, LARGE)
+    with torch.cuda.device_of(x_BHWC):
+        _bilinear_forward[(batch * height, -(-width // beside))](
+            x_BHWC, out_BHWC, in_height, in_width, height, width, in_height / height, in_width / width,
+            C=channels, CP=padded, N=beside, num_warps=4,
+        )  # fmt: skip
+    return out_BHWC
 
 
 @bilinear.register_fake
@@ -99,13 +210,15 @@ def _to_small(gradient_BHWC: Tensor, height: int, width: int) -> Tensor:
     gradient_BHWC = gradient_BHWC.contiguous()
     batch, out_height, out_width, channels = gradient_BHWC.shape
     out_BHWC = gradient_BHWC.new_empty(batch, height, width, channels)
-    # An input position goes into outputs over two input steps; more at the edges, where half a step is added.
-    rows, columns = 2 * out_height // height + 5, 2 * out_width // width + 5
+    gathered = min(power_of_two(width), GATHERED)
+    # An input position goes into outputs over two input steps, of which neighbours share one.
+    columns = min((gathered + 1) * out_width // width + 3, out_width)
+    padded, beside = _tile(columns, channels, LARGE)
     with torch.cuda.device_of(gradient_BHWC):
-        _bilinear_backward[(batch * height, width)](
+        _bilinear_backward[(batch * height, -(-width // gathered))](
             gradient_BHWC, out_BHWC, height, width, out_height, out_width,
-            height / out_height, width / out_width, rows, columns,
-            C=channels, CP=power_of_two(channels), N=min(power_of_two(columns), 32), num_warps=4,
+            height / out_height, width / out_width, columns,
+            C=channels, CP=padded, M=gathered, N=beside, STAGES=STAGES, num_warps=8,
         )  # fmt: skip
     return out_BHWC
 
@@ -128,16 +241,28 @@ bilinear.register_autograd(_resize_backward, setup_context=_save_size)
 
 @torch.library.custom_op("alkdnet::max_pool", mutates_args=())
 def max_pool(x_BHWC: Tensor, size: int, stride: int, pad: int) -> tuple[Tensor, Tensor]:
-    """Return the maxima of square windows, and the place of each in the image, row by row."""
-    y_BCHW, index_BCHW = F.max_pool2d(x_BHWC.permute(0, 3, 1, 2), size, stride, pad, return_indices=True)
-    return y_BCHW.permute(0, 2, 3, 1).contiguous(), index_BCHW.permute(0, 2, 3, 1).contiguous()
+    """Return the maxima of square windows, and the place of each in the image, row by row.
+
+    Places are int32: an image has at most 2**31 pixels.
+    """
+    x_BHWC = x_BHWC.contiguous()
+    batch, height, width, channels = x_BHWC.shape
+    out_BHWC = x_BHWC.new_empty(_pooled(x_BHWC, size, stride, pad))
+    index_BHWC = torch.empty_like(out_BHWC, dtype=torch.int32)
+    out_height, out_width = out_BHWC.shape[1:3]
+    padded, beside = _tile(out_width, channels, SMALL)
+    with torch.cuda.device_of(x_BHWC):
+        _pool_forward[(batch * out_height, -(-out_width // beside))](
+            x_BHWC, out_BHWC, index_BHWC, height, width, out_height, out_width, pad,
+            C=channels, CP=padded, K=size, S=stride, N=beside, num_warps=4,
+        )  # fmt: skip
+    return out_BHWC, index_BHWC
 
 
 @max_pool.register_fake
 def _(x_BHWC: Tensor, size: int, stride: int, pad: int) -> tuple[Tensor, Tensor]:
-    batch, height, width, channels = x_BHWC.shape
-    shape = (batch, (height + 2 * pad - size) // stride + 1, (width + 2 * pad - size) // stride + 1, channels)
-    return x_BHWC.new_empty(shape), x_BHWC.new_empty(shape, dtype=torch.int64)
+    shape = _pooled(x_BHWC, size, stride, pad)
+    return x_BHWC.new_empty(shape), x_BHWC.new_empty(shape, dtype=torch.int32)
 
 
 @torch.library.custom_op("alkdnet::max_pool_backward", mutates_args=())
@@ -147,8 +272,7 @@ def _to_chosen(
     gradient_BHWC = gradient_BHWC.contiguous()
     batch, out_height, out_width, channels = gradient_BHWC.shape
     out_BHWC = gradient_BHWC.new_empty(batch, height, width, channels)
-    padded = power_of_two(channels)
-    beside = min(power_of_two(width), max(256 // padded, 1))
+    padded, beside = _tile(width, channels, SMALL)
     with torch.cuda.device_of(gradient_BHWC):
         _pool_backward[(batch * height, -(-width // beside))](
             gradient_BHWC, index_BHWC, out_BHWC, height, width, out_height, out_width, pad,
@@ -175,3 +299,14 @@ def _choice_backward(ctx: Any, gradient_BHWC: Tensor, _: object) -> tuple[Tensor
 
 
 max_pool.register_autograd(_choice_backward, setup_context=_save_choice)
+
+
+def _pooled(x_BHWC: Tensor, size: int, stride: int, pad: int) -> tuple[int, int, int, int]:
+    batch, height, width, channels = x_BHWC.shape
+    return batch, (height + 2 * pad - size) // stride + 1, (width + 2 * pad - size) // stride + 1, channels
+
+
+def _tile(width: int, channels: int, values: int) -> tuple[int, int]:
+    """Return the padded channels of a tile, and its columns."""
+    padded = power_of_two(channels)
+    return padded, min(power_of_two(width), max(values // padded, 1))

@@ -270,7 +270,7 @@ def table(folder: Path, arguments: argparse.Namespace) -> str:
     torch.set_num_threads(arguments.threads)
     deadline = time.monotonic() + arguments.seconds
     flop, traffic = step_cost(arguments.batch)
-    names = variants(arguments.device)
+    names = arguments.only or variants(arguments.device)
     bandwidth = copy_bandwidth(device)
     precisions = {name: precision_of(name) for name in names}
     rates: dict[str, float] = {each: matrix_rate(device, each) for each in dict.fromkeys(precisions.values())}
@@ -363,11 +363,18 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=540.0, help="for all; what finds no time is left out"
     )
+    parser.add_argument(
+        "--only", nargs="+", metavar="VARIANT", help="time these variants: 'tf32 kernels' ..."
+    )
     parser.add_argument("--variant", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.exit(1, "benchmarks.train_step: no CUDA device here; nothing was measured\n")
+    if unknown := set(arguments.only or ()) - set(variants(arguments.device)):
+        parser.error(
+            f"--only: {', '.join(sorted(unknown))}: not among {', '.join(variants(arguments.device))}"
+        )
     if arguments.variant is not None:
         print(json.dumps(time_variant(arguments.variant, arguments.folder, arguments)))
         return

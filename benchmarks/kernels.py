@@ -14,6 +14,7 @@ import copy
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 import torch
@@ -24,6 +25,7 @@ from alkdnet.errors import in_one_line
 from alkdnet.kernels.cuda.exchange import exchange_layers, largest_difference
 from alkdnet.layers.attention import Resize
 from alkdnet.layers.convolution import ALKConv
+from alkdnet.layers.distillation import DistillationBlock
 from alkdnet.training.cuda_graph import WARM_UP, Recording
 
 # Calls in a graph, whose own start takes microseconds.
@@ -63,22 +65,27 @@ class Case:
 
 def cases(size: int) -> list[Case]:
     """Return the layers of ALKDNet, ALKConvs of other widths among them."""
-    from alkdnet.kernels.cuda.layers import Refinement  # needs triton
+    from alkdnet.kernels.cuda.layers import Distillation  # needs triton
 
     def pointwise(inputs: int, outputs: int) -> Case:
-        return Case(f"1x1, {inputs} to {outputs}", nn.Conv2d(inputs, outputs, 1), inputs, 1, 2)
+        # Backward, the gradient and the features are read once, and the features' gradient is written.
+        backward = (outputs + 2 * inputs) / (inputs + outputs)
+        return Case(f"1x1, {inputs} to {outputs}", nn.Conv2d(inputs, outputs, 1), inputs, 1, backward)
 
     def depthwise(channels: int, stride: int) -> Case:
         layer = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, stride=stride)
         return Case(f"depthwise 3 x 3, C = {channels}, stride {stride}", layer, channels, 1, 2)
 
     # After the 1x1 convolution: 2 passes forward and 9 backward.
-    alkconvs = [Case(f"ALKConv k = {k}", ALKConv(64, 64, kernel_size=k), 64, 2, 6.5) for k in (9, 3, 5, 11)]
-    # The residual is read once forward; backward it is read, and its gradient written.
-    refinement = Case("ALKConv k = 9, + x, GELU", Refinement(ALKConv(64, 64, kernel_size=9)), 64, 2.5, 7.5)
+    alkconvs = [Case(f"ALKConv k = {k}", ALKConv(64, 64, kernel_size=k), 64, 2, 6) for k in (9, 3, 5, 11)]
+    # Three steps of 5.5 and 15.5 passes, and the last part and the condensation of 5.5 and 12.
+    block = DistillationBlock(
+        channels=64, convolution=partial(ALKConv, kernel_size=9), block_norm=True, esa_padding=1
+    )
+    distillation = Case("first half of a block", Distillation(block), 64, 11, 29.25)
     return [
         *alkconvs,
-        refinement,
+        distillation,
         *(pointwise(inputs, outputs) for inputs, outputs in ((64, 64), (64, 32), (128, 64), (64, 16))),
         *(depthwise(channels, stride) for channels, stride in ((64, 1), (16, 1), (16, 2))),
         Case("maximum of 7 x 7, stride 3, C = 16", nn.MaxPool2d(7, stride=3), 16, 1, 1, coarse=2),

@@ -68,15 +68,19 @@ class DistillationBlock(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return the refined features; H and W must be at least ESA's `minimum_size`."""
+        enhanced_BCHW: Tensor = self.norm(self.cca(self.esa(self.distil(x_BCHW))))  # Equation 9
+        return enhanced_BCHW + x_BCHW  # Equation 10
+
+    def distil(self, x_BCHW: Tensor) -> Tensor:
+        """Return the condensed features, before the attention."""
         refined_BCHW = x_BCHW
         distilled = []
         for distill, refine in zip(self.distill, self.refine, strict=True):  # Equation 7
             distilled.append(F.gelu(distill(refined_BCHW)))
             refined_BCHW = F.gelu(refine(refined_BCHW) + refined_BCHW)
         distilled.append(F.gelu(self.distill_last(refined_BCHW)))
-        condensed_BCHW = self.condense(torch.cat(distilled, dim=1))  # Equation 8
-        enhanced_BCHW: Tensor = self.norm(self.cca(self.esa(condensed_BCHW)))  # Equation 9
-        return enhanced_BCHW + x_BCHW  # Equation 10
+        condensed_BCHW: Tensor = self.condense(torch.cat(distilled, dim=1))  # Equation 8
+        return condensed_BCHW
 
 
 def check_size(*, scale: int, blocks: int, channels: int) -> None:

@@ -15,16 +15,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from alkdnet.kernels.cuda import alkconv, depthwise, pointwise, resampling
-from alkdnet.kernels.cuda.launching import SIZES, power_of_two, tiling
+from alkdnet.kernels.cuda import alkconv, depthwise, pointwise, resampling, sums
+from alkdnet.kernels.cuda.launching import SIZES, power_of_two
 
-# Channels, which are multiples of 16 here as addresses are.
-MULTIPLES = {"outputs", "inputs"}
-INTEGERS = {*SIZES, "pad", "columns", "pixels", "steps", *MULTIPLES}
+INTEGERS = {*SIZES, "pad", "columns", "pixels", "steps", "programs", "length"}
 FLOATS = {"eps", "ratio_h", "ratio_w"}
 PARAMETERS = {"weight", "bias", "scale", "shift", "sums", "vertical", "horizontal", "square"}
 TARGET = GPUTarget("cuda", 90, 32)
@@ -46,13 +45,14 @@ def usage(
         elif name in FLOATS:
             signature[name] = "fp32"
         elif name == "index":
-            signature[name] = "*i64"
+            signature[name] = "*i32"
         else:
-            signature[name] = "*fp32" if name in PARAMETERS or name.endswith("_bias") else f"*{features}"
+            parameter = name.rstrip("12") in PARAMETERS or name.endswith("_bias")
+            signature[name] = "*fp32" if parameter else f"*{features}"
     aligned = {
         (i,): [["tt.divisibility", 16]]
         for i, name in enumerate(kernel.arg_names)
-        if signature[name].startswith("*") or name in MULTIPLES
+        if signature[name].startswith("*")
     }
     source = ASTSource(fn=kernel, signature=signature, constexprs=dict(sizes), attrs=aligned)
     compiled = triton.compile(source, target=TARGET, options=options)
@@ -68,30 +68,43 @@ def usage(
 
 def alkconv_cases(channels: int, k: int) -> Iterator[Case]:
     """Yield the kernels of an ALKConv, as training on 48 x 48 patches launches them."""
-    each = 1 if k > alkconv.WIDEST_OF_TWO else 2
-    plan = tiling(64, 48, 48, channels, columns=each, per_thread=each)
-    sizes, options = plan.constants | {"K": k}, {"num_warps": plan.warps}
-    for kernel in (alkconv._forward, alkconv._backward_to_branches):
-        for residual in (False, True):
-            yield kernel, sizes | {"RESIDUAL": residual}, options
-    yield alkconv._backward_to_features, sizes, options
+    x_BHWC, vertical = torch.empty(64, 48, 48, channels, device="meta"), torch.empty(channels, 1, k, 1)
+    for kernel, backward, with_sums in (
+        (alkconv._forward, False, False),
+        (alkconv._backward_to_branches, True, True),
+        (alkconv._backward_to_features, True, False),
+    ):
+        plan = alkconv._plan(x_BHWC, vertical, backward=backward, sums=with_sums)
+        options = {"num_warps": plan.warps}
+        if kernel is alkconv._backward_to_features:
+            yield kernel, plan.constants, options
+        else:
+            for residual in (False, True):
+                yield kernel, plan.constants | {"RESIDUAL": residual, "STRIDE": channels}, options
 
 
 def depthwise_cases(channels: int, k: int, stride: int) -> Iterator[Case]:
     """Yield the kernels of a depthwise convolution."""
-    wide = k * k > depthwise.MOST_TAPS
-    plan = tiling(64, 48, 48, channels, columns=depthwise.COLUMNS, per_thread=1 if wide else 2)
-    sizes, options = plan.constants | {"KH": k, "KW": k, "S": stride}, {"num_warps": plan.warps}
-    yield depthwise._forward, sizes | {"HAS_BIAS": True, "FLIP": False}, options
-    yield depthwise._to_parameters, sizes | {"TAP_ROWS": 1 if wide else k}, options
-    if stride > 1:
-        yield depthwise._strided_to_features, sizes, options
+    out_BHWC, weight = torch.empty(64, 48, 48, channels, device="meta"), torch.empty(channels, 1, k, k)
+    tap_rows = 1 if k * k > depthwise.MOST_TAPS else k
+    for kernel, more in (
+        (depthwise._forward, {"HAS_BIAS": True, "FLIP": False}),
+        (depthwise._to_parameters, {"TAP_ROWS": tap_rows}),
+        *([(depthwise._strided_to_features, {})] if stride > 1 else []),
+    ):
+        plan = depthwise._plan(out_BHWC, weight, sums="TAP_ROWS" in more)
+        yield kernel, plan.constants | {"S": stride} | more, {"num_warps": plan.warps}
 
 
-def pointwise_cases(outputs: int, inputs: int) -> Iterator[Case]:
-    """Yield the kernel of a 1x1 convolution."""
-    sizes = {"TO": outputs, "TI": inputs, "N": pointwise.PIXELS}
-    yield pointwise._to_parameters, sizes, {"num_warps": 4, "num_stages": 1}
+def pointwise_cases(outputs: int, inputs: int, second: int = 0, *, gelu: bool = False) -> Iterator[Case]:
+    """Yield the kernels of a 1x1 convolution, or of two of the same features."""
+    sizes = {"CI": inputs, "C1": outputs, "C2": second, "SI": inputs, "S1": outputs, "S2": 128, "GELU": gelu}
+    sizes |= {"T1": max(outputs, pointwise.LEAST), "T2": max(second or outputs, pointwise.LEAST)}
+    options = {"num_warps": 4, "num_stages": 1}
+    forward = {"TI": inputs, "N": pointwise.FORWARD_PIXELS, "HAS_BIAS": not second}
+    yield pointwise._forward, sizes | forward, options
+    backward = {"TI": min(inputs, pointwise.MOST), "N": pointwise.BACKWARD_PIXELS, "RESIDUAL": second > 0}
+    yield pointwise._backward, sizes | backward, options
 
 
 def cases(*, more: bool) -> Iterator[Case]:
@@ -99,9 +112,14 @@ def cases(*, more: bool) -> Iterator[Case]:
     yield from alkconv_cases(64, 9)
     yield from depthwise_cases(64, 3, 1)
     yield from depthwise_cases(16, 3, 2)
-    yield from pointwise_cases(64, 64)
+    yield from pointwise_cases(64, 64, 32)
+    yield from pointwise_cases(64, 128, gelu=True)
+    yield sums._add_up, {"L": sums.COLUMNS, "N": sums.ROWS}, {"num_warps": 8}
     padded = {"C": 16, "CP": power_of_two(16)}
-    yield resampling._bilinear_backward, padded | {"N": 32}, {"num_warps": 4}
+    gathered = {"M": resampling.GATHERED, "N": 64, "STAGES": resampling.STAGES}
+    yield resampling._bilinear_forward, padded | {"N": 64}, {"num_warps": 4}
+    yield resampling._bilinear_backward, padded | gathered, {"num_warps": 8}
+    yield resampling._pool_forward, padded | {"K": 7, "S": 3, "N": 8}, {"num_warps": 4}
     yield resampling._pool_backward, padded | {"K": 7, "S": 3, "N": 16}, {"num_warps": 4}
     if more:
         for channels, k in ((64, 3), (64, 11), (32, 9), (48, 5), (16, 31)):

@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("triton", reason="triton is not installed")
 
-# Bytes of shared memory that a program can have without asking for more.
-SHARED = 48 * 1024
+# Bytes of shared memory of a program, of which three fit on a multiprocessor then.
+SHARED = 72 * 1024
 
 
 @pytest.mark.slow
@@ -28,7 +28,7 @@ def test_the_kernels_of_the_paper_compile_for_sm_90_and_fit_into_registers(repos
     assert result.returncode == 0, result.stderr[-3000:]
     records = [json.loads(line) for line in result.stdout.splitlines()]
     modules = {record["kernel"].partition(".")[0] for record in records}
-    assert modules == {"alkconv", "depthwise", "pointwise", "resampling"}
+    assert modules == {"alkconv", "depthwise", "pointwise", "resampling", "sums"}
     for record in records:
         assert record["stack"] == 0, record
         assert record["shared"] <= SHARED, record

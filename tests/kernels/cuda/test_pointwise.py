@@ -1,11 +1,15 @@
-"""Gradients of 1x1 convolutions' parameters: through Triton's interpreter on a CPU, compiled on a GPU."""
+"""1x1 convolutions and their gradients: through Triton's interpreter on a CPU, compiled on a GPU."""
+
+from collections.abc import Iterator
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 pytest.importorskip("triton", reason="triton is not installed")
 
-from alkdnet.kernels.cuda.pointwise import _by_tensor_cores
+from alkdnet.kernels.cuda.pointwise import differentiate, multiply
 
 ON_CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if ON_CUDA else "cpu")
@@ -13,34 +17,73 @@ DEVICE = torch.device("cuda" if ON_CUDA else "cpu")
 CLOSE = 2e-3 if ON_CUDA else 2e-6
 
 
+@pytest.fixture(autouse=True)
+def _tensor_cores() -> Iterator[None]:
+    """In float32 proper cuBLAS computes the products."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+def _small(pixels: int, inputs: int, outputs: int, second: int, *, name: str, slow: bool = True) -> object:
+    return pytest.param(pixels, inputs, outputs, second, id=name, marks=[pytest.mark.slow] if slow else [])
+
+
 @pytest.mark.parametrize(
-    ("pixels", "inputs", "outputs"),
+    ("pixels", "inputs", "outputs", "second"),
     [
-        pytest.param(5, 3, 2, id="less-than-a-tile"),
-        pytest.param(135, 12, 70, id="tiles-of-outputs", marks=pytest.mark.slow),
-        pytest.param(26000, 64, 16, id="several-steps", marks=pytest.mark.slow),
-        pytest.param(600, 130, 64, id="tiles-of-inputs", marks=pytest.mark.slow),
+        _small(5, 3, 2, 0, name="less-than-a-tile", slow=False),
+        _small(7, 4, 3, 2, name="two-matrices", slow=False),
+        _small(300, 64, 64, 32, name="two-wide-matrices"),
+        _small(26000, 20, 16, 0, name="several-steps"),
+        _small(600, 130, 64, 0, name="tiles-of-inputs"),
+        _small(70, 12, 70, 5, name="too-many-outputs"),
     ],
 )
-def test_the_weight_gradient(pixels: int, inputs: int, outputs: int) -> None:
-    _compare(pixels, inputs, outputs)
+@pytest.mark.parametrize("gelu", [False, True])
+def test_products_and_gradients(pixels: int, inputs: int, outputs: int, second: int, gelu: bool) -> None:
+    _compare(pixels, inputs, outputs, second, gelu=gelu)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not ON_CUDA, reason="no CUDA device")
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("inputs", [3, 12, 64, 130, 512])
-@pytest.mark.parametrize("outputs", [2, 16, 32, 70])
-def test_the_weight_gradient_on_the_gpu(inputs: int, outputs: int) -> None:
-    _compare(64 * 48 * 48 + 5, inputs, outputs)
+@pytest.mark.parametrize(("outputs", "second"), [(2, 0), (16, 0), (32, 0), (64, 32), (70, 0)])
+def test_products_and_gradients_on_the_gpu(inputs: int, outputs: int, second: int) -> None:
+    _compare(64 * 48 * 48 + 5, inputs, outputs, second, gelu=inputs == 130)
 
 
-def _compare(pixels: int, inputs: int, outputs: int) -> None:
+def _compare(pixels: int, inputs: int, outputs: int, second: int, *, gelu: bool) -> None:
+    """Compare with float64 autograd; the second output is a range of the channels of larger features."""
     torch.manual_seed(0)
-    gradient_PO = torch.randn(pixels, outputs, device=DEVICE)
-    x_PI = torch.randn(pixels, inputs, device=DEVICE)
-    to_weight_OI = gradient_PO.double().t() @ x_PI.double()
-    expected_L = torch.cat([to_weight_OI.flatten(), gradient_PO.double().sum(0)])
-    parts = _by_tensor_cores(gradient_PO, x_PI)
-    assert torch.equal(parts, _by_tensor_cores(gradient_PO, x_PI))
-    assert (parts.double().sum(0) - expected_L).abs().max() < CLOSE * expected_L.abs().max()
+
+    def features(channels: int) -> Tensor:
+        return torch.randn(1, 1, pixels, channels, device=DEVICE)
+
+    x, residual, to_first, wide = features(inputs), features(inputs), features(outputs), features(second + 3)
+    to_second = wide[..., 1 : 1 + second]
+    weights = [torch.randn(n, inputs, 1, 1, device=DEVICE) for n in (outputs, second) if n]
+    bias = torch.randn(second or outputs, device=DEVICE)
+
+    leaves = [each.double().requires_grad_() for each in (x, *weights, bias)]
+    taken = F.gelu(leaves[0]) if gelu else leaves[0]
+    expected = [F.linear(taken, leaves[1].flatten(1), None if second else leaves[-1])]
+    if second:
+        expected.append(F.linear(taken, leaves[2].flatten(1), leaves[3]))
+    gradients = [to_first, *([to_second] if second else [])]
+    to_x, *to_parameters = torch.autograd.grad(expected, leaves, [each.double() for each in gradients])
+
+    outs = [torch.empty_like(to_first), *([torch.empty_like(wide)[..., 1 : 1 + second]] if second else [])]
+    multiply(x, weights, [None, bias] if second else [bias], outs, gelu=gelu)
+    for out, plain in zip(outs, expected, strict=True):
+        _assert_close(out, plain.detach())
+    first, again = (differentiate(gradients, x, weights, gelu=gelu, residual_BHWI=residual) for _ in range(2))
+    assert all(map(torch.equal, first, again))
+    _assert_close(first[0], to_x + residual)
+    _assert_close(first[1], torch.cat([each.flatten() for each in to_parameters]))
+
+
+def _assert_close(ours: Tensor, expected: Tensor) -> None:
+    assert (ours.double() - expected).abs().max() < CLOSE * expected.abs().max()

@@ -1,11 +1,11 @@
 """ALKConv after its 1x1 convolution as one CUDA kernel forward and two backward.
 
 Three depthwise branches (k x 1, 1 x k, 3 x 3), GELU after each, their sum, layer normalisation over the
-channels; and where a distillation block goes on with it, a residual addition and GELU. A program walks down a
-strip of columns with the k rows around the current one in registers. The first kernel backward computes the
-branches again, which costs less than storing them, and gets the weights' gradients from the same registers.
-Every program writes its sums to a place of its own, which are added up in one fixed order: the same bits
-every time.
+channels; and where a distillation block goes on with it (distillation.py), a residual addition and GELU. A
+program walks down a strip of columns with the k rows around the current one in registers. The first kernel
+backward computes the branches again, which costs less than storing them, and gets the weights' gradients from
+the same registers. Every program writes its sums to a place of its own, which are added up in one fixed
+order: the same bits every time.
 
 Traffic in passes over the features: forward 2, backward 5 and 4; with a residual 1 and 2 more, in place of 5
 and 3 of operations on their own.
@@ -14,6 +14,7 @@ Shape letters: B batch, H height, W width, C channels, k kernel size, G strips i
 L values of all parameters together. Features are channels-last.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,10 +35,13 @@ from alkdnet.kernels.cuda.elementary import (
     taps,
     zeros,
 )
-from alkdnet.kernels.cuda.launching import SIZES, Tiling, laid_out_as, program_sums, tiling
+from alkdnet.kernels.cuda.launching import SIZES, Tiling, laid_out_as, pixel_stride, tiling
+from alkdnet.kernels.cuda.sums import add_up, program_sums
 
 # Wider kernels fill the registers by themselves: one column and channel a thread, else two of each.
 WIDEST_OF_TWO = 11
+# Features of at most so many channels have four columns of one channel a thread in the backward pass.
+NARROW = 32
 
 
 # The neighbourhood of the strips in registers
@@ -127,13 +131,14 @@ def _forward(
     scale, shift, out,
     H, W, bands, rows, eps,
     C: tl.constexpr, CP: tl.constexpr, K: tl.constexpr, P: tl.constexpr, G: tl.constexpr,
-    RESIDUAL: tl.constexpr,
+    RESIDUAL: tl.constexpr, STRIDE: tl.constexpr,
 ):  # fmt: skip
+    """Convolve; STRIDE values lie between the pixels of the output."""
     R: tl.constexpr = K // 2
     b, h0, w_G1, c_GC, real_GC = position(bands, rows, C, CP, P, G)
     features += b * H * W * C
     residual += b * H * W * C
-    out += b * H * W * C
+    out += b * H * W * STRIDE
     weights_v = taps(vertical, c_GC, real_GC, K, False)
     weights_h = taps(horizontal, c_GC, real_GC, K, False)
     weights_s = taps(square, c_GC, real_GC, 9, False)
@@ -166,7 +171,7 @@ def _forward(
             y_GC = y_GC * scale_GC + shift_GC
             if RESIDUAL:
                 y_GC = gelu(y_GC + added[x])
-            store(out, h, w_G1 + x, c_GC, real_GC, H, W, C, y_GC)
+            store(out, h, w_G1 + x, c_GC, real_GC, H, W, STRIDE, y_GC)
         window = window[P:] + ahead
         left = left[1:] + ahead_left
         right = right[1:] + ahead_right
@@ -178,14 +183,17 @@ def _backward_to_branches(
     scale, shift, to_vertical, to_horizontal, to_square, to_residual, sums,
     H, W, bands, rows, eps,
     C: tl.constexpr, CP: tl.constexpr, K: tl.constexpr, P: tl.constexpr, G: tl.constexpr,
-    RESIDUAL: tl.constexpr,
+    RESIDUAL: tl.constexpr, STRIDE: tl.constexpr,
 ):  # fmt: skip
-    """Write the gradients of the residual and before the branches' GELUs, and a part of all parameters'."""
+    """Write the gradients of the residual and before the branches' GELUs, and a part of all parameters'.
+
+    STRIDE values lie between the pixels of the gradient.
+    """
     R: tl.constexpr = K // 2
     b, h0, w_G1, c_GC, real_GC = position(bands, rows, C, CP, P, G)
     features += b * H * W * C
     residual += b * H * W * C
-    gradient += b * H * W * C
+    gradient += b * H * W * STRIDE
     to_residual += b * H * W * C
     to_vertical += b * H * W * C
     to_horizontal += b * H * W * C
@@ -208,7 +216,7 @@ def _backward_to_branches(
     right = _window(features, h0, w_G1, c_GC, real_GC, H, W, C, 1, P, 1)
     for step in range(rows):
         h = h0 + step
-        upstream = columns(gradient, h, w_G1, c_GC, real_GC, H, W, C, 0, P)
+        upstream = columns(gradient, h, w_G1, c_GC, real_GC, H, W, STRIDE, 0, P)
         ahead = columns(features, h + R + 1, w_G1, c_GC, real_GC, H, W, C, 0, P)
         ahead_left = columns(features, h + 2, w_G1, c_GC, real_GC, H, W, C, -1, 1)
         ahead_right = columns(features, h + 2, w_G1, c_GC, real_GC, H, W, C, P, 1)
@@ -287,6 +295,71 @@ def _backward_to_features(
         near = near[P + 2 :] + ahead_near
 
 
+# Launches, for the operators below and those that do more than one ALKConv
+
+# Weights and biases of the three branches, scale and shift of the normalisation: as `alkconv` takes them.
+Parameters = Sequence[Tensor]
+
+
+def convolve(
+    x_BHWC: Tensor, residual_BHWC: Tensor | None, parameters: Parameters, eps: float, out_BHWC: Tensor
+) -> None:
+    """Write what `alkconv` returns; with a residual, GELU of the sum of both.
+
+    The output may be a range of the channels of larger features.
+    """
+    plan = _plan(x_BHWC, parameters[0], backward=False)
+    with torch.cuda.device_of(x_BHWC):
+        _forward[plan.grid](
+            x_BHWC, x_BHWC if residual_BHWC is None else residual_BHWC,
+            *_weights(parameters), *parameters[3:], out_BHWC,
+            *x_BHWC.shape[1:3], plan.bands, plan.rows, eps,
+            **plan.constants, RESIDUAL=residual_BHWC is not None, STRIDE=pixel_stride(out_BHWC),
+            num_warps=plan.warps,
+        )  # fmt: skip
+
+
+def differentiate(
+    gradient_BHWC: Tensor,
+    x_BHWC: Tensor,
+    residual_BHWC: Tensor | None,
+    parameters: Parameters,
+    eps: float,
+    to_parameters_L: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients with respect to features, parameters one after the other, and residual.
+
+    Args:
+        gradient_BHWC: with respect to the output; may be a range of the channels of larger features.
+        x_BHWC: as in the forward pass, and so the next three.
+        residual_BHWC: its gradient is empty if there is none.
+        parameters: see above.
+        eps: see `alkconv`.
+        to_parameters_L: where their gradients are written; None: they get memory of their own.
+    """
+    k = parameters[0].shape[2]
+    weights = _weights(parameters)
+    to_branches = [torch.empty_like(x_BHWC) for _ in weights]
+    to_x_BHWC = torch.empty_like(x_BHWC)
+    to_residual_BHWC = x_BHWC.new_empty(0) if residual_BHWC is None else torch.empty_like(residual_BHWC)
+    plan = _plan(x_BHWC, parameters[0], backward=True)
+    sums = program_sums(plan, x_BHWC.shape[3] * (2 * k + 14), x_BHWC.device)
+    with torch.cuda.device_of(x_BHWC):
+        _backward_to_branches[plan.grid](
+            x_BHWC, x_BHWC if residual_BHWC is None else residual_BHWC, gradient_BHWC,
+            *weights, *parameters[3:], *to_branches, to_residual_BHWC, sums,
+            *x_BHWC.shape[1:3], plan.bands, plan.rows, eps,
+            **plan.constants, RESIDUAL=residual_BHWC is not None, STRIDE=pixel_stride(gradient_BHWC),
+            num_warps=plan.warps,
+        )  # fmt: skip
+        plan = _plan(x_BHWC, parameters[0], backward=True, sums=False)
+        _backward_to_features[plan.grid](
+            *to_branches, *weights, to_x_BHWC, *x_BHWC.shape[1:3], plan.bands, plan.rows,
+            **plan.constants, num_warps=plan.warps,
+        )  # fmt: skip
+    return to_x_BHWC, add_up(sums, to_parameters_L), to_residual_BHWC
+
+
 # Operators of torch.library and not autograd functions around launches: torch.compile and graphs take them as
 # they are, and they run under Triton's interpreter too.
 
@@ -294,7 +367,6 @@ def _backward_to_features(
 @torch.library.custom_op("alkdnet::alkconv", mutates_args=())
 def alkconv(
     x_BHWC: Tensor,
-    residual_BHWC: Tensor | None,
     vertical: Tensor,
     horizontal: Tensor,
     square: Tensor,
@@ -307,11 +379,8 @@ def alkconv(
 ) -> Tensor:
     """Return what ALKConv makes of the features after its 1x1 convolution, in their type.
 
-    With a residual: GELU of the sum of both, in the residual's type.
-
     Args:
         x_BHWC: float32, bfloat16 or float16; sums are float32.
-        residual_BHWC: of the same shape; None: there is none.
         vertical: weight (C, 1, k, 1); k odd.
         horizontal: weight (C, 1, 1, k).
         square: weight (C, 1, 3, 3).
@@ -323,76 +392,30 @@ def alkconv(
         eps: added to the variance.
     """
     x_BHWC = x_BHWC.contiguous()
-    added_BHWC = x_BHWC if residual_BHWC is None else residual_BHWC.contiguous()
-    out_BHWC = torch.empty_like(added_BHWC)
-    plan = _plan(x_BHWC, vertical)
-    with torch.cuda.device_of(x_BHWC):
-        _forward[plan.grid](
-            x_BHWC, added_BHWC, *_weights(vertical, horizontal, square),
-            vertical_bias, horizontal_bias, square_bias, scale, shift, out_BHWC,
-            *x_BHWC.shape[1:3], plan.bands, plan.rows, eps,
-            **plan.constants, RESIDUAL=residual_BHWC is not None, num_warps=plan.warps,
-        )  # fmt: skip
+    out_BHWC = torch.empty_like(x_BHWC)
+    parameters = (vertical, horizontal, square, vertical_bias, horizontal_bias, square_bias, scale, shift)
+    convolve(x_BHWC, None, parameters, eps, out_BHWC)
     return out_BHWC
 
 
 @alkconv.register_fake
-def _(x_BHWC: Tensor, residual_BHWC: Tensor | None, *_: object) -> Tensor:
-    dtype = x_BHWC.dtype if residual_BHWC is None else residual_BHWC.dtype
-    return torch.empty(x_BHWC.shape, dtype=dtype, device=x_BHWC.device)
+def _(x_BHWC: Tensor, *_: object) -> Tensor:
+    return torch.empty(x_BHWC.shape, dtype=x_BHWC.dtype, device=x_BHWC.device)
 
 
 @torch.library.custom_op("alkdnet::alkconv_backward", mutates_args=())
 def _backward(
-    gradient_BHWC: Tensor,
-    x_BHWC: Tensor,
-    residual_BHWC: Tensor | None,
-    vertical: Tensor,
-    horizontal: Tensor,
-    square: Tensor,
-    vertical_bias: Tensor,
-    horizontal_bias: Tensor,
-    square_bias: Tensor,
-    scale: Tensor,
-    shift: Tensor,
-    eps: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients with respect to features, parameters one after the other, and residual.
-
-    The last is empty where there is none.
-    """
-    gradient_BHWC, x_BHWC = gradient_BHWC.contiguous(), x_BHWC.contiguous()
-    added_BHWC = x_BHWC if residual_BHWC is None else residual_BHWC.contiguous()
-    k = vertical.shape[2]
-    plan = _plan(x_BHWC, vertical)
-    weights = _weights(vertical, horizontal, square)
-    to_branches = [torch.empty_like(x_BHWC) for _ in weights]
-    to_x_BHWC = torch.empty_like(x_BHWC)
-    to_residual_BHWC = torch.empty_like(added_BHWC) if residual_BHWC is not None else x_BHWC.new_empty(0)
-    sums = program_sums(plan, x_BHWC.shape[3] * (2 * k + 14), x_BHWC.device)
-    sizes = (*x_BHWC.shape[1:3], plan.bands, plan.rows)
-    with torch.cuda.device_of(x_BHWC):
-        _backward_to_branches[plan.grid](
-            x_BHWC, added_BHWC, gradient_BHWC, *weights, vertical_bias, horizontal_bias, square_bias,
-            scale, shift, *to_branches, to_residual_BHWC, sums, *sizes, eps,
-            **plan.constants, RESIDUAL=residual_BHWC is not None, num_warps=plan.warps,
-        )  # fmt: skip
-        _backward_to_features[plan.grid](
-            *to_branches, *weights, to_x_BHWC, *sizes, **plan.constants, num_warps=plan.warps
-        )
-    return to_x_BHWC, sums.sum(0), to_residual_BHWC
+    gradient_BHWC: Tensor, x_BHWC: Tensor, parameters: list[Tensor], eps: float
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients with respect to features and, one after the other, to the parameters."""
+    return differentiate(gradient_BHWC.contiguous(), x_BHWC.contiguous(), None, parameters, eps)[:2]
 
 
 @_backward.register_fake
-def _(
-    gradient_BHWC: Tensor, x_BHWC: Tensor, residual_BHWC: Tensor | None, vertical: Tensor, *_: object
-) -> tuple[Tensor, Tensor, Tensor]:
-    values = x_BHWC.shape[3] * (2 * vertical.shape[2] + 14)
-    like_residual = x_BHWC.new_empty(0) if residual_BHWC is None else residual_BHWC
-    return (
-        torch.empty(x_BHWC.shape, dtype=x_BHWC.dtype, device=x_BHWC.device),
-        torch.empty(values, dtype=torch.float32, device=x_BHWC.device),
-        torch.empty(like_residual.shape, dtype=like_residual.dtype, device=x_BHWC.device),
+def _(gradient_BHWC: Tensor, x_BHWC: Tensor, parameters: list[Tensor], eps: float) -> tuple[Tensor, Tensor]:
+    values = sum(parameter.numel() for parameter in parameters)
+    return torch.empty(x_BHWC.shape, dtype=x_BHWC.dtype, device=x_BHWC.device), torch.empty(
+        values, dtype=torch.float32, device=x_BHWC.device
     )
 
 
@@ -402,24 +425,29 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _differentiate(ctx: Any, gradient_BHWC: Tensor) -> tuple[Tensor | None, ...]:
-    x_BHWC, residual_BHWC, *parameters = ctx.saved_tensors
-    to_x_BHWC, flat_L, to_residual_BHWC = _backward(
-        gradient_BHWC, x_BHWC, residual_BHWC, *parameters, ctx.eps
-    )
+    x_BHWC, *parameters = ctx.saved_tensors
+    to_x_BHWC, flat_L = _backward(gradient_BHWC, x_BHWC, parameters, ctx.eps)
     parts = flat_L.split([parameter.numel() for parameter in parameters])
-    to_parameters = map(laid_out_as, parts, parameters)
-    return to_x_BHWC, None if residual_BHWC is None else to_residual_BHWC, *to_parameters, None
+    return to_x_BHWC, *map(laid_out_as, parts, parameters), None
 
 
 alkconv.register_autograd(_differentiate, setup_context=_save)
 
 
-def _plan(x_BHWC: Tensor, vertical: Tensor) -> Tiling:
-    each = 1 if vertical.shape[2] > WIDEST_OF_TWO else 2
-    plan = tiling(*x_BHWC.shape, columns=each, per_thread=each)
-    return replace(plan, constants=plan.constants | {"K": vertical.shape[2]})
+def _plan(x_BHWC: Tensor, vertical: Tensor, *, backward: bool, sums: bool = True) -> Tiling:
+    """Return the launch of a kernel; `sums`: it is the one backward that sums the parameters' gradients."""
+    k = vertical.shape[2]
+    if k > WIDEST_OF_TWO:
+        plan = tiling(*x_BHWC.shape, columns=1, per_thread=1)
+    elif backward and x_BHWC.shape[3] <= NARROW:
+        plan = tiling(*x_BHWC.shape, columns=4, per_thread=1, programs=1536, warps=1)
+    else:
+        # As many registers as the sums take leave room for half the programs.
+        programs = 1536 if (backward and sums) or k > 9 else 768
+        plan = tiling(*x_BHWC.shape, columns=2, per_thread=2, programs=programs, warps=2)
+    return replace(plan, constants=plan.constants | {"K": k})
 
 
-def _weights(*weights: Tensor) -> list[Tensor]:
-    """Return depthwise weights with the taps of a channel side by side: no copy in either layout."""
-    return [weight.flatten(1).contiguous() for weight in weights]
+def _weights(parameters: Parameters) -> list[Tensor]:
+    """Return the depthwise weights with the taps of a channel side by side: no copy in either layout."""
+    return [weight.flatten(1).contiguous() for weight in parameters[:3]]

@@ -26,9 +26,12 @@ from alkdnet.kernels.cuda.elementary import (
     taps,
     zeros,
 )
-from alkdnet.kernels.cuda.launching import SIZES, Tiling, laid_out_as, program_sums, tiling
+from alkdnet.kernels.cuda.launching import SIZES, Tiling, laid_out_as, tiling
+from alkdnet.kernels.cuda.sums import add_up, program_sums
 
 COLUMNS = 4
+# Wide features: fewer columns and more programs are faster, but not for the sums.
+WIDE = 32
 # A program that sums the gradients of more taps would run out of registers: it takes a row of taps then.
 MOST_TAPS = 25
 
@@ -185,14 +188,14 @@ def _backward(
                 gradient_BHWC, flat_weight, to_x_BHWC, *size, *out_size, pad_above, pad_left,
                 plan.bands, plan.rows, **plan.constants, S=stride, num_warps=plan.warps,
             )  # fmt: skip
-        plan = _plan(gradient_BHWC, weight)
+        plan = _plan(gradient_BHWC, weight, sums=True)
         tap_rows = kernel_height if kernel_height * kernel_width <= MOST_TAPS else 1
         sums = program_sums(plan, weight.numel() + weight.shape[0], x_BHWC.device)
         _to_parameters[(*plan.grid, kernel_height // tap_rows)](
             x_BHWC, gradient_BHWC, sums, *size, *out_size, pad_above, pad_left, plan.bands, plan.rows,
             **plan.constants, S=stride, TAP_ROWS=tap_rows, num_warps=plan.warps,
         )  # fmt: skip
-    return to_x_BHWC, sums.sum(0)
+    return to_x_BHWC, add_up(sums)
 
 
 @_backward.register_fake
@@ -227,9 +230,11 @@ def _out_size(x_BHWC: Tensor, weight: Tensor, stride: int, pad_above: int, pad_l
     )
 
 
-def _plan(out_BHWC: Tensor, weight: Tensor) -> Tiling:
+def _plan(out_BHWC: Tensor, weight: Tensor, *, sums: bool = False) -> Tiling:
     """Return the launch for an output; the compiler must know the size of the kernel too."""
     kernel_height, kernel_width = weight.shape[2:]
     per_thread = 1 if kernel_height * kernel_width > MOST_TAPS else 2
-    plan = tiling(*out_BHWC.shape, columns=COLUMNS, per_thread=per_thread)
+    wide = out_BHWC.shape[3] > WIDE and not sums
+    columns, programs = (2, 1536) if wide else (COLUMNS, 768)
+    plan = tiling(*out_BHWC.shape, columns=columns, per_thread=per_thread, programs=programs)
     return replace(plan, constants=plan.constants | {"KH": kernel_height, "KW": kernel_width})

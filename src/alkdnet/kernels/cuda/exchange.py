@@ -16,13 +16,12 @@ import functools
 import importlib.util
 import logging
 from types import MethodType
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from alkdnet.device import Precision, arithmetic
-from alkdnet.layers.convolution import ALKConv
 from alkdnet.layers.distillation import DistillationBlock
 
 logger = logging.getLogger(__name__)
@@ -36,8 +35,8 @@ TOLERANCES = {"float32": 1e-4, "tf32": 1e-2, "float16": 1e-2, "bfloat16": 0.1}
 def exchange_layers(model: nn.Module) -> None:
     """Give every layer of the network that has a fast form that form; on a CPU it computes as before.
 
-    A layer whose `forward` was replaced before (as `keep_tail_in_float32` does) is left alone. So are layers
-    that have no fast form. Calling it twice changes nothing.
+    A layer whose method was replaced before (`forward`, as `keep_tail_in_float32` does) is left alone. So are
+    layers that have no fast form. Calling it twice changes nothing.
 
     Raises:
         ImportError: triton is not installed; `self_check` says so without raising.
@@ -45,8 +44,8 @@ def exchange_layers(model: nn.Module) -> None:
     from alkdnet.kernels.cuda.layers import fast_form
 
     for module in model.modules():
-        if "forward" not in vars(module) and (forward := fast_form(module)) is not None:
-            module.forward = MethodType(forward, module)
+        if (form := fast_form(module)) is not None and form[0] not in vars(module):
+            setattr(module, form[0], MethodType(form[1], module))
 
 
 def exchange_kernels(model: nn.Module) -> None:
@@ -145,16 +144,16 @@ def _results(layer: nn.Module, x_BCHW: Tensor, *inputs: object) -> list[Tensor]:
 def _layers_with_inputs(model: nn.Module) -> list[tuple[Any, ...]]:
     """Return copies of the different layers that have a fast form, with random inputs.
 
-    Of a distillation block that is its refinement: the rest of its fast form are the fast forms of its other
-    layers. Layers within any other such layer are left out, for its fast form does not call them.
+    Layers within such a layer are left out, for its fast form does not call them; but of a distillation block
+    it is the first half that has one.
     """
-    from alkdnet.kernels.cuda.layers import Refinement, fast_form
+    from alkdnet.kernels.cuda.layers import Distillation, fast_form
 
     found: dict[str, tuple[Any, ...]] = {}
 
     def note(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
         if isinstance(layer, DistillationBlock):
-            layer = Refinement(cast(ALKConv, layer.refine[0]))
+            layer = Distillation(layer)
         found.setdefault(f"{layer} {inputs[0].shape}", (layer, *inputs))
 
     # The CPU's random numbers: the same on every device, and none of a GPU's state is changed.
@@ -168,7 +167,9 @@ def _layers_with_inputs(model: nn.Module) -> list[tuple[Any, ...]]:
         covered: tuple[str, ...] = ()
         for name, module in model.named_modules():
             if fast_form(module) is not None and not name.startswith(covered):
-                covered += (f"{name}.refine." if isinstance(module, DistillationBlock) else f"{name}.",)
+                whole = not isinstance(module, DistillationBlock)
+                inside = ("",) if whole else ("distill", "refine", "condense")
+                covered += tuple(f"{name}.{each}" for each in inside)
                 module.register_forward_pre_hook(note)
         image_BCHW = torch.rand(2, 3, *SIZE, generator=random)
         model(image_BCHW.to(next(model.parameters(), image_BCHW)))

@@ -1,4 +1,4 @@
-"""The forward passes that layers get in exchange for their own, each with the meaning of the layer's own.
+"""The methods that layers get in exchange for their own, each with the meaning of the layer's own.
 
 Features of another device or type than the kernels take go through the layer's own forward pass: a network
 whose layers were exchanged can be moved to the CPU.
@@ -7,7 +7,7 @@ Shape letters: B batch, C channels, H height, W width.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from alkdnet.kernels.cuda.alkconv import alkconv
 from alkdnet.kernels.cuda.depthwise import depthwise
+from alkdnet.kernels.cuda.distillation import distil, distilled, parameters_of
 from alkdnet.kernels.cuda.elementary import gelu
 from alkdnet.kernels.cuda.launching import SUPPORTED
 from alkdnet.kernels.cuda.pointwise import pointwise
@@ -28,33 +29,44 @@ from alkdnet.layers.distillation import DistillationBlock
 INTERPRETED = not isinstance(gelu, triton.JITFunction)
 
 
-class Refinement(nn.Module):
-    """An ALKConv and what a distillation block makes of its output: GELU of the sum with the input.
-
-    The block has no module for it; this one is what the kernels are compared with.
+class Distillation(nn.Module):
+    """The first half of a distillation block as a module, with which the kernels are compared.
 
     Args:
-        conv: with as many channels of output as of input.
+        block: gives its layers.
     """
 
-    def __init__(self, conv: ALKConv) -> None:
+    def __init__(self, block: DistillationBlock) -> None:
         super().__init__()
-        self.conv = conv
+        self.distill = block.distill
+        self.refine = block.refine
+        self.distill_last = block.distill_last
+        self.condense = block.condense
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return features of the same shape."""
-        return F.gelu(self.conv(x_BCHW) + x_BCHW)
+        """Return the condensed features, of the same shape."""
+        return DistillationBlock.distil(cast(DistillationBlock, self), x_BCHW)
 
 
-def fast_form(module: nn.Module) -> Callable[..., Tensor] | None:
-    """Return the function (module, inputs) -> output that replaces the `forward` of a module, or None."""
+def fast_form(module: nn.Module) -> tuple[str, Callable[..., Tensor]] | None:
+    """Return which method of a module has a fast form and the function that replaces it, or None.
+
+    The function takes the module and the method's inputs.
+    """
     # Exact types: what a subclass changes is not known here.
+    kind = type(module)
+    if kind is DistillationBlock or kind is Distillation:
+        convolutions = [*module.refine, module.distill_last]  # type: ignore[misc]
+        if any(type(each) is not ALKConv for each in convolutions):
+            return None
+        return "distil" if kind is DistillationBlock else "forward", _distil
+    forward = _fast_forward(module)
+    return None if forward is None else ("forward", forward)
+
+
+def _fast_forward(module: nn.Module) -> Callable[..., Tensor] | None:
     if type(module) is ALKConv:
         return _alkconv
-    if type(module) is Refinement:
-        return _refinement
-    if type(module) is DistillationBlock and all(type(each) is ALKConv for each in module.refine):
-        return _block
     if type(module) is Resize:
         return _resize
     if type(module) is nn.MaxPool2d and _is_plain_pool(module):
@@ -102,15 +114,18 @@ def _from_channels_last(x_BHWC: Tensor) -> Tensor:
     return x_BHWC.permute(0, 3, 1, 2)
 
 
+def _compute_type(x_BCHW: Tensor) -> torch.dtype:
+    """Return the type of products: that of automatic mixed precision, or the features' own."""
+    device = x_BCHW.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x_BCHW.dtype
+
+
 def _product(conv: nn.Conv2d, x_BCHW: Tensor) -> Tensor:
     """Return a 1x1 convolution as (B, H, W, C): a matrix product over the channels."""
     x_BHWC = _to_channels_last(x_BCHW)
     if not torch.is_grad_enabled():
         return F.linear(x_BHWC, conv.weight.flatten(1), conv.bias)
-    device = x_BHWC.device.type
-    if torch.is_autocast_enabled(device):
-        x_BHWC = x_BHWC.to(torch.get_autocast_dtype(device))
-    y_BHWC: Tensor = pointwise(x_BHWC, conv.weight, conv.bias)
+    y_BHWC: Tensor = pointwise(x_BHWC.to(_compute_type(x_BCHW)), conv.weight, conv.bias)
     return y_BHWC
 
 
@@ -119,33 +134,10 @@ def _pointwise(conv: nn.Conv2d, x_BCHW: Tensor) -> Tensor:
 
 
 def _alkconv(conv: ALKConv, x_BCHW: Tensor) -> Tensor:
-    return _convolved(conv, x_BCHW, None) if _takes(x_BCHW) else _plain(conv, x_BCHW)
-
-
-def _refinement(refinement: Refinement, x_BCHW: Tensor) -> Tensor:
-    return _convolved(refinement.conv, x_BCHW, x_BCHW) if _takes(x_BCHW) else _plain(refinement, x_BCHW)
-
-
-def _block(block: DistillationBlock, x_BCHW: Tensor) -> Tensor:
-    """Return Equations 7 to 10, with each refinement in one kernel: see layers/distillation.py."""
     if not _takes(x_BCHW):
-        return _plain(block, x_BCHW)
-    refined_BCHW, distilled = x_BCHW, []
-    for distill, refine in zip(block.distill, block.refine, strict=True):
-        assert isinstance(refine, ALKConv)
-        distilled.append(F.gelu(distill(refined_BCHW)))
-        refined_BCHW = _convolved(refine, refined_BCHW, refined_BCHW)
-    distilled.append(F.gelu(block.distill_last(refined_BCHW)))
-    condensed_BCHW = block.condense(torch.cat(distilled, dim=1))
-    enhanced_BCHW: Tensor = block.norm(block.cca(block.esa(condensed_BCHW)))
-    return enhanced_BCHW + x_BCHW
-
-
-def _convolved(conv: ALKConv, x_BCHW: Tensor, residual_BCHW: Tensor | None) -> Tensor:
-    """Return an ALKConv; with a residual, GELU of the sum of both."""
+        return _plain(conv, x_BCHW)
     y_BHWC = alkconv(
         _product(conv.pointwise, x_BCHW),
-        None if residual_BCHW is None else _to_channels_last(residual_BCHW),
         conv.vertical.weight,
         conv.horizontal.weight,
         conv.square.weight,
@@ -157,6 +149,22 @@ def _convolved(conv: ALKConv, x_BCHW: Tensor, residual_BCHW: Tensor | None) -> T
         conv.norm.eps,
     )
     return _from_channels_last(y_BHWC)
+
+
+def _distil(block: DistillationBlock, x_BCHW: Tensor) -> Tensor:
+    if not _takes(x_BCHW):
+        return DistillationBlock.distil(block, x_BCHW)
+    inputs = (
+        _to_channels_last(x_BCHW),
+        parameters_of(block),
+        cast(ALKConv, block.distill_last).norm.eps,
+        _compute_type(x_BCHW),
+    )
+    if torch.is_grad_enabled():
+        condensed_BHWC, *_ = distil(*inputs)
+    else:
+        condensed_BHWC = distilled(*inputs)
+    return _from_channels_last(condensed_BHWC)
 
 
 def _depthwise(conv: nn.Conv2d, x_BCHW: Tensor) -> Tensor:

@@ -1,14 +1,18 @@
-"""1x1 convolutions on CUDA: matrix products over the channels, and a kernel for the parameters' gradients.
+"""1x1 convolutions on CUDA: matrix products over the channels, by tensor cores.
 
-The product over all pixels of two narrow matrices is what cuBLAS is slow at; here every program multiplies a
-range of pixels and adds up the bias's gradient from the same loads. Every program writes its part to a place
-of its own, and the parts are added up in one fixed order: the same bits every time. All else is cuBLAS, as is
-everything in float32 proper, for which there are no tensor cores.
+cuBLAS is slow at products of all pixels with a narrow matrix. A program takes a range of pixels: forward it
+multiplies them with one matrix or with two at once; backward it gets the gradients of features, weights and
+bias from one pass over gradient and features. Every program writes its sums to a place of its own, which are
+added up in one fixed order: the same bits every time. Where these kernels do not fit, and in float32 proper,
+for which there are no tensor cores, cuBLAS does it.
 
-Shape letters: B batch, H height, W width, O output and I input channels, P pixels of
-all images, N pixels of a tile, L values of weight and bias together. Features are channels-last.
+Shape letters: B batch, H height, W width, I input and O output channels (1 and 2: of the first and the second
+matrix), N pixels of a tile, P all pixels, L values of all parameters together. Features are channels-last. In
+the kernels C are channels, T the channels of a tile and S the values from one pixel to the next, more than C
+where the channels are a range of more.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,40 +21,247 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from alkdnet.kernels.cuda.launching import laid_out_as, power_of_two
+from alkdnet.kernels.cuda.elementary import gelu, gelu_and_slope
+from alkdnet.kernels.cuda.launching import laid_out_as, pixel_stride, power_of_two
+from alkdnet.kernels.cuda.sums import add_up
 
-# A launch aims at that many programs: three on each of 132 multiprocessors.
-PROGRAMS = 396
-PIXELS = 64
-# A tile has at most that many channels of input and of output, and at least what a tensor core takes.
-MOST, LEAST = 64, 16
+# A launch aims at that many programs; the fastest on an H200, as are the pixels of a tile.
+PROGRAMS = 1152
+FORWARD_PIXELS, BACKWARD_PIXELS = 64, 32
+# Channels of a tile: tensor cores take no fewer, and more do not fit into registers.
+LEAST, MOST = 16, 64
+# Input channels in the forward pass, whose matrix is held as a whole.
+MOST_INPUTS = 128
+
+
+@triton.jit
+def _load(image, start, n_N1, c_1C, left, S: tl.constexpr, C: tl.constexpr):
+    at_NC = image + start.to(tl.int64) * S + (n_N1 * S + c_1C)
+    return tl.load(at_NC, mask=(n_N1 < left) & (c_1C < C), other=0.0)
+
+
+@triton.jit
+def _store(image, start, n_N1, c_1C, left, S: tl.constexpr, C: tl.constexpr, value_NC):
+    at_NC = image + start.to(tl.int64) * S + (n_N1 * S + c_1C)
+    tl.store(at_NC, value_NC.to(image.dtype.element_ty), mask=(n_N1 < left) & (c_1C < C))
+
+
+@triton.jit
+def _matrix(weight, o, i, CO: tl.constexpr, CI: tl.constexpr):
+    return tl.load(weight + o * CI + i, mask=(o < CO) & (i < CI), other=0.0)
 
 
 @triton.jit(do_not_specialize=["pixels", "steps"])
-def _to_parameters(
-    gradient, features, sums, pixels, steps, outputs, inputs,
-    TO: tl.constexpr, TI: tl.constexpr, N: tl.constexpr,
+def _forward(
+    features, weight1, bias1, out1, weight2, bias2, out2, pixels, steps,
+    CI: tl.constexpr, C1: tl.constexpr, C2: tl.constexpr,
+    SI: tl.constexpr, S1: tl.constexpr, S2: tl.constexpr,
+    TI: tl.constexpr, T1: tl.constexpr, T2: tl.constexpr, N: tl.constexpr,
+    GELU: tl.constexpr, HAS_BIAS: tl.constexpr,
 ):  # fmt: skip
-    """Write this program's part of the gradients of a tile of the weight, and of the bias."""
-    i_I = tl.program_id(0) * TI + tl.arange(0, TI)
-    o_O = tl.program_id(1) * TO + tl.arange(0, TO)
-    sum_OI = tl.zeros([TO, TI], tl.float32)
-    bias_NO = tl.zeros([N, TO], tl.float32)
+    """Multiply with one matrix, or with a second one too (C2 > 0); GELU: of the features, before it."""
+    TYPE: tl.constexpr = out1.dtype.element_ty
+    i_I = tl.arange(0, TI)
+    o_1 = tl.arange(0, T1)[None, :]
+    weight_I1 = _matrix(weight1, o_1, i_I[:, None], C1, CI).to(TYPE)
+    if HAS_BIAS:
+        bias_11 = tl.load(bias1 + o_1, mask=o_1 < C1, other=0.0).to(tl.float32)
+    if C2 > 0:
+        o_2 = tl.arange(0, T2)[None, :]
+        weight_I2 = _matrix(weight2, o_2, i_I[:, None], C2, CI).to(TYPE)
+        bias_12 = tl.load(bias2 + o_2, mask=o_2 < C2, other=0.0).to(tl.float32)
+    n_N1 = tl.arange(0, N)[:, None]
     for step in range(steps):
-        n_N1 = ((tl.program_id(2) * steps + step) * N + tl.arange(0, N))[:, None]
-        from_NO, from_NI = (
-            n_N1.to(tl.int64) * outputs + o_O[None, :],
-            n_N1.to(tl.int64) * inputs + i_I[None, :],
-        )
-        g_NO = tl.load(gradient + from_NO, mask=(n_N1 < pixels) & (o_O < outputs)[None, :], other=0.0)
-        x_NI = tl.load(features + from_NI, mask=(n_N1 < pixels) & (i_I < inputs)[None, :], other=0.0)
-        sum_OI = tl.dot(tl.trans(g_NO), x_NI, sum_OI, input_precision="tf32")
-        bias_NO += g_NO.to(tl.float32)
-    sums += tl.program_id(2).to(tl.int64) * (outputs * (inputs + 1))
-    inside_OI = (o_O < outputs)[:, None] & (i_I < inputs)[None, :]
-    tl.store(sums + o_O[:, None] * inputs + i_I[None, :], sum_OI, mask=inside_OI)
+        start = (tl.program_id(0) * steps + step) * N
+        left = pixels - start
+        x_NI = _load(features, start, n_N1, i_I[None, :], left, SI, CI)
+        if GELU:
+            x_NI = gelu(x_NI.to(tl.float32))
+        x_NI = x_NI.to(TYPE)
+        y_N1 = tl.dot(x_NI, weight_I1, input_precision="tf32")
+        if HAS_BIAS:
+            y_N1 += bias_11
+        _store(out1, start, n_N1, o_1, left, S1, C1, y_N1)
+        if C2 > 0:
+            y_N2 = tl.dot(x_NI, weight_I2, input_precision="tf32") + bias_12
+            _store(out2, start, n_N1, o_2, left, S2, C2, y_N2)
+
+
+@triton.jit(do_not_specialize=["pixels", "steps"])
+def _backward(
+    gradient1, weight1, gradient2, weight2, features, residual, to_features, sums, pixels, steps,
+    CI: tl.constexpr, C1: tl.constexpr, C2: tl.constexpr,
+    SI: tl.constexpr, S1: tl.constexpr, S2: tl.constexpr,
+    TI: tl.constexpr, T1: tl.constexpr, T2: tl.constexpr, N: tl.constexpr,
+    GELU: tl.constexpr, RESIDUAL: tl.constexpr,
+):  # fmt: skip
+    """Write the features' gradient and this program's part of the parameters', for a tile of the inputs.
+
+    The sums are those of both weights and of the bias: the only matrix's, or the second one's if there are
+    two. RESIDUAL: add another gradient to that of the features.
+    """
+    TYPE: tl.constexpr = gradient1.dtype.element_ty
+    i_1I = (tl.program_id(0) * TI + tl.arange(0, TI))[None, :]
+    o_1 = tl.arange(0, T1)
+    weight_1I = _matrix(weight1, o_1[:, None], i_1I, C1, CI).to(TYPE)
+    sum_1I = tl.zeros([T1, TI], tl.float32)
+    o_2 = tl.arange(0, T2)
+    bias_N2 = tl.zeros([N, T2], tl.float32)
+    if C2 > 0:
+        weight_2I = _matrix(weight2, o_2[:, None], i_1I, C2, CI).to(TYPE)
+        sum_2I = tl.zeros([T2, TI], tl.float32)
+    n_N1 = tl.arange(0, N)[:, None]
+    for step in range(steps):
+        start = (tl.program_id(1) * steps + step) * N
+        left = pixels - start
+        g_N1 = _load(gradient1, start, n_N1, o_1[None, :], left, S1, C1)
+        x_NI = _load(features, start, n_N1, i_1I, left, SI, CI)
+        to_NI = tl.dot(g_N1, weight_1I, input_precision="tf32")
+        if C2 > 0:
+            g_N2 = _load(gradient2, start, n_N1, o_2[None, :], left, S2, C2)
+            to_NI = tl.dot(g_N2, weight_2I, to_NI, input_precision="tf32")
+            bias_N2 += g_N2.to(tl.float32)
+        else:
+            bias_N2 += g_N1.to(tl.float32)
+        if GELU:
+            x_NI, slope_NI = gelu_and_slope(x_NI.to(tl.float32))
+            to_NI *= slope_NI
+        if RESIDUAL:
+            to_NI += _load(residual, start, n_N1, i_1I, left, SI, CI).to(tl.float32)
+        _store(to_features, start, n_N1, i_1I, left, SI, CI, to_NI)
+        x_NI = x_NI.to(TYPE)
+        sum_1I = tl.dot(tl.trans(g_N1), x_NI, sum_1I, input_precision="tf32")
+        if C2 > 0:
+            sum_2I = tl.dot(tl.trans(g_N2), x_NI, sum_2I, input_precision="tf32")
+    BIASES: tl.constexpr = C2 if C2 > 0 else C1
+    sums += tl.program_id(1).to(tl.int64) * ((C1 + C2) * CI + BIASES)
+    tl.store(sums + o_1[:, None] * CI + i_1I, sum_1I, mask=(o_1[:, None] < C1) & (i_1I < CI))
+    if C2 > 0:
+        tl.store(sums + (C1 + o_2[:, None]) * CI + i_1I, sum_2I, mask=(o_2[:, None] < C2) & (i_1I < CI))
     if tl.program_id(0) == 0:
-        tl.store(sums + outputs * inputs + o_O, tl.sum(bias_NO, 0), mask=o_O < outputs)
+        tl.store(sums + (C1 + C2) * CI + o_2, tl.sum(bias_N2, 0), mask=o_2 < BIASES)
+
+
+def _fits(dtype: torch.dtype, inputs: int, *weights: Tensor) -> bool:
+    """Return whether the kernels take the products; tensor cores compute those of float32 as TF32."""
+    tensor_cores = dtype != torch.float32 or torch.get_float32_matmul_precision() != "highest"
+    return tensor_cores and inputs <= MOST_INPUTS and all(weight.shape[0] <= MOST for weight in weights)
+
+
+def _product(x_BHWI: Tensor, weight: Tensor, bias_O: Tensor | None, dtype: torch.dtype) -> Tensor:
+    bias_O = None if bias_O is None else bias_O.to(dtype)
+    return F.linear(x_BHWI.to(dtype), weight.flatten(1).to(dtype), bias_O)
+
+
+def multiply(
+    x_BHWI: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor | None],
+    outs: Sequence[Tensor],
+    *,
+    gelu: bool = False,
+) -> None:
+    """Write the products of all pixels with one or two matrices.
+
+    Args:
+        x_BHWI: contiguous features.
+        weights: (O, I, 1, 1), float32 or in the type of the outputs.
+        biases: of each; the second, if there is one, has one.
+        outs: (B, H, W, O), of any distance between pixels; products are computed in their type.
+        gelu: take the exact GELU of the features first.
+    """
+    dtype = outs[0].dtype
+    if not _fits(dtype, x_BHWI.shape[3], *weights):
+        x_BHWI = F.gelu(x_BHWI) if gelu else x_BHWI
+        for weight, bias_O, out_BHWO in zip(weights, biases, outs, strict=True):
+            out_BHWO.copy_(_product(x_BHWI, weight, bias_O, dtype))
+        return
+    (first, *others), (bias, *more) = weights, biases
+    second, outputs2 = (others[0], others[0].shape[0]) if others else (first, 0)
+    pixels, inputs = x_BHWI.numel() // x_BHWI.shape[3], x_BHWI.shape[3]
+    steps = -(-pixels // (FORWARD_PIXELS * PROGRAMS))
+    with torch.cuda.device_of(x_BHWI):
+        _forward[(-(-pixels // (FORWARD_PIXELS * steps)),)](
+            x_BHWI, first, first if bias is None else bias, outs[0], second, more[0] if others else first,
+            outs[-1], pixels, steps, CI=inputs, C1=first.shape[0], C2=outputs2,
+            SI=pixel_stride(x_BHWI), S1=pixel_stride(outs[0]), S2=pixel_stride(outs[-1]),
+            TI=_tile(inputs, MOST_INPUTS), T1=_tile(first.shape[0]), T2=_tile(outputs2), N=FORWARD_PIXELS,
+            GELU=gelu, HAS_BIAS=bias is not None, num_warps=4, num_stages=1,
+        )  # fmt: skip
+
+
+def differentiate(
+    gradients: Sequence[Tensor],
+    x_BHWI: Tensor,
+    weights: Sequence[Tensor],
+    *,
+    gelu: bool = False,
+    residual_BHWI: Tensor | None = None,
+    to_parameters_L: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of `multiply` with respect to the features and, one after the other, the rest.
+
+    The rest are the weights and the bias: of the only product, or of the second one where there are two.
+
+    Args:
+        gradients: with respect to the outputs, in the type to compute in.
+        x_BHWI: as in the forward pass, and so the next two.
+        weights: see `multiply`.
+        gelu: see `multiply`.
+        residual_BHWI: a gradient that is added to that of the features.
+        to_parameters_L: where the parameters' gradients are written; None: they get memory of their own.
+    """
+    # Any number of inputs, by tiles.
+    if not _fits(gradients[0].dtype, 0, *weights):
+        return _by_cublas(gradients, x_BHWI, weights, gelu, residual_BHWI, to_parameters_L)
+    first, *others = weights
+    second, outputs2 = (others[0], others[0].shape[0]) if others else (first, 0)
+    pixels, (outputs, inputs) = x_BHWI.numel() // x_BHWI.shape[3], first.shape[:2]
+    tile = _tile(inputs)
+    tiles = -(-inputs // tile)
+    steps = -(-pixels * tiles // (BACKWARD_PIXELS * PROGRAMS))
+    programs = -(-pixels // (BACKWARD_PIXELS * steps))
+    to_x_BHWI = torch.empty_like(x_BHWI)
+    length = (outputs + outputs2) * inputs + (outputs2 or outputs)
+    sums = torch.empty(programs, length, dtype=torch.float32, device=x_BHWI.device)
+    with torch.cuda.device_of(x_BHWI):
+        # One stage: the loads of other programs on the multiprocessor hide the latency of this one's.
+        _backward[(tiles, programs)](
+            gradients[0], first, gradients[-1], second, x_BHWI,
+            x_BHWI if residual_BHWI is None else residual_BHWI, to_x_BHWI, sums, pixels, steps,
+            CI=inputs, C1=outputs, C2=outputs2,
+            SI=pixel_stride(x_BHWI), S1=pixel_stride(gradients[0]), S2=pixel_stride(gradients[-1]),
+            TI=tile, T1=_tile(outputs), T2=_tile(outputs2 or outputs), N=BACKWARD_PIXELS,
+            GELU=gelu, RESIDUAL=residual_BHWI is not None, num_warps=4, num_stages=1,
+        )  # fmt: skip
+    return to_x_BHWI, add_up(sums, to_parameters_L)
+
+
+def _by_cublas(
+    gradients: Sequence[Tensor],
+    x_BHWI: Tensor,
+    weights: Sequence[Tensor],
+    gelu: bool,
+    residual_BHWI: Tensor | None,
+    to_parameters_L: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Return what `differentiate` does."""
+    dtype = gradients[0].dtype
+    to_x_BHWI = sum(g @ weight.flatten(1).to(dtype) for g, weight in zip(gradients, weights, strict=True))
+    assert isinstance(to_x_BHWI, Tensor)
+    if gelu:
+        to_x_BHWI = torch.ops.aten.gelu_backward(to_x_BHWI, x_BHWI.to(dtype))
+    if residual_BHWI is not None:
+        to_x_BHWI = to_x_BHWI + residual_BHWI
+    x_PI = (F.gelu(x_BHWI) if gelu else x_BHWI).to(dtype).flatten(0, 2)
+    gradients_PO = [g.flatten(0, 2) for g in gradients]
+    parts = [(g_PO.t() @ x_PI).flatten().float() for g_PO in gradients_PO]
+    flat_L = torch.cat([*parts, gradients_PO[-1].sum(0, dtype=torch.float32)])
+    return to_x_BHWI.to(x_BHWI.dtype), flat_L if to_parameters_L is None else to_parameters_L.copy_(flat_L)
+
+
+def _tile(channels: int, most: int = MOST) -> int:
+    return min(max(power_of_two(channels), LEAST), most)
 
 
 @torch.library.custom_op("alkdnet::pointwise", mutates_args=())
@@ -62,8 +273,12 @@ def pointwise(x_BHWI: Tensor, weight: Tensor, bias_O: Tensor | None) -> Tensor:
         weight: (O, I, 1, 1), in the features' type or float32.
         bias_O: in the same type; None: there is none.
     """
-    bias_O = None if bias_O is None else bias_O.to(x_BHWI.dtype)
-    return F.linear(x_BHWI.contiguous(), weight.flatten(1).to(x_BHWI.dtype), bias_O)
+    x_BHWI = x_BHWI.contiguous()
+    if not _fits(x_BHWI.dtype, x_BHWI.shape[3], weight):
+        return _product(x_BHWI, weight, bias_O, x_BHWI.dtype)
+    out_BHWO = x_BHWI.new_empty(*x_BHWI.shape[:3], weight.shape[0])
+    multiply(x_BHWI, [weight], [bias_O], [out_BHWO])
+    return out_BHWO
 
 
 @pointwise.register_fake
@@ -72,35 +287,17 @@ def _(x_BHWI: Tensor, weight: Tensor, bias_O: Tensor | None) -> Tensor:
 
 
 @torch.library.custom_op("alkdnet::pointwise_backward", mutates_args=())
-def to_parameters(gradient_BHWO: Tensor, x_BHWI: Tensor) -> Tensor:
-    """Return the gradients with respect to weight and bias, one after the other, in float32."""
-    gradient_PO, x_PI = (each.contiguous().flatten(0, 2) for each in (gradient_BHWO, x_BHWI))
-    if x_PI.dtype == torch.float32 and torch.get_float32_matmul_precision() == "highest":
-        return torch.cat([(gradient_PO.t() @ x_PI).flatten(), gradient_PO.sum(0)])
-    return _by_tensor_cores(gradient_PO, x_PI).sum(0)
+def _to_all(gradient_BHWO: Tensor, x_BHWI: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients with respect to the features and, one after the other, to weight and bias."""
+    return differentiate([gradient_BHWO.contiguous()], x_BHWI.contiguous(), [weight])
 
 
-@to_parameters.register_fake
-def _(gradient_BHWO: Tensor, x_BHWI: Tensor) -> Tensor:
-    values = gradient_BHWO.shape[3] * (x_BHWI.shape[3] + 1)
-    return torch.empty(values, dtype=torch.float32, device=x_BHWI.device)
-
-
-def _by_tensor_cores(gradient_PO: Tensor, x_PI: Tensor) -> Tensor:
-    """Return every program's part of the gradients."""
-    (pixels, outputs), inputs = gradient_PO.shape, x_PI.shape[1]
-    tile_o, tile_i = (min(max(power_of_two(c), LEAST), MOST) for c in (outputs, inputs))
-    tiles = (-(-inputs // tile_i), -(-outputs // tile_o))
-    steps = -(-pixels * tiles[0] * tiles[1] // (PIXELS * PROGRAMS))
-    programs = -(-pixels // (PIXELS * steps))
-    sums = torch.empty(programs, outputs * (inputs + 1), dtype=torch.float32, device=x_PI.device)
-    with torch.cuda.device_of(x_PI):
-        # One stage: the loads of other programs on the multiprocessor hide the latency of this one's.
-        _to_parameters[(*tiles, programs)](
-            gradient_PO, x_PI, sums, pixels, steps, outputs, inputs,
-            TO=tile_o, TI=tile_i, N=PIXELS, num_warps=4, num_stages=1,
-        )  # fmt: skip
-    return sums
+@_to_all.register_fake
+def _(gradient_BHWO: Tensor, x_BHWI: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    values = weight.numel() + weight.shape[0]
+    return torch.empty(x_BHWI.shape, dtype=x_BHWI.dtype, device=x_BHWI.device), torch.empty(
+        values, dtype=torch.float32, device=x_BHWI.device
+    )
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -111,10 +308,10 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _differentiate(ctx: Any, gradient_BHWO: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
     x_BHWI, weight = ctx.saved_tensors
-    flat_L = to_parameters(gradient_BHWO, x_BHWI)
+    to_x_BHWI, flat_L = _to_all(gradient_BHWO, x_BHWI, weight)
     to_weight, to_bias = flat_L.split([weight.numel(), weight.shape[0]])
     return (
-        gradient_BHWO @ weight.flatten(1).to(gradient_BHWO.dtype),
+        to_x_BHWI,
         laid_out_as(to_weight, weight).to(weight.dtype),
         None if ctx.bias_type is None else to_bias.to(ctx.bias_type),
     )

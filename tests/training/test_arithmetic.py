@@ -95,7 +95,9 @@ def test_a_variant_that_fails_or_finds_no_time_costs_its_numbers_only(
     monkeypatch.setattr(train_step, "step_cost", lambda _: (2e9, 1e9))
     monkeypatch.setattr(train_step, "copy_bandwidth", lambda _: 1e10)
     monkeypatch.setattr(train_step, "matrix_rate", lambda *_: 1e11)
-    arguments = train_step.argparse.Namespace(device="cpu", threads=1, batch=8, rounds=1, seconds=1.0, only=None)
+    arguments = train_step.argparse.Namespace(
+        device="cpu", threads=1, batch=8, rounds=1, seconds=1.0, only=None
+    )
     lines = train_step.table(tmp_path, arguments).splitlines()
     assert "copies run at 10 GB/s, matrix products at (TFLOP/s) float32 0.1." in lines[0]
     assert "| plain | not timed | | | | | 0.0200 | 0.1000 | |" in lines

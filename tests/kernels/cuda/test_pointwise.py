@@ -46,6 +46,22 @@ def test_products_and_gradients(pixels: int, inputs: int, outputs: int, second: 
     _compare(pixels, inputs, outputs, second, gelu=gelu)
 
 
+def test_images_of_one_pixel() -> None:
+    """Where an axis has length 1, PyTorch calls any stride contiguous, as after a mean over the image."""
+    torch.manual_seed(0)
+    x_BHWI = torch.randn(2, 5, 1, 1, device=DEVICE).permute(0, 2, 3, 1)
+    assert x_BHWI.is_contiguous()
+    assert x_BHWI.stride(2) == 1
+    weight, bias = torch.randn(3, 5, 1, 1, device=DEVICE), torch.randn(3, device=DEVICE)
+    out_BHWO = torch.empty(2, 1, 1, 3, device=DEVICE)
+    multiply(x_BHWI, [weight], [bias], [out_BHWO])
+    _assert_close(out_BHWO, F.linear(x_BHWI.double(), weight.flatten(1).double(), bias.double()))
+    to_x_BHWI, to_parameters_L = differentiate([out_BHWO], x_BHWI, [weight])
+    _assert_close(to_x_BHWI, out_BHWO.double() @ weight.flatten(1).double())
+    to_weight_OI = out_BHWO.double().flatten(0, 2).t() @ x_BHWI.double().flatten(0, 2)
+    _assert_close(to_parameters_L[: weight.numel()], to_weight_OI.flatten())
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not ON_CUDA, reason="no CUDA device")
 @pytest.mark.filterwarnings("default")

@@ -252,6 +252,40 @@ def test_layers_that_the_kernels_do_not_know_stay() -> None:
         assert "forward" not in vars(layer), layer
 
 
+@pytest.mark.parametrize("change", ["subclass", "hooked-forward", "eps", "kernel", "bias"])
+def test_a_block_with_other_layers_stays(change: str) -> None:
+    class Tripled(nn.Conv2d):
+        def forward(self, x_BCHW: Tensor) -> Tensor:
+            return 3 * super().forward(x_BCHW)
+
+    block = build("alkdnet", 2, SMALL).get_submodule("blocks.0")
+    if change == "subclass":
+        block.condense = Tripled(16, 8, 1)
+    elif change == "hooked-forward":
+        block.condense.forward = lambda x_BCHW: x_BCHW[:, :8]  # type: ignore[union-attr, assignment]
+    elif change == "eps":
+        block.refine[0].norm.eps = 1.0  # type: ignore[index, union-attr]
+    elif change == "kernel":
+        block.distill[0] = nn.Conv2d(8, 4, 3, padding=1)  # type: ignore[index, operator]
+    else:
+        block.distill[0] = nn.Conv2d(8, 4, 1, bias=False)  # type: ignore[index, operator]
+    exchange_layers(block)
+    assert "distil" not in vars(block)
+
+
+def test_what_pytorch_rejects_is_rejected() -> None:
+    pool = nn.MaxPool2d(7, 3)
+    exchange_layers(pool)
+    with pytest.raises(RuntimeError, match="Output size is too small"):
+        pool(torch.randn(1, 4, 6, 8, device=DEVICE))
+
+
+def test_no_images_give_no_features() -> None:
+    layer, x_BCHW = _made(FAST["distillation"])
+    exchange_layers(layer)
+    assert layer(x_BCHW[:0]).shape == x_BCHW[:0].shape
+
+
 def test_float64_goes_through_the_layer_itself() -> None:
     layer = BSConv(4, 4).double()
     x_BCHW = torch.randn(1, 4, 5, 6, dtype=torch.float64)

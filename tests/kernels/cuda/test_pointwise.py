@@ -46,6 +46,14 @@ def test_products_and_gradients(pixels: int, inputs: int, outputs: int, second: 
     _compare(pixels, inputs, outputs, second, gelu=gelu)
 
 
+def test_a_transposed_weight() -> None:
+    torch.manual_seed(0)
+    x_BHWI, out_BHWO = torch.randn(1, 1, 5, 4, device=DEVICE), torch.empty(1, 1, 5, 4, device=DEVICE)
+    weight = torch.randn(4, 4, 1, 1, device=DEVICE).transpose(0, 1)
+    multiply(x_BHWI, [weight], [None], [out_BHWO])
+    _assert_close(out_BHWO, F.linear(x_BHWI.double(), weight[:, :, 0, 0].double()))
+
+
 def test_images_of_one_pixel() -> None:
     """Where an axis has length 1, PyTorch calls any stride contiguous, as after a mean over the image."""
     torch.manual_seed(0)

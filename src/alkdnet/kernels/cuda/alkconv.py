@@ -335,7 +335,7 @@ def differentiate(
         residual_BHWC: its gradient is empty if there is none.
         parameters: see above.
         eps: see `alkconv`.
-        to_parameters_L: where their gradients are written; None: they get memory of their own.
+        to_parameters_L: where their gradients are written; None: newly allocated.
     """
     k = parameters[0].shape[2]
     weights = _weights(parameters)
@@ -442,7 +442,7 @@ def _plan(x_BHWC: Tensor, vertical: Tensor, *, backward: bool, sums: bool = True
     elif backward and x_BHWC.shape[3] <= NARROW:
         plan = tiling(*x_BHWC.shape, columns=4, per_thread=1, programs=1536, warps=1)
     else:
-        # As many registers as the sums take leave room for half the programs.
+        # Where many registers let few programs run at once, shorter strips were faster.
         programs = 1536 if (backward and sums) or k > 9 else 768
         plan = tiling(*x_BHWC.shape, columns=2, per_thread=2, programs=programs, warps=2)
     return replace(plan, constants=plan.constants | {"K": k})

@@ -41,8 +41,14 @@ def parameters_of(block: DistillationBlock) -> list[Tensor]:
     return [*parameters, block.condense.weight, block.condense.bias]
 
 
-def _run(x_BHWC: Tensor, parameters: Sequence[Tensor], eps: float, dtype: torch.dtype) -> list[Tensor]:
-    """Return the condensed features, the distilled ones, what the ALKConvs took and what they made of it."""
+def _run(
+    x_BHWC: Tensor, parameters: Sequence[Tensor], eps: float, dtype: torch.dtype, *, keep: bool
+) -> list[Tensor]:
+    """Return the condensed features.
+
+    With `keep` the distilled ones too, what the ALKConvs took and what they made of it; without, their memory
+    is free as soon as the next step does not need it.
+    """
     x_BHWC = x_BHWC.contiguous()
     size, distilled = x_BHWC.shape[:3], parameters[1].shape[0]
     joined = x_BHWC.new_empty(*size, (STEPS + 1) * distilled, dtype=dtype)
@@ -54,13 +60,15 @@ def _run(x_BHWC: Tensor, parameters: Sequence[Tensor], eps: float, dtype: torch.
         pointwise.multiply(refined[-1], [refine, distill], [None, bias], [taken[-1], part])
         refined.append(torch.empty_like(x_BHWC))
         alkconv.convolve(taken[-1], refined[-2], others, eps, refined[-1])
+        if not keep:
+            del taken[:], refined[:-1]
     weight, *others, condense, bias = parameters[STEPS * PER_STEP :]
     taken.append(x_BHWC.new_empty(*size, distilled, dtype=dtype))
     pointwise.multiply(refined[-1], [weight], [None], [taken[-1]])
     alkconv.convolve(taken[-1], None, others, eps, last)
     condensed = torch.empty_like(x_BHWC, dtype=dtype)
     pointwise.multiply(joined, [condense], [bias], [condensed], gelu=True)
-    return [condensed, joined, *taken, *refined[1:]]
+    return [condensed, joined, *taken, *refined[1:]] if keep else [condensed]
 
 
 @torch.library.custom_op("alkdnet::distilled", mutates_args=())
@@ -73,7 +81,7 @@ def distilled(x_BHWC: Tensor, parameters: list[Tensor], eps: float, dtype: torch
         eps: of the normalisations.
         dtype: of products and distilled features; refined ones are in the type of `x_BHWC`.
     """
-    return _run(x_BHWC, parameters, eps, dtype)[0]
+    return _run(x_BHWC, parameters, eps, dtype, keep=False)[0]
 
 
 @distilled.register_fake
@@ -86,7 +94,7 @@ def distil(
     x_BHWC: Tensor, parameters: list[Tensor], eps: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the condensed features and, for the backward pass, the others of `_run`."""
-    out: Any = tuple(_run(x_BHWC, parameters, eps, dtype))
+    out: Any = tuple(_run(x_BHWC, parameters, eps, dtype, keep=True))
     return out  # type: ignore[no-any-return]
 
 

@@ -4,9 +4,10 @@
     if problem is None:
         exchange_layers(model)            # before torch.compile and before a graph is captured
 
-Modules are exchanged, not calls: `ALKConv` is one kernel for what are eight calls of PyTorch, and a module
-whose `forward` is its own is traced by torch.compile, captured in a graph and copied by `copy.deepcopy` like
-any other. Names, values and layout of the parameters stay, so checkpoints and optimizers notice nothing.
+Methods of modules are exchanged, not calls: after its 1x1 convolution an ALKConv is one kernel for what are
+nine calls of PyTorch, and a module with a method of its own is traced by torch.compile, captured in a graph
+and copied by `copy.deepcopy` like any other. Hooks of layers within such a module are not called. Names,
+values and layout of the parameters stay, so checkpoints and optimizers notice nothing.
 
 Shape letters: B batch, C channels, H height, W width.
 """

@@ -56,8 +56,7 @@ def fast_form(module: nn.Module) -> tuple[str, Callable[..., Tensor]] | None:
     # Exact types: what a subclass changes is not known here.
     kind = type(module)
     if kind is DistillationBlock or kind is Distillation:
-        convolutions = [*module.refine, module.distill_last]  # type: ignore[misc]
-        if any(type(each) is not ALKConv for each in convolutions):
+        if not _is_plain_distillation(module):
             return None
         return "distil" if kind is DistillationBlock else "forward", _distil
     forward = _fast_forward(module)
@@ -79,6 +78,17 @@ def _fast_forward(module: nn.Module) -> Callable[..., Tensor] | None:
     return None
 
 
+def _is_plain_distillation(block: Any) -> bool:
+    """Return whether the layers of a block compute what the operator does, which does not call them."""
+    convolutions, products = [*block.refine, block.distill_last], [*block.distill, block.condense]
+    return (
+        all(type(each) is ALKConv for each in convolutions)
+        and len({each.norm.eps for each in convolutions}) == 1
+        and all(_fast_forward(each) is _pointwise and each.bias is not None for each in products)
+        and not any("forward" in vars(each) for each in (*convolutions, *products))
+    )
+
+
 def _is_plain_pool(pool: nn.MaxPool2d) -> bool:
     return (
         all(isinstance(value, int) for value in (pool.kernel_size, pool.stride, pool.padding))
@@ -97,7 +107,7 @@ def _is_depthwise(conv: nn.Conv2d) -> bool:
 
 
 def _takes(x_BCHW: Tensor) -> bool:
-    return (x_BCHW.is_cuda or INTERPRETED) and x_BCHW.dtype in SUPPORTED
+    return (x_BCHW.is_cuda or INTERPRETED) and x_BCHW.dtype in SUPPORTED and x_BCHW.numel() > 0
 
 
 def _plain(module: nn.Module, *inputs: Any) -> Tensor:
@@ -124,6 +134,7 @@ def _product(conv: nn.Conv2d, x_BCHW: Tensor) -> Tensor:
     """Return a 1x1 convolution as (B, H, W, C): a matrix product over the channels."""
     x_BHWC = _to_channels_last(x_BCHW)
     if not torch.is_grad_enabled():
+        # In float32, the type of inference, the operator would do no more.
         return F.linear(x_BHWC, conv.weight.flatten(1), conv.bias)
     y_BHWC: Tensor = pointwise(x_BHWC.to(_compute_type(x_BCHW)), conv.weight, conv.bias)
     return y_BHWC
@@ -183,7 +194,10 @@ def _resize(resize: Resize, x_BCHW: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _max_pool(pool: nn.MaxPool2d, x_BCHW: Tensor) -> Tensor:
-    if not _takes(x_BCHW):
+    size, pad = cast(int, pool.kernel_size), cast(int, pool.padding)
+    # What does not fit, PyTorch rejects.
+    fits = 2 * pad <= size <= min(x_BCHW.shape[2:]) + 2 * pad
+    if not fits or not _takes(x_BCHW):
         return _plain(pool, x_BCHW)
     y_BHWC, _ = max_pool(_to_channels_last(x_BCHW), pool.kernel_size, pool.stride, pool.padding)
     return _from_channels_last(y_BHWC)

@@ -3,8 +3,8 @@
 cuBLAS is slow at products of all pixels with a narrow matrix. A program takes a range of pixels: forward it
 multiplies them with one matrix or with two at once; backward it gets the gradients of features, weights and
 bias from one pass over gradient and features. Every program writes its sums to a place of its own, which are
-added up in one fixed order: the same bits every time. Where these kernels do not fit, and in float32 proper,
-for which there are no tensor cores, cuBLAS does it.
+added up in one fixed order: the same bits every time. cuBLAS does what they do not take: more than 64 outputs
+or, forward, 128 inputs, and float32 where TF32 is not allowed.
 
 Shape letters: B batch, H height, W width, I input and O output channels (1 and 2: of the first and the second
 matrix), N pixels of a tile, P all pixels, L values of all parameters together. Features are channels-last. In
@@ -25,7 +25,7 @@ from alkdnet.kernels.cuda.elementary import gelu, gelu_and_slope
 from alkdnet.kernels.cuda.launching import laid_out_as, pixel_stride, power_of_two
 from alkdnet.kernels.cuda.sums import add_up
 
-# A launch aims at that many programs; the fastest on an H200, as are the pixels of a tile.
+# Programs that a launch aims for; this and the pixels of a tile were the fastest on an H200.
 PROGRAMS = 1152
 FORWARD_PIXELS, BACKWARD_PIXELS = 64, 32
 # Channels of a tile: tensor cores take no fewer, and more do not fit into registers.
@@ -148,7 +148,7 @@ def _fits(dtype: torch.dtype, inputs: int, *weights: Tensor) -> bool:
     return tensor_cores and inputs <= MOST_INPUTS and all(weight.shape[0] <= MOST for weight in weights)
 
 
-def _product(x_BHWI: Tensor, weight: Tensor, bias_O: Tensor | None, dtype: torch.dtype) -> Tensor:
+def _by_linear(x_BHWI: Tensor, weight: Tensor, bias_O: Tensor | None, dtype: torch.dtype) -> Tensor:
     bias_O = None if bias_O is None else bias_O.to(dtype)
     return F.linear(x_BHWI.to(dtype), weight.flatten(1).to(dtype), bias_O)
 
@@ -174,9 +174,9 @@ def multiply(
     if not _fits(dtype, x_BHWI.shape[3], *weights):
         x_BHWI = F.gelu(x_BHWI) if gelu else x_BHWI
         for weight, bias_O, out_BHWO in zip(weights, biases, outs, strict=True):
-            out_BHWO.copy_(_product(x_BHWI, weight, bias_O, dtype))
+            out_BHWO.copy_(_by_linear(x_BHWI, weight, bias_O, dtype))
         return
-    (first, *others), (bias, *more) = weights, biases
+    (first, *others), (bias, *more) = [weight.flatten(1).contiguous() for weight in weights], biases
     second, outputs2 = (others[0], others[0].shape[0]) if others else (first, 0)
     pixels, inputs = x_BHWI.numel() // x_BHWI.shape[3], x_BHWI.shape[3]
     steps = -(-pixels // (FORWARD_PIXELS * PROGRAMS))
@@ -209,14 +209,14 @@ def differentiate(
         weights: see `multiply`.
         gelu: see `multiply`.
         residual_BHWI: a gradient that is added to that of the features.
-        to_parameters_L: where the parameters' gradients are written; None: they get memory of their own.
+        to_parameters_L: where the parameters' gradients are written; None: newly allocated.
     """
     # Any number of inputs, by tiles.
     if not _fits(gradients[0].dtype, 0, *weights):
         return _by_cublas(gradients, x_BHWI, weights, gelu, residual_BHWI, to_parameters_L)
-    first, *others = weights
+    first, *others = [weight.flatten(1).contiguous() for weight in weights]
     second, outputs2 = (others[0], others[0].shape[0]) if others else (first, 0)
-    pixels, (outputs, inputs) = x_BHWI.numel() // x_BHWI.shape[3], first.shape[:2]
+    pixels, (outputs, inputs) = x_BHWI.numel() // x_BHWI.shape[3], first.shape
     tile = _tile(inputs)
     tiles = -(-inputs // tile)
     steps = -(-pixels * tiles // (BACKWARD_PIXELS * PROGRAMS))
@@ -275,7 +275,7 @@ def pointwise(x_BHWI: Tensor, weight: Tensor, bias_O: Tensor | None) -> Tensor:
     """
     x_BHWI = x_BHWI.contiguous()
     if not _fits(x_BHWI.dtype, x_BHWI.shape[3], weight):
-        return _product(x_BHWI, weight, bias_O, x_BHWI.dtype)
+        return _by_linear(x_BHWI, weight, bias_O, x_BHWI.dtype)
     out_BHWO = x_BHWI.new_empty(*x_BHWI.shape[:3], weight.shape[0])
     multiply(x_BHWI, [weight], [bias_O], [out_BHWO])
     return out_BHWO

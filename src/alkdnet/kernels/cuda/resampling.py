@@ -1,7 +1,7 @@
 """Bilinear enlargement and maximum pooling on CUDA: forward, and their gradients without atomics.
 
-PyTorch scatters the gradients with atomic additions, whose order is another one every time; here each input
-pixel gathers what it went into, in one fixed order. The values are those of PyTorch.
+PyTorch scatters the gradients with atomic additions, in a different order each time; here each input
+pixel gathers what it went into, in one fixed order. The values are those of PyTorch, up to rounding.
 
 Shape letters: B batch, H and W the input size, Ho and Wo the output size, C channels, N columns looked at
 together, M columns whose sums a program gathers. Features are channels-last.
@@ -16,12 +16,11 @@ from torch import Tensor
 
 from alkdnet.kernels.cuda.launching import power_of_two
 
-# Values of a tile; where each is found from many others, fewer, for more programs.
+# Values of a tile; smaller tiles where a value needs many loads, for more programs.
 LARGE, SMALL = 1024, 256
 # Input columns whose gradients a program gathers: the rows that it loads are the same for all of them.
 GATHERED = 8
-# Rows of the gradient in shared memory, all but one on their way: to wait for each would take several times
-# as long as the traffic.
+# Rows of the gradient in shared memory, all but one of them prefetched.
 STAGES = 6
 
 
@@ -48,7 +47,7 @@ def _triangle(i, at, size, ratio):
 
 @triton.jit
 def _outputs(at, out_size, ratio):
-    """Return the first output position with a part of input position `at`, and the one behind the last.
+    """Return the first output position with a part of input position `at`, and one past the last.
 
     A little more at both ends than the arithmetic says, for its rounding: a weight there is zero.
     """
@@ -148,7 +147,7 @@ def _pool_forward(
         )
         for x in tl.static_range(K):
             x_NC = row[x].to(tl.float32)
-            # What is no number stays, as in PyTorch.
+            # NaN propagates, as in PyTorch.
             better_NC = (x_NC > max_NC) | (x_NC != x_NC)
             max_NC = tl.where(better_NC, x_NC, max_NC)
             index_NC = tl.where(better_NC, r * W + left_N1 + x, index_NC)

@@ -1,7 +1,7 @@
 """The sums of all programs of a launch, added up in one fixed order: the same bits every time.
 
-Atomic additions, the usual way, have another order every time. PyTorch's own reduction of so many short rows
-takes two to seven times as long.
+Atomic additions, the usual way, have a different order each time. PyTorch's own reduction of so many short
+rows takes two to seven times as long.
 
 Shape letters: P programs, L values.
 """

@@ -2,8 +2,9 @@
 
     PYTHONPATH=src python -m benchmarks.kernels [--batch 64] [--size 48] [--rounds 50]
 
-prints a Markdown table for each precision, row by row: forward pass, and forward and backward together. An
-ALKConv includes its 1x1 convolution. Both sides are timed as CUDA graphs, as a training runs them: the host
+prints a Markdown table for each precision, row by row: forward pass without gradients, and forward and
+backward together. An ALKConv includes its 1x1 convolution; the second half of a block is one operator only
+where there are gradients. Both sides are timed as CUDA graphs, as a training runs them: the host
 takes longer to start a kernel than most kernels run. The floor is the time to copy as many bytes as the
 kernels must read and write, at the copy bandwidth measured here; `difference` is the largest one to float64,
 of output and gradients, relative to the largest value. Cases that fail have no numbers; stderr says why.
@@ -41,55 +42,62 @@ class Case:
     Attributes:
         name: for the table.
         layer: with float32 weights.
-        channels: of the input.
+        inputs: channels of each, and its sides in parts of the image's.
         forward: how often inputs and outputs are read and written, both together, in the forward pass.
         backward: the same in the backward pass.
-        coarse: sides of the input in parts of the image's.
         size: to resize to; None: the layer does not resize.
     """
 
     name: str
     layer: nn.Module
-    channels: int
+    inputs: tuple[tuple[int, int], ...]
     forward: float
     backward: float
-    coarse: int = 1
     size: tuple[int, int] | None = None
 
-    def inputs(self, batch: int, size: int, device: torch.device) -> tuple[Tensor, *tuple[object, ...]]:
-        """Return random features, and the size to resize to if there is one."""
-        shape = (batch, self.channels, size // self.coarse, size // self.coarse)
-        x_BCHW = torch.randn(shape, device=device).to(memory_format=torch.channels_last)
-        return x_BCHW, *(() if self.size is None else (self.size,))
+    def features(self, batch: int, size: int, device: torch.device) -> list[Tensor]:
+        """Return random features for every input."""
+        shapes = [(batch, channels, size // coarse, size // coarse) for channels, coarse in self.inputs]
+        return [torch.randn(each, device=device).to(memory_format=torch.channels_last) for each in shapes]
+
+    def others(self) -> list[object]:
+        """Return what the layer takes beside features."""
+        return [] if self.size is None else [self.size]
 
 
 def cases(size: int) -> list[Case]:
     """Return the layers of ALKDNet, ALKConvs of other widths among them."""
-    from alkdnet.kernels.cuda.layers import Distillation  # needs triton
+    from alkdnet.kernels.cuda.layers import Distillation, Enhancement  # needs triton
 
     def pointwise(inputs: int, outputs: int) -> Case:
         # Backward, the gradient and the features are read once, and the features' gradient is written.
         backward = (outputs + 2 * inputs) / (inputs + outputs)
-        return Case(f"1x1, {inputs} to {outputs}", nn.Conv2d(inputs, outputs, 1), inputs, 1, backward)
+        return Case(f"1x1, {inputs} to {outputs}", nn.Conv2d(inputs, outputs, 1), ((inputs, 1),), 1, backward)
 
     def depthwise(channels: int, stride: int) -> Case:
         layer = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, stride=stride)
-        return Case(f"depthwise 3 x 3, C = {channels}, stride {stride}", layer, channels, 1, 2)
+        return Case(f"depthwise 3 x 3, C = {channels}, stride {stride}", layer, ((channels, 1),), 1, 2)
 
     # After the 1x1 convolution: 2 passes forward and 9 backward.
-    alkconvs = [Case(f"ALKConv k = {k}", ALKConv(64, 64, kernel_size=k), 64, 2, 6) for k in (9, 3, 5, 11)]
+    alkconvs = [
+        Case(f"ALKConv k = {k}", ALKConv(64, 64, kernel_size=k), ((64, 1),), 2, 6) for k in (9, 3, 5, 11)
+    ]
     # Three steps of 5.5 and 15.5 passes, and the last part and the condensation of 5.5 and 12.
     block = DistillationBlock(
         channels=64, convolution=partial(ALKConv, kernel_size=9), block_norm=True, esa_padding=1
     )
-    distillation = Case("first half of a block", Distillation(block), 64, 11, 29.25)
+    distillation = Case("first half of a block", Distillation(block), ((64, 1),), 11, 29.25)
+    # Of 208 channels in and out, 96 and 208 are read or written forward, 144 and 272 backward.
+    inputs = ((64, 1), (16, 1), (16, 8), (64, 1))
+    enhancement = Case("second half of a block", Enhancement(block), inputs, 304 / 208, 416 / 208)
     return [
         *alkconvs,
         distillation,
+        enhancement,
         *(pointwise(inputs, outputs) for inputs, outputs in ((64, 64), (64, 32), (128, 64), (64, 16))),
         *(depthwise(channels, stride) for channels, stride in ((64, 1), (16, 1), (16, 2))),
-        Case("maximum of 7 x 7, stride 3, C = 16", nn.MaxPool2d(7, stride=3), 16, 1, 1, coarse=2),
-        Case("resize by 8, C = 16", Resize(), 16, 1, 1, coarse=8, size=(size, size)),
+        Case("maximum of 7 x 7, stride 3, C = 16", nn.MaxPool2d(7, stride=3), ((16, 2),), 1, 1),
+        Case("resize by 8, C = 16", Resize(), ((16, 8),), 1, 1, size=(size, size)),
     ]
 
 
@@ -123,19 +131,19 @@ def microseconds_on_device(function: Callable[[], Tensor], rounds: int) -> float
 
 
 def steps(
-    layer: nn.Module, x_BCHW: Tensor, *inputs: object
+    layer: nn.Module, features: list[Tensor], others: list[object]
 ) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
-    """Return the forward pass without gradients, and forward and backward with the input's gradient."""
-    leaf = x_BCHW.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-    wanted = [leaf, *layer.parameters()]
-    upstream = torch.ones_like(layer(leaf, *inputs))
+    """Return the forward pass without gradients, and forward and backward with those of the inputs."""
+    leaves = [each.detach().clone(memory_format=torch.preserve_format).requires_grad_() for each in features]
+    wanted = [*leaves, *layer.parameters()]
+    upstream = torch.ones_like(layer(*leaves, *others))
 
     def forward() -> Tensor:
         with torch.no_grad():
-            out: Tensor = layer(leaf, *inputs)
+            out: Tensor = layer(*leaves, *others)
         return out
 
-    return forward, lambda: torch.autograd.grad(layer(leaf, *inputs), wanted, upstream)[0]
+    return forward, lambda: torch.autograd.grad(layer(*leaves, *others), wanted, upstream)[0]
 
 
 def rows(
@@ -160,14 +168,14 @@ def rows(
         rounds: timed replays of a graph.
     """
     layer = case.layer.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    x_BCHW, *inputs = case.inputs(batch, size, device)
-    error = largest_difference(layer, x_BCHW[:1], *inputs, precision=precision)
+    features, others = case.features(batch, size, device), case.others()
+    error = largest_difference(layer, *(each[:1] for each in features), *others, precision=precision)
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    x_BCHW, layer = x_BCHW.to(dtype), layer.to(dtype)
+    features, layer = [each.to(dtype) for each in features], layer.to(dtype)
     fast = copy.deepcopy(layer)
     exchange_layers(fast)
-    moved = x_BCHW.nbytes + layer(x_BCHW, *inputs).nbytes
-    ours, theirs = steps(fast, x_BCHW, *inputs), steps(layer, x_BCHW, *inputs)
+    moved = sum(each.nbytes for each in features) + layer(*features, *others).nbytes
+    ours, theirs = steps(fast, features, others), steps(layer, features, others)
     for i, (label, times) in enumerate(
         (("forward", case.forward), ("forward + backward", case.forward + case.backward))
     ):

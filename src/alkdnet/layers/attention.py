@@ -74,7 +74,10 @@ class ESA(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return the input times its mask; H and W must be at least `minimum_size`."""
         a_BCHW = self.reduce(x_BCHW)
-        context_BCHW = self.context(self.pool(self.stride(a_BCHW)))
+        return self.masked(x_BCHW, a_BCHW, self.context(self.pool(self.stride(a_BCHW))))
+
+    def masked(self, x_BCHW: Tensor, a_BCHW: Tensor, context_BCHW: Tensor) -> Tensor:
+        """Return the input times its mask, which is made of the reduced features and their coarse context."""
         up_BCHW = self.resize(context_BCHW, x_BCHW.shape[2:])
         out: Tensor = x_BCHW * torch.sigmoid(self.expand(up_BCHW + self.skip(a_BCHW)))
         return out

@@ -68,8 +68,7 @@ class DistillationBlock(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return the refined features; H and W must be at least ESA's `minimum_size`."""
-        enhanced_BCHW: Tensor = self.norm(self.cca(self.esa(self.distil(x_BCHW))))  # Equation 9
-        return enhanced_BCHW + x_BCHW  # Equation 10
+        return self.enhance(self.distil(x_BCHW), x_BCHW)
 
     def distil(self, x_BCHW: Tensor) -> Tensor:
         """Return the condensed features, before the attention."""
@@ -81,6 +80,11 @@ class DistillationBlock(nn.Module):
         distilled.append(F.gelu(self.distill_last(refined_BCHW)))
         condensed_BCHW: Tensor = self.condense(torch.cat(distilled, dim=1))  # Equation 8
         return condensed_BCHW
+
+    def enhance(self, condensed_BCHW: Tensor, x_BCHW: Tensor) -> Tensor:
+        """Return the condensed features after attention and normalisation, plus the block's input."""
+        enhanced_BCHW: Tensor = self.norm(self.cca(self.esa(condensed_BCHW)))  # Equation 9
+        return enhanced_BCHW + x_BCHW  # Equation 10
 
 
 def check_size(*, scale: int, blocks: int, channels: int) -> None:

@@ -20,12 +20,23 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from alkdnet.kernels.cuda import alkconv, depthwise, pointwise, resampling, sums
+from alkdnet.kernels.cuda import alkconv, attention, depthwise, pointwise, resampling, sums
 from alkdnet.kernels.cuda.launching import SIZES, power_of_two
 
 INTEGERS = {*SIZES, "pad", "columns", "pixels", "steps", "programs", "length"}
+INTEGERS |= {"coarse_height", "coarse_width", "per_program"}
 FLOATS = {"eps", "ratio_h", "ratio_w"}
 PARAMETERS = {"weight", "bias", "scale", "shift", "sums", "vertical", "horizontal", "square"}
+PARAMETERS |= {
+    "skip",
+    "expand",
+    "squeeze",
+    "excite",
+    "moments",
+    "statistics",
+    "to_statistics",
+    "to_parameters",
+}
 TARGET = GPUTarget("cuda", 90, 32)
 
 
@@ -107,6 +118,22 @@ def pointwise_cases(outputs: int, inputs: int, second: int = 0, *, gelu: bool = 
     yield pointwise._backward, sizes | backward, options
 
 
+def attention_cases(channels: int) -> Iterator[Case]:
+    """Yield the kernels of the second half of a block."""
+    width, hidden = channels // 4, channels // 16
+    padded = {"C": channels, "CP": pointwise.tile_of(channels)}
+    of_esa = padded | {"F": width, "FP": pointwise.tile_of(width)}
+    of_cca = padded | {"R": hidden, "RP": power_of_two(hidden), "K": attention.TOGETHER}
+    options = {"num_warps": 4, "num_stages": 1}
+    forward, backward = ({"N": each} for each in (pointwise.FORWARD_PIXELS, pointwise.BACKWARD_PIXELS))
+    yield attention._attend, of_esa | forward, options
+    yield attention._weigh, of_cca, {"num_warps": 4}
+    yield attention._finish, of_esa | forward | {"NORM": True}, options
+    yield attention._to_weight, of_esa | backward | {"NORM": True}, options
+    yield attention._to_statistics, of_cca | {"NORM": True}, {"num_warps": 4}
+    yield attention._to_features, of_esa | backward | {"NORM": True}, options
+
+
 def cases(*, more: bool) -> Iterator[Case]:
     """Yield kernels with their sizes and the options of their launch."""
     yield from alkconv_cases(64, 9)
@@ -114,6 +141,7 @@ def cases(*, more: bool) -> Iterator[Case]:
     yield from depthwise_cases(16, 3, 2)
     yield from pointwise_cases(64, 64, 32)
     yield from pointwise_cases(64, 128, gelu=True)
+    yield from attention_cases(64)
     yield sums._add_up, {"L": sums.COLUMNS, "N": sums.ROWS}, {"num_warps": 8}
     padded = {"C": 16, "CP": power_of_two(16)}
     gathered = {"M": resampling.GATHERED, "N": 64, "STAGES": resampling.STAGES}
@@ -124,6 +152,7 @@ def cases(*, more: bool) -> Iterator[Case]:
     if more:
         for channels, k in ((64, 3), (64, 11), (32, 9), (48, 5), (16, 31)):
             yield from alkconv_cases(channels, k)
+        yield from attention_cases(48)
         for channels, k in ((48, 5), (16, 9)):
             yield from depthwise_cases(channels, k, 1)
         for outputs, inputs in ((32, 64), (16, 64), (16, 16)):

@@ -200,6 +200,7 @@ def test_what_is_exchanged() -> None:
     exchanged = {name for name, module in model.named_modules() if "forward" in vars(module)}
     assert {"shallow.depthwise", "blocks.0.refine.0", "blocks.0.condense", "blocks.0.esa.pool"} <= exchanged
     assert "blocks.0.esa.resize" in exchanged
+    assert {"distil", "enhance"} <= vars(model.get_submodule("blocks.0")).keys()
     assert "tail" not in exchanged  # a full 3 x 3 convolution
     assert set(model.state_dict()) == names
     copied = copy.deepcopy(model)
@@ -306,7 +307,7 @@ def test_the_self_check_takes_each_different_layer_in_each_precision(monkeypatch
     monkeypatch.setattr(exchange, "largest_difference", note)
     model = build("alkdnet", 2, SMALL | {"blocks": 3})
     assert self_check(model, "tf32", "float32") is None
-    assert checked.count(("Distillation", 8, "tf32")) == 1
+    assert checked.count(("Distillation", 8, "tf32")) == checked.count(("Enhancement", 8, "tf32")) == 1
     assert checked.count(("ALKConv", 8, "tf32")) == 1  # in the fusion; the distillation has its own
     assert checked.count(("Resize", 2, "float32")) == checked.count(("MaxPool2d", 2, "float32")) == 1
     assert ("Conv2d", 24, "tf32") in checked  # the fusion's 1x1 convolution

@@ -42,11 +42,12 @@ def exchange_layers(model: nn.Module) -> None:
     Raises:
         ImportError: triton is not installed; `self_check` says so without raising.
     """
-    from alkdnet.kernels.cuda.layers import fast_form
+    from alkdnet.kernels.cuda.layers import fast_forms
 
     for module in model.modules():
-        if (form := fast_form(module)) is not None and form[0] not in vars(module):
-            setattr(module, form[0], MethodType(form[1], module))
+        for name, function in fast_forms(module).items():
+            if name not in vars(module):
+                setattr(module, name, MethodType(function, module))
 
 
 def exchange_kernels(model: nn.Module) -> None:
@@ -116,13 +117,15 @@ def largest_difference(
     device, mixed = x_BCHW.device, precision == "bfloat16"
     # Inference may call this within `torch.inference_mode`.
     with torch.inference_mode(False), torch.set_grad_enabled(gradients):
-        x_BCHW = x_BCHW.detach().to(torch.bfloat16 if mixed else x_BCHW.dtype, copy=True)
-        theirs = _results(plain, x_BCHW.double(), *inputs)
+        dtype = torch.bfloat16 if mixed else x_BCHW.dtype
+        features = [each.detach().to(dtype) for each in (x_BCHW, *inputs) if isinstance(each, Tensor)]
+        others = [each for each in inputs if not isinstance(each, Tensor)]
+        theirs = _results(plain, [each.double() for each in features], others)
         with (
             arithmetic(device, "float32" if mixed else precision, threads=torch.get_num_threads()),
             torch.autocast(device.type, torch.bfloat16, enabled=mixed),
         ):
-            ours = _results(fast, x_BCHW, *inputs)
+            ours = _results(fast, features, others)
     smallest = torch.finfo(torch.float64).tiny  # where all should be zero, and is
     differences = [
         (our.double() - their).abs().max() / their.abs().max().clamp(min=smallest)
@@ -131,14 +134,14 @@ def largest_difference(
     return torch.stack(differences).max().item()  # NaN, if one of them is
 
 
-def _results(layer: nn.Module, x_BCHW: Tensor, *inputs: object) -> list[Tensor]:
+def _results(layer: nn.Module, features: list[Tensor], others: list[object]) -> list[Tensor]:
     """Return the output and, where gradients are enabled, all of them at an uneven upstream gradient."""
     if not torch.is_grad_enabled():
-        return [layer(x_BCHW, *inputs)]
-    x_BCHW.requires_grad_()
-    y_BCHW = layer(x_BCHW, *inputs)
+        return [layer(*features, *others)]
+    leaves = [each.clone().requires_grad_() for each in features]
+    y_BCHW = layer(*leaves, *others)
     upstream = torch.linspace(-1, 1, y_BCHW.numel(), dtype=y_BCHW.dtype, device=y_BCHW.device).cos()
-    gradients = torch.autograd.grad(y_BCHW, [x_BCHW, *layer.parameters()], upstream.view(y_BCHW.shape))
+    gradients = torch.autograd.grad(y_BCHW, [*leaves, *layer.parameters()], upstream.view(y_BCHW.shape))
     return [y_BCHW, *gradients]
 
 
@@ -146,16 +149,23 @@ def _layers_with_inputs(model: nn.Module) -> list[tuple[Any, ...]]:
     """Return copies of the different layers that have a fast form, with random inputs.
 
     Layers within such a layer are left out, for its fast form does not call them; but of a distillation block
-    it is the first half that has one.
+    the halves have one, and the second half calls its layers in inference.
     """
-    from alkdnet.kernels.cuda.layers import Distillation, fast_form
+    from alkdnet.kernels.cuda.layers import Distillation, Enhancement, fast_forms
 
     found: dict[str, tuple[Any, ...]] = {}
 
     def note(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        forms = [(layer, *inputs)]
         if isinstance(layer, DistillationBlock):
-            layer = Distillation(layer)
-        found.setdefault(f"{layer} {inputs[0].shape}", (layer, *inputs))
+            (x_BCHW,) = inputs
+            reduced_BCHW = layer.esa.reduce(x_BCHW)
+            coarse_BCHW = layer.esa.context(layer.esa.pool(layer.esa.stride(reduced_BCHW)))
+            features = x_BCHW, reduced_BCHW, coarse_BCHW, x_BCHW
+            forms = [(Distillation(layer), x_BCHW), (Enhancement(layer), *features)]
+        for form in forms:
+            if fast_forms(form[0]):
+                found.setdefault(f"{form[0]} {inputs[0].shape}", form)
 
     # The CPU's random numbers: the same on every device, and none of a GPU's state is changed.
     random = torch.Generator().manual_seed(0)
@@ -167,14 +177,16 @@ def _layers_with_inputs(model: nn.Module) -> list[tuple[Any, ...]]:
         model = copy.deepcopy(model)
         covered: tuple[str, ...] = ()
         for name, module in model.named_modules():
-            if fast_form(module) is not None and not name.startswith(covered):
-                whole = not isinstance(module, DistillationBlock)
-                inside = ("",) if whole else ("distill", "refine", "condense")
-                covered += tuple(f"{name}.{each}" for each in inside)
+            if (forms := fast_forms(module)) and not name.startswith(covered):
+                inside = {"forward": ("",), "distil": ("distill", "refine", "condense"), "enhance": ()}
+                covered += tuple(f"{name}.{each}" for form in forms for each in inside[form])
                 module.register_forward_pre_hook(note)
         image_BCHW = torch.rand(2, 3, *SIZE, generator=random)
         model(image_BCHW.to(next(model.parameters(), image_BCHW)))
         for layer, *_ in found.values():
             for parameter in layer.parameters():
                 parameter.copy_(random_like(parameter))
-        return [(layer, random_like(x_BCHW), *inputs) for layer, x_BCHW, *inputs in found.values()]
+        return [
+            (layer, *(random_like(each) if isinstance(each, Tensor) else each for each in inputs))
+            for layer, *inputs in found.values()
+        ]

@@ -6,6 +6,7 @@ whose layers were exchanged can be moved to the CPU.
 Shape letters: B batch, C channels, H height, W width.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -14,16 +15,18 @@ import torch.nn.functional as F
 import triton
 from torch import Tensor, nn
 
+from alkdnet.kernels.cuda import attention
 from alkdnet.kernels.cuda.alkconv import alkconv
 from alkdnet.kernels.cuda.depthwise import depthwise
 from alkdnet.kernels.cuda.distillation import distil, distilled, parameters_of
 from alkdnet.kernels.cuda.elementary import gelu
 from alkdnet.kernels.cuda.launching import SUPPORTED
-from alkdnet.kernels.cuda.pointwise import pointwise
+from alkdnet.kernels.cuda.pointwise import MOST, pointwise, tensor_cores
 from alkdnet.kernels.cuda.resampling import bilinear, max_pool
-from alkdnet.layers.attention import Resize
+from alkdnet.layers.attention import CCA, ESA, Resize
 from alkdnet.layers.convolution import ALKConv
 from alkdnet.layers.distillation import DistillationBlock
+from alkdnet.layers.norm import PixelNorm
 
 # Triton's interpreter (TRITON_INTERPRET=1) runs the kernels on a CPU, to test them.
 INTERPRETED = not isinstance(gelu, triton.JITFunction)
@@ -48,19 +51,48 @@ class Distillation(nn.Module):
         return DistillationBlock.distil(cast(DistillationBlock, self), x_BCHW)
 
 
-def fast_form(module: nn.Module) -> tuple[str, Callable[..., Tensor]] | None:
-    """Return which method of a module has a fast form and the function that replaces it, or None.
+class Enhancement(nn.Module):
+    """The second half of a distillation block as a module, with which the kernels are compared.
 
-    The function takes the module and the method's inputs.
+    Args:
+        block: gives its layers.
+    """
+
+    def __init__(self, block: DistillationBlock) -> None:
+        super().__init__()
+        self.esa = copy.deepcopy(block.esa)
+        # They come before what the operator takes.
+        del self.esa.reduce, self.esa.stride, self.esa.pool, self.esa.context
+        self.cca = block.cca
+        self.norm = block.norm
+
+    def forward(
+        self, condensed_BCHW: Tensor, reduced_BCHW: Tensor, coarse_BCHW: Tensor, x_BCHW: Tensor
+    ) -> Tensor:
+        """Return the block's output, from what ESA made of the condensed features and the block's input."""
+        masked_BCHW = self.esa.masked(condensed_BCHW, reduced_BCHW, coarse_BCHW)
+        out: Tensor = self.norm(self.cca(masked_BCHW)) + x_BCHW
+        return out
+
+
+def fast_forms(module: nn.Module) -> dict[str, Callable[..., Tensor]]:
+    """Return the functions that replace methods of a module by the methods' names; none if there are none.
+
+    They take the module and the method's inputs.
     """
     # Exact types: what a subclass changes is not known here.
     kind = type(module)
-    if kind is DistillationBlock or kind is Distillation:
-        if not _is_plain_distillation(module):
-            return None
-        return "distil" if kind is DistillationBlock else "forward", _distil
+    if kind is DistillationBlock:
+        first: dict[str, Callable[..., Tensor]] = (
+            {"distil": _distil} if _is_plain_distillation(module) else {}
+        )
+        return first | ({"enhance": _enhance} if _is_plain_enhancement(module) else {})
+    if kind is Distillation:
+        return {"forward": _distil} if _is_plain_distillation(module) else {}
+    if kind is Enhancement:
+        return {"forward": _enhanced} if _is_plain_enhancement(module) else {}
     forward = _fast_forward(module)
-    return None if forward is None else ("forward", forward)
+    return {} if forward is None else {"forward": forward}
 
 
 def _fast_forward(module: nn.Module) -> Callable[..., Tensor] | None:
@@ -86,6 +118,21 @@ def _is_plain_distillation(block: Any) -> bool:
         and len({each.norm.eps for each in convolutions}) == 1
         and all(_fast_forward(each) is _pointwise and each.bias is not None for each in products)
         and not any("forward" in vars(each) for each in (*convolutions, *products))
+    )
+
+
+def _is_plain_enhancement(block: Any) -> bool:
+    """Return whether the attentions of a block and its norm compute what the operator does."""
+    esa, cca, norm = block.esa, block.cca, block.norm
+    return (
+        type(esa) is ESA
+        and type(cca) is CCA
+        and type(norm) in (PixelNorm, nn.Identity)
+        and all(
+            _fast_forward(each) is _pointwise and each.bias is not None for each in (esa.skip, esa.expand)
+        )
+        and esa.expand.out_channels <= MOST
+        and not any("forward" in vars(each) for each in (esa, esa.skip, esa.resize, esa.expand, cca, norm))
     )
 
 
@@ -176,6 +223,49 @@ def _distil(block: DistillationBlock, x_BCHW: Tensor) -> Tensor:
     else:
         condensed_BHWC = distilled(*inputs)
     return _from_channels_last(condensed_BHWC)
+
+
+def _enhance(block: DistillationBlock, condensed_BCHW: Tensor, x_BCHW: Tensor) -> Tensor:
+    if not _enhances(condensed_BCHW):
+        return DistillationBlock.enhance(block, condensed_BCHW, x_BCHW)
+    esa = block.esa
+    reduced_BCHW = esa.reduce(condensed_BCHW)
+    coarse_BCHW = esa.context(esa.pool(esa.stride(reduced_BCHW)))
+    return _enhanced(block, condensed_BCHW, reduced_BCHW, coarse_BCHW, x_BCHW)
+
+
+def _enhances(condensed_BCHW: Tensor) -> bool:
+    """Return whether one operator is better than its layers, of which every one keeps what gradients need."""
+    trains = torch.is_grad_enabled() and _takes(condensed_BCHW)
+    return trains and _has_tensor_cores(condensed_BCHW.dtype)
+
+
+@torch.compiler.assume_constant_result
+def _has_tensor_cores(dtype: torch.dtype) -> bool:
+    # torch.compile cannot trace the question; it compiles again where the answer has changed.
+    return tensor_cores(dtype)
+
+
+def _enhanced(
+    block: Enhancement | DistillationBlock,
+    condensed_BCHW: Tensor,
+    reduced_BCHW: Tensor,
+    coarse_BCHW: Tensor,
+    x_BCHW: Tensor,
+) -> Tensor:
+    features = (condensed_BCHW, reduced_BCHW, coarse_BCHW, x_BCHW)
+    if not _enhances(condensed_BCHW):
+        return _plain(block, *features)
+    has_norm = isinstance(block.norm, PixelNorm)
+    # Automatic mixed precision computes normalisations in float32.
+    in_float32 = has_norm and torch.is_autocast_enabled(x_BCHW.device.type)
+    y_BHWC, *_ = attention.enhance(
+        *map(_to_channels_last, features),
+        attention.parameters_of(block),
+        cast(PixelNorm, block.norm).eps if has_norm else 0.0,
+        torch.float32 if in_float32 else torch.promote_types(condensed_BCHW.dtype, x_BCHW.dtype),
+    )
+    return _from_channels_last(y_BHWC)
 
 
 def _depthwise(conv: nn.Conv2d, x_BCHW: Tensor) -> Tensor:

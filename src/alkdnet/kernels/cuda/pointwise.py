@@ -35,19 +35,22 @@ MOST_INPUTS = 128
 
 
 @triton.jit
-def _load(image, start, n_N1, c_1C, left, S: tl.constexpr, C: tl.constexpr):
+def load_pixels(image, start, n_N1, c_1C, left, S: tl.constexpr, C: tl.constexpr):
+    """Return N pixels in a row from `start` on, zero where fewer are left."""
     at_NC = image + start.to(tl.int64) * S + (n_N1 * S + c_1C)
     return tl.load(at_NC, mask=(n_N1 < left) & (c_1C < C), other=0.0)
 
 
 @triton.jit
-def _store(image, start, n_N1, c_1C, left, S: tl.constexpr, C: tl.constexpr, value_NC):
+def store_pixels(image, start, n_N1, c_1C, left, S: tl.constexpr, C: tl.constexpr, value_NC):
+    """Store N pixels in a row from `start` on, or as many as are left."""
     at_NC = image + start.to(tl.int64) * S + (n_N1 * S + c_1C)
     tl.store(at_NC, value_NC.to(image.dtype.element_ty), mask=(n_N1 < left) & (c_1C < C))
 
 
 @triton.jit
-def _matrix(weight, o, i, CO: tl.constexpr, CI: tl.constexpr):
+def load_matrix(weight, o, i, CO: tl.constexpr, CI: tl.constexpr):
+    """Return the weights of outputs `o` and inputs `i`, in the order of these, zero beyond their numbers."""
     return tl.load(weight + o * CI + i, mask=(o < CO) & (i < CI), other=0.0)
 
 
@@ -63,28 +66,28 @@ def _forward(
     TYPE: tl.constexpr = out1.dtype.element_ty
     i_I = tl.arange(0, TI)
     o_1 = tl.arange(0, T1)[None, :]
-    weight_I1 = _matrix(weight1, o_1, i_I[:, None], C1, CI).to(TYPE)
+    weight_I1 = load_matrix(weight1, o_1, i_I[:, None], C1, CI).to(TYPE)
     if HAS_BIAS:
         bias_11 = tl.load(bias1 + o_1, mask=o_1 < C1, other=0.0).to(tl.float32)
     if C2 > 0:
         o_2 = tl.arange(0, T2)[None, :]
-        weight_I2 = _matrix(weight2, o_2, i_I[:, None], C2, CI).to(TYPE)
+        weight_I2 = load_matrix(weight2, o_2, i_I[:, None], C2, CI).to(TYPE)
         bias_12 = tl.load(bias2 + o_2, mask=o_2 < C2, other=0.0).to(tl.float32)
     n_N1 = tl.arange(0, N)[:, None]
     for step in range(steps):
         start = (tl.program_id(0) * steps + step) * N
         left = pixels - start
-        x_NI = _load(features, start, n_N1, i_I[None, :], left, SI, CI)
+        x_NI = load_pixels(features, start, n_N1, i_I[None, :], left, SI, CI)
         if GELU:
             x_NI = gelu(x_NI.to(tl.float32))
         x_NI = x_NI.to(TYPE)
         y_N1 = tl.dot(x_NI, weight_I1, input_precision="tf32")
         if HAS_BIAS:
             y_N1 += bias_11
-        _store(out1, start, n_N1, o_1, left, S1, C1, y_N1)
+        store_pixels(out1, start, n_N1, o_1, left, S1, C1, y_N1)
         if C2 > 0:
             y_N2 = tl.dot(x_NI, weight_I2, input_precision="tf32") + bias_12
-            _store(out2, start, n_N1, o_2, left, S2, C2, y_N2)
+            store_pixels(out2, start, n_N1, o_2, left, S2, C2, y_N2)
 
 
 @triton.jit(do_not_specialize=["pixels", "steps"])
@@ -103,22 +106,22 @@ def _backward(
     TYPE: tl.constexpr = gradient1.dtype.element_ty
     i_1I = (tl.program_id(0) * TI + tl.arange(0, TI))[None, :]
     o_1 = tl.arange(0, T1)
-    weight_1I = _matrix(weight1, o_1[:, None], i_1I, C1, CI).to(TYPE)
+    weight_1I = load_matrix(weight1, o_1[:, None], i_1I, C1, CI).to(TYPE)
     sum_1I = tl.zeros([T1, TI], tl.float32)
     o_2 = tl.arange(0, T2)
     bias_N2 = tl.zeros([N, T2], tl.float32)
     if C2 > 0:
-        weight_2I = _matrix(weight2, o_2[:, None], i_1I, C2, CI).to(TYPE)
+        weight_2I = load_matrix(weight2, o_2[:, None], i_1I, C2, CI).to(TYPE)
         sum_2I = tl.zeros([T2, TI], tl.float32)
     n_N1 = tl.arange(0, N)[:, None]
     for step in range(steps):
         start = (tl.program_id(1) * steps + step) * N
         left = pixels - start
-        g_N1 = _load(gradient1, start, n_N1, o_1[None, :], left, S1, C1)
-        x_NI = _load(features, start, n_N1, i_1I, left, SI, CI)
+        g_N1 = load_pixels(gradient1, start, n_N1, o_1[None, :], left, S1, C1)
+        x_NI = load_pixels(features, start, n_N1, i_1I, left, SI, CI)
         to_NI = tl.dot(g_N1, weight_1I, input_precision="tf32")
         if C2 > 0:
-            g_N2 = _load(gradient2, start, n_N1, o_2[None, :], left, S2, C2)
+            g_N2 = load_pixels(gradient2, start, n_N1, o_2[None, :], left, S2, C2)
             to_NI = tl.dot(g_N2, weight_2I, to_NI, input_precision="tf32")
             bias_N2 += g_N2.to(tl.float32)
         else:
@@ -127,8 +130,8 @@ def _backward(
             x_NI, slope_NI = gelu_and_slope(x_NI.to(tl.float32))
             to_NI *= slope_NI
         if RESIDUAL:
-            to_NI += _load(residual, start, n_N1, i_1I, left, SI, CI).to(tl.float32)
-        _store(to_features, start, n_N1, i_1I, left, SI, CI, to_NI)
+            to_NI += load_pixels(residual, start, n_N1, i_1I, left, SI, CI).to(tl.float32)
+        store_pixels(to_features, start, n_N1, i_1I, left, SI, CI, to_NI)
         x_NI = x_NI.to(TYPE)
         sum_1I = tl.dot(tl.trans(g_N1), x_NI, sum_1I, input_precision="tf32")
         if C2 > 0:
@@ -142,10 +145,16 @@ def _backward(
         tl.store(sums + (C1 + C2) * CI + o_2, tl.sum(bias_N2, 0), mask=o_2 < BIASES)
 
 
+def tensor_cores(dtype: torch.dtype) -> bool:
+    """Return whether tensor cores may compute products of a type; those of float32 become TF32."""
+    return dtype != torch.float32 or torch.get_float32_matmul_precision() != "highest"
+
+
 def _fits(dtype: torch.dtype, inputs: int, *weights: Tensor) -> bool:
-    """Return whether the kernels take the products; tensor cores compute those of float32 as TF32."""
-    tensor_cores = dtype != torch.float32 or torch.get_float32_matmul_precision() != "highest"
-    return tensor_cores and inputs <= MOST_INPUTS and all(weight.shape[0] <= MOST for weight in weights)
+    """Return whether the kernels take the products."""
+    return (
+        tensor_cores(dtype) and inputs <= MOST_INPUTS and all(weight.shape[0] <= MOST for weight in weights)
+    )
 
 
 def _by_linear(x_BHWI: Tensor, weight: Tensor, bias_O: Tensor | None, dtype: torch.dtype) -> Tensor:
@@ -185,8 +194,8 @@ def multiply(
             x_BHWI, first, first if bias is None else bias, outs[0], second, more[0] if others else first,
             outs[-1], pixels, steps, CI=inputs, C1=first.shape[0], C2=outputs2,
             SI=pixel_stride(x_BHWI), S1=pixel_stride(outs[0]), S2=pixel_stride(outs[-1]),
-            TI=_tile(inputs, MOST_INPUTS), T1=_tile(first.shape[0]), T2=_tile(outputs2), N=FORWARD_PIXELS,
-            GELU=gelu, HAS_BIAS=bias is not None, num_warps=4, num_stages=1,
+            TI=tile_of(inputs, MOST_INPUTS), T1=tile_of(first.shape[0]), T2=tile_of(outputs2),
+            N=FORWARD_PIXELS, GELU=gelu, HAS_BIAS=bias is not None, num_warps=4, num_stages=1,
         )  # fmt: skip
 
 
@@ -217,7 +226,7 @@ def differentiate(
     first, *others = [weight.flatten(1).contiguous() for weight in weights]
     second, outputs2 = (others[0], others[0].shape[0]) if others else (first, 0)
     pixels, (outputs, inputs) = x_BHWI.numel() // x_BHWI.shape[3], first.shape
-    tile = _tile(inputs)
+    tile = tile_of(inputs)
     tiles = -(-inputs // tile)
     steps = -(-pixels * tiles // (BACKWARD_PIXELS * PROGRAMS))
     programs = -(-pixels // (BACKWARD_PIXELS * steps))
@@ -231,7 +240,7 @@ def differentiate(
             x_BHWI if residual_BHWI is None else residual_BHWI, to_x_BHWI, sums, pixels, steps,
             CI=inputs, C1=outputs, C2=outputs2,
             SI=pixel_stride(x_BHWI), S1=pixel_stride(gradients[0]), S2=pixel_stride(gradients[-1]),
-            TI=tile, T1=_tile(outputs), T2=_tile(outputs2 or outputs), N=BACKWARD_PIXELS,
+            TI=tile, T1=tile_of(outputs), T2=tile_of(outputs2 or outputs), N=BACKWARD_PIXELS,
             GELU=gelu, RESIDUAL=residual_BHWI is not None, num_warps=4, num_stages=1,
         )  # fmt: skip
     return to_x_BHWI, add_up(sums, to_parameters_L)
@@ -260,7 +269,8 @@ def _by_cublas(
     return to_x_BHWI.to(x_BHWI.dtype), flat_L if to_parameters_L is None else to_parameters_L.copy_(flat_L)
 
 
-def _tile(channels: int, most: int = MOST) -> int:
+def tile_of(channels: int, most: int = MOST) -> int:
+    """Return how many channels a tile has, so that tensor cores take it."""
     return min(max(power_of_two(channels), LEAST), most)
 
 

@@ -56,6 +56,22 @@ def _outputs(at, out_size, ratio):
     return tl.maximum(first, 0), tl.minimum(last + 1, out_size)
 
 
+@triton.jit
+def interpolated(image, i, j_N1, c_1C, inside_NC, H, W, ratio_h, ratio_w, C: tl.constexpr):
+    """Return the weighted sums of the four pixels around output positions: rows `i`, columns `j_N1`."""
+    above, below, down = _neighbours(i, H, ratio_h)
+    left_N1, right_N1, across_N1 = _neighbours(j_N1, W, ratio_w)
+    upper, lower = image + above.to(tl.int64) * W * C, image + below.to(tl.int64) * W * C
+    left_NC, right_NC = left_N1 * C + c_1C, right_N1 * C + c_1C
+    upper_left_NC = tl.load(upper + left_NC, mask=inside_NC, other=0.0).to(tl.float32)
+    upper_right_NC = tl.load(upper + right_NC, mask=inside_NC, other=0.0).to(tl.float32)
+    lower_left_NC = tl.load(lower + left_NC, mask=inside_NC, other=0.0).to(tl.float32)
+    lower_right_NC = tl.load(lower + right_NC, mask=inside_NC, other=0.0).to(tl.float32)
+    upper_NC = (1.0 - across_N1) * upper_left_NC + across_N1 * upper_right_NC
+    lower_NC = (1.0 - across_N1) * lower_left_NC + across_N1 * lower_right_NC
+    return (1.0 - down) * upper_NC + down * lower_NC
+
+
 @triton.jit(do_not_specialize=["H", "W", "out_height", "out_width"])
 def _bilinear_forward(
     features, out, H, W, out_height, out_width, ratio_h, ratio_w,
@@ -66,18 +82,7 @@ def _bilinear_forward(
     j_N1 = (tl.program_id(1) * N + tl.arange(0, N))[:, None]
     c_1C = tl.arange(0, CP)[None, :]
     inside_NC = (j_N1 < out_width) & (c_1C < C)
-    above, below, down = _neighbours(i, H, ratio_h)
-    left_N1, right_N1, across_N1 = _neighbours(j_N1, W, ratio_w)
-    upper = features + (b * H + above) * W * C
-    lower = features + (b * H + below) * W * C
-    left_NC, right_NC = left_N1 * C + c_1C, right_N1 * C + c_1C
-    upper_left_NC = tl.load(upper + left_NC, mask=inside_NC, other=0.0).to(tl.float32)
-    upper_right_NC = tl.load(upper + right_NC, mask=inside_NC, other=0.0).to(tl.float32)
-    lower_left_NC = tl.load(lower + left_NC, mask=inside_NC, other=0.0).to(tl.float32)
-    lower_right_NC = tl.load(lower + right_NC, mask=inside_NC, other=0.0).to(tl.float32)
-    upper_NC = (1.0 - across_N1) * upper_left_NC + across_N1 * upper_right_NC
-    lower_NC = (1.0 - across_N1) * lower_left_NC + across_N1 * lower_right_NC
-    y_NC = (1.0 - down) * upper_NC + down * lower_NC
+    y_NC = interpolated(features + b * H * W * C, i, j_N1, c_1C, inside_NC, H, W, ratio_h, ratio_w, C)
     to = out + ((b * out_height + i) * out_width + j_N1) * C + c_1C
     tl.store(to, y_NC.to(out.dtype.element_ty), mask=inside_NC)
 
@@ -205,7 +210,8 @@ def _(x_BHWC: Tensor, height: int, width: int) -> Tensor:
 
 
 @torch.library.custom_op("alkdnet::bilinear_backward", mutates_args=())
-def _to_small(gradient_BHWC: Tensor, height: int, width: int) -> Tensor:
+def to_small(gradient_BHWC: Tensor, height: int, width: int) -> Tensor:
+    """Return the gradient of `bilinear` with respect to features of a height and width."""
     gradient_BHWC = gradient_BHWC.contiguous()
     batch, out_height, out_width, channels = gradient_BHWC.shape
     out_BHWC = gradient_BHWC.new_empty(batch, height, width, channels)
@@ -222,7 +228,7 @@ def _to_small(gradient_BHWC: Tensor, height: int, width: int) -> Tensor:
     return out_BHWC
 
 
-@_to_small.register_fake
+@to_small.register_fake
 def _(gradient_BHWC: Tensor, height: int, width: int) -> Tensor:
     return gradient_BHWC.new_empty(gradient_BHWC.shape[0], height, width, gradient_BHWC.shape[3])
 
@@ -232,7 +238,7 @@ def _save_size(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _resize_backward(ctx: Any, gradient_BHWC: Tensor) -> tuple[Tensor, None, None]:
-    return _to_small(gradient_BHWC, *ctx.size), None, None
+    return to_small(gradient_BHWC, *ctx.size), None, None
 
 
 bilinear.register_autograd(_resize_backward, setup_context=_save_size)

@@ -2,15 +2,26 @@
 
 from stage import Stage, run
 
+from alkdnet.data.images import list_images
 from alkdnet.data.pairs import read_pairs
 from alkdnet.data.validation_images import write_validation
+from alkdnet.errors import raise_problems
 
 
 def validation(stage: Stage) -> None:
     """Write validation/x<scale>/<set>.safetensors."""
     name, scale = stage.key, stage.scale
     hr, lr = stage.paths.raw("test", name), stage.paths.lr("test", name, scale)
-    pairs = read_pairs(hr, lr, scale=scale, alpha=stage.params.datasets[name].alpha)
+    least = 2 * scale + 1  # the paper's protocol cuts as many pixels as the scale from every side
+    with stage.explaining_own_images(name):
+        pairs = read_pairs(hr, lr, scale=scale, alpha=stage.params.datasets[name].alpha)
+        raise_problems(
+            [
+                f"{path}: too small to validate on at x{scale}, which takes {least} pixels a side"
+                for path, (_, hr_HWC) in zip(list_images(hr), pairs, strict=True)
+                if min(hr_HWC.shape[:2]) < least
+            ]
+        )
     write_validation(stage.paths.validation(scale) / f"{name}.safetensors", pairs)
 
 

@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from alkdnet.config.loading import load_pipeline
 from alkdnet.config.paths import Paths
+from alkdnet.data.images import write_png
 from alkdnet.errors import UserError
 from alkdnet.evaluation.benchmark import read_pair
 from alkdnet.results.descriptor import Descriptor
@@ -28,9 +30,11 @@ def project(repository: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def stage(repository: Path, project: Path, name: str) -> subprocess.CompletedProcess[str]:
+def stage(
+    repository: Path, project: Path, name: str, *, key: str = "mine"
+) -> subprocess.CompletedProcess[str]:
     script = str(repository / "pipeline" / f"{name}.py")
-    arguments = [sys.executable, script, "demo", "--key", "mine"]
+    arguments = [sys.executable, script, "demo", "--key", key]
     return subprocess.run(arguments, cwd=project, capture_output=True, text=True)
 
 
@@ -50,6 +54,22 @@ def test_what_the_system_rejects_is_reported_in_a_line(repository: Path, project
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: demo/lr")
     assert "Traceback" not in done.stderr
+
+
+def test_images_that_training_cannot_be_validated_on_are_named(repository: Path, project: Path) -> None:
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["datasets"]["tiny"] = {"use": "test", "source": "folder", "path": "pictures"}
+    params["history"]["validation_sets"] = ["tiny"]
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    for path, side in (("raw/test/tiny", 8), ("lr/test/tiny/x4", 2)):
+        (project / "demo" / path).mkdir(parents=True)
+        write_png(project / "demo" / path / "small.png", np.zeros((side, side, 3), np.uint8))
+    done = stage(repository, project, "validation", key="tiny-4")
+    assert done.stderr.splitlines()[-2:] == [
+        "error: demo/raw/test/tiny/small.png: too small to validate on at x4, which takes 9 pixels a side",
+        "fix the images of tiny in pictures, then: dvc repro --force download@tiny",
+    ]
+    assert not (project / "demo/validation").exists()
 
 
 def test_the_key_of_a_stage_comes_from_dvc_and_reaches_no_shell(repository: Path, project: Path) -> None:

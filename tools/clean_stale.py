@@ -22,8 +22,8 @@ from alkdnet.tracking.location import find_store
 
 # Folders that this project does not write to, or that are too large to search.
 _SKIPPED = {".git", ".venv", ".dvc", "mlartifacts", "node_modules"}
-# Temporary names of alkdnet.files: .<name>.<process>.tmp
-_TEMPORARY = re.compile(r"^\..+\.(\d+)\.tmp$")
+# Temporary names of alkdnet.files: .<name>.<process>.tmp, and .old of what is being replaced.
+_TEMPORARY = re.compile(r"^\..+\.(\d+)\.(tmp|old)$")
 # A file that changed within this time may be being written by another host.
 _QUIET_S = 3600
 

@@ -44,6 +44,7 @@ def test_half_written_outputs_of_dead_processes_go(bare: Repository, repository:
     for run in ("small", "other"):
         (folder / f".{run}.{DEAD}.tmp").mkdir()
         (folder / f".{run}.{DEAD}.tmp" / "weights.safetensors").write_text("x")
+    (folder / f".replaced.{DEAD}.old").mkdir()
     for path in sorted(folder.rglob("*"), reverse=True):
         if "other" not in str(path):
             os.utime(path, (0, 0))
@@ -56,7 +57,7 @@ def test_half_written_outputs_of_dead_processes_go(bare: Repository, repository:
         f".own.json.{os.getpid()}.tmp",
         "weights.safetensors",
     ]
-    assert output.count("half-written, removed") == 2
+    assert output.count("half-written, removed") == 3
 
 
 def test_a_torn_list_of_locks_goes_unless_it_is_being_written(bare: Repository, repository: Path) -> None:

@@ -103,6 +103,15 @@ def test_every_suffix_of_pytorch_is_read(tmp_path, suffix):
     assert torch.equal(model.tail.weight, weights["c_up.weight"])
 
 
+@pytest.mark.parametrize("key", ["params_ema", "model_state_dict", "model"])
+def test_a_state_dict_is_found_in_a_checkpoint(tmp_path, key):
+    weights = plain("alkdnet").state_dict()
+    torch.save({"epoch": 3, "params": {}, key: weights}, tmp_path / "net.pth")
+    model = ours("alkdnet")
+    import_released(tmp_path / "net.pth", model)
+    assert torch.equal(model.tail.weight, weights["c_up.weight"])
+
+
 @pytest.mark.parametrize("theirs", [True, False])
 def test_safetensors_have_the_authors_names_or_ours(tmp_path, theirs):
     source = plain("alkdnet") if theirs else build("alkdnet", 2, SMALL)
@@ -114,7 +123,7 @@ def test_safetensors_have_the_authors_names_or_ours(tmp_path, theirs):
 
 def test_half_precision_and_ema_are_understood(tmp_path):
     weights = plain("alkdnet").half().state_dict()
-    torch.save({"params": {}, "params_ema": weights}, tmp_path / "net.pth")
+    torch.save({"params_ema": {}, "params": weights}, tmp_path / "net.pth")
     model = ours("alkdnet")
     import_released(tmp_path / "net.pth", model)
     assert model.tail.weight.dtype == torch.float32
@@ -135,6 +144,7 @@ def test_half_precision_and_ema_are_understood(tmp_path):
             lambda weights: weights.update({"tail.bias": torch.ones(12)}),
             "c_up.bias and tail.bias are the same weights, tail.bias",
         ),
+        (lambda weights: weights.update({"a\nb\x1b": torch.ones(3)}), r"unknown a\\nb\\x1b"),
         (lambda weights: weights["B1.c5.bias"].fill_(torch.nan), "B1.c5.bias holds NaN or infinity"),
         (lambda weights: weights["c1.bias"].fill_(torch.inf), "c1.bias holds NaN or infinity"),
         (

@@ -32,3 +32,7 @@ def test_redact_replaces_the_user_information_of_urls(text: str, shown: str) -> 
 
 def test_an_error_in_one_line_shows_no_password() -> None:
     assert in_one_line(ValueError("http://me:secret@h is down\nmore")) == "ValueError: http://***@h is down"
+
+
+def test_an_error_in_one_line_shows_no_control_characters() -> None:
+    assert in_one_line(ValueError("\x1b[1mnot read\x1b[0m \x07")) == r"ValueError: not read \x07"

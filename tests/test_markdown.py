@@ -13,6 +13,13 @@ from alkdnet.markdown import escape, table
         ("a | b\n# c", "a \\| b # c"),
         ("*a* `b` _c_ ~d~ \\ &amp;", "\\*a\\* \\`b\\` \\_c\\_ \\~d\\~ \\\\ &amp;amp;"),
         ("$\\frac{$", "\\$\\\\frac{\\$"),
+        ("# a", "\\# a"),
+        ("- a", "\\- a"),
+        ("---", "\\---"),
+        ("12. a", "12\\. a"),
+        ("-1.5 and 2. a", "-1.5 and 2. a"),
+        ("3.5 dB", "3.5 dB"),
+        ("a\x1b[1m\u202eb", "a\\\\x1b\\[1m\\\\u202eb"),
     ],
 )
 def test_text_is_shown_as_it_is(text: str, expected: str) -> None:

@@ -14,6 +14,9 @@ _USER_INFORMATION = re.compile(
     r"|(?<![^\s/'\"(=])()[^\s/:@]+:[^\s/@]+@(?=\w)"
 )
 
+# Terminal colours, which PyTorch writes into messages.
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
 # Of a value, and of a line, in a message.
 LONGEST_VALUE, LONGEST_LINE = 80, 1000
 
@@ -51,10 +54,15 @@ def shown(value: object) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
 
 
+def visible(text: str) -> str:
+    """Return a text with line feeds, and what else no terminal shows, as Python writes them."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 def one_line(text: str) -> str:
-    """Return a text without line feeds and what else no terminal shows, cut where it is very long."""
-    visible = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text[: LONGEST_LINE + 1])
-    return visible if len(visible) <= LONGEST_LINE else f"{visible[:LONGEST_LINE]}..."
+    """Return a text as `visible` does, cut where it is very long."""
+    line = visible(text[: LONGEST_LINE + 1])
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..."
 
 
 def redact(text: str) -> str:
@@ -71,4 +79,5 @@ def in_words(error: OSError) -> str:
 
 def in_one_line(error: BaseException) -> str:
     """Return the type of an error and the first 300 characters of its message, for a warning."""
-    return redact(f"{type(error).__name__}: {error}".strip().splitlines()[0])[:300]
+    first = _COLOUR.sub("", f"{type(error).__name__}: {error}").strip().splitlines()[0]
+    return visible(redact(first))[:300]

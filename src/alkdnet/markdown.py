@@ -5,15 +5,19 @@ from collections.abc import Iterable, Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from alkdnet.errors import visible
+
 # HTML, links, emphasis, code, mathematics and the ends of table cells.
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$]|:(?=//)|(?<=www)\.)")
+# At the start of a paragraph: headings, lists, rules.
+_START = re.compile(r"^(\d*)([#+=.)-])(?=[#=\s-]|$)")
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def escape(text: str) -> str:
     """Return Markdown that shows any text as it is, on one line."""
-    plain = "".join(_HTML.get(character, character) for character in " ".join(text.split()))
-    return _SPECIAL.sub(r"\\\1", plain)
+    plain = "".join(_HTML.get(character, character) for character in visible(" ".join(text.split())))
+    return _START.sub(r"\1\\\2", _SPECIAL.sub(r"\\\1", plain))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], alignment: str = "") -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 import pandas as pd
 
 from alkdnet import markdown
+from alkdnet.errors import visible
 
 Rank = Literal["best", "second", ""]
 
@@ -93,7 +94,7 @@ def text_row(*texts: str) -> tuple[Cell, ...]:
 
 def latex_text(text: str) -> str:
     """Return LaTeX that shows plain text as it is."""
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    return "".join(_LATEX.get(character, character) for character in visible(" ".join(text.split())))
 
 
 def number(value: float | None, decimals: int) -> str:

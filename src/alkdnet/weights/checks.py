@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from alkdnet.errors import UserError
+from alkdnet.errors import UserError, visible
 
 NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # As many names are told of what does not fit.
@@ -23,7 +23,7 @@ def check_file(path: Path) -> None:
 
 def check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Raise UserError, naming file and tensor, unless all tensors are plain arrays of finite numbers."""
-    for name, tensor in tensors.items():
+    for name, tensor in ((visible(name), tensor) for name, tensor in tensors.items()):
         if tensor.dtype not in NUMBERS:
             raise UserError(
                 f"{path}: {name} has {tensor.dtype}, not floating-point numbers of 16 bits or more"
@@ -74,4 +74,4 @@ def check_weights(
 
 def _some(texts: Sequence[str]) -> str:
     more = f" and {len(texts) - TOLD} more" if len(texts) > TOLD else ""
-    return ", ".join(texts[:TOLD]) + more
+    return visible(", ".join(texts[:TOLD])) + more

@@ -1,6 +1,9 @@
 """Triton's interpreter, which runs the kernels on a CPU, without two of its defects (triton 3.6)."""
 
+from collections.abc import Iterator
+
 import pytest
+import torch
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,3 +26,12 @@ def _mended_interpreter() -> None:
 
     interpreter._patch_lang_tensor = patch
     interpreter.InterpreterBuilder.create_dot = dot
+
+
+@pytest.fixture
+def tensor_cores() -> Iterator[None]:
+    """Let tensor cores compute products of float32: proper ones are not the kernels'."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    yield
+    torch.set_float32_matmul_precision(before)

@@ -1,7 +1,6 @@
 """The second half of a block as one operator: through Triton's interpreter on a CPU, compiled on a GPU."""
 
 import copy
-from collections.abc import Iterator
 from types import MethodType
 from typing import Any
 
@@ -14,7 +13,7 @@ from alkdnet.layers.distillation import DistillationBlock
 
 pytest.importorskip("triton", reason="triton is not installed")
 
-from alkdnet.kernels.cuda import attention, layers
+from alkdnet.kernels.cuda import attention, exchange, layers
 from alkdnet.kernels.cuda.exchange import exchange_layers, largest_difference
 from alkdnet.kernels.cuda.layers import Enhancement
 
@@ -23,14 +22,7 @@ DEVICE = torch.device("cuda" if ON_CUDA else "cpu")
 # Products of TF32 on a GPU, of float32 in the interpreter; of the largest value.
 CLOSE = 2e-2 if ON_CUDA else 5e-6
 
-
-@pytest.fixture(autouse=True)
-def _tensor_cores() -> Iterator[None]:
-    """In float32 proper the layers compute."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
-    yield
-    torch.set_float32_matmul_precision(before)
+pytestmark = pytest.mark.usefixtures("tensor_cores")
 
 
 def _block(channels: int, *, norm: bool = True) -> DistillationBlock:
@@ -55,12 +47,8 @@ def _channels_last(x_BCHW: Tensor) -> Tensor:
 
 
 def _results(layer: nn.Module, features: list[Tensor]) -> dict[str, Tensor]:
-    leaves = [each.detach().clone().requires_grad_() for each in features]
-    y_BCHW = layer(*leaves)
-    upstream = torch.linspace(-1, 1, y_BCHW.numel(), dtype=y_BCHW.dtype, device=DEVICE).cos()
-    names = ["condensed", "reduced", "coarse", "x", *(name for name, _ in layer.named_parameters())]
-    gradients = torch.autograd.grad(y_BCHW, [*leaves, *layer.parameters()], upstream.view(y_BCHW.shape))
-    return {"y": y_BCHW, **dict(zip(names, gradients, strict=True))}
+    names = ["y", "condensed", "reduced", "coarse", "x", *(name for name, _ in layer.named_parameters())]
+    return dict(zip(names, exchange._results(layer, features, []), strict=True))
 
 
 def _assert_close(layer: Enhancement, features: list[Tensor]) -> None:

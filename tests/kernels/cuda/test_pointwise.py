@@ -1,7 +1,5 @@
 """1x1 convolutions and their gradients: through Triton's interpreter on a CPU, compiled on a GPU."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,14 +14,7 @@ DEVICE = torch.device("cuda" if ON_CUDA else "cpu")
 # Products of TF32 on a GPU, of float32 in the interpreter.
 CLOSE = 2e-3 if ON_CUDA else 2e-6
 
-
-@pytest.fixture(autouse=True)
-def _tensor_cores() -> Iterator[None]:
-    """In float32 proper cuBLAS computes the products."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
-    yield
-    torch.set_float32_matmul_precision(before)
+pytestmark = pytest.mark.usefixtures("tensor_cores")
 
 
 def _small(pixels: int, inputs: int, outputs: int, second: int, *, name: str, slow: bool = True) -> object:

@@ -82,7 +82,7 @@ def on_gpu(test: Callable[..., None]) -> Callable[..., None]:
 
 
 FAST: dict[str, Case] = {
-    "alkconv-k5-more-than-the-image": _alkconv(4, 5, width=1),
+    "alkconv-k5-bands-of-one-column": _alkconv(4, 5, height=9, width=1),
     "distillation": _distillation(12, 3),
     "depthwise": _depthwise(3, (3, 5), kernel_size=3, padding=1),
     "resize": (Resize, (1, 3, 2, 3), (5, 4)),

@@ -122,6 +122,26 @@ def _square_taps(sums, near, g_GC, x: tl.constexpr, P: tl.constexpr):
     return out
 
 
+@triton.jit
+def _add_row(
+    sums, column, row, near, weights_v, weights_h, weights_s, x: tl.constexpr, K: tl.constexpr
+):  # fmt: skip
+    """Return column x of the sums of the K rows around a row, after that row; the last had none before."""
+    R: tl.constexpr = K // 2
+    out = ()
+    for i in tl.static_range(K):
+        sum_GC = column[x] * weights_v[i]
+        if i < K - 1:
+            sum_GC += sums[i]
+        if i == R:
+            sum_GC = _horizontal(row, weights_h, sum_GC, x, K)
+        if (i >= R - 1) & (i <= R + 1):
+            for j in tl.static_range(3):
+                sum_GC += near[x + j] * weights_s[3 * (i - R + 1) + 2 - j]
+        out = out + (sum_GC,)
+    return out
+
+
 # Kernels
 
 
@@ -160,18 +180,21 @@ def _forward(
         near, row = _around(features, window, left, right, h, w_G1, c_GC, real_GC, H, W, C, R, P)
         if RESIDUAL:
             added = columns(residual, h, w_G1, c_GC, real_GC, H, W, C, 0, P)
-        for x in tl.static_range(P):
-            y_GC = gelu(_vertical(window, weights_v, bias_v, x, K, P))
-            y_GC += gelu(_horizontal(row, weights_h, bias_h, x, K))
-            y_GC += gelu(_square(near, weights_s, bias_s, x, P))
-            # The padding's channels are zero here, as their weights and biases are.
-            mean_G1 = tl.sum(y_GC, 1)[:, None] * (1.0 / C)
-            y_GC = tl.where(real_GC, y_GC - mean_G1, 0.0)
-            y_GC *= tl.rsqrt(tl.sum(y_GC * y_GC, 1)[:, None] * (1.0 / C) + eps)
-            y_GC = y_GC * scale_GC + shift_GC
-            if RESIDUAL:
-                y_GC = gelu(y_GC + added[x])
-            store(out, h, w_G1 + x, c_GC, real_GC, H, W, STRIDE, y_GC)
+        # Taken in all rows but those below the image. The compiler does not move loads past a branch; without
+        # one it puts them at the end, right before the next step waits for them.
+        if h < H:
+            for x in tl.static_range(P):
+                y_GC = gelu(_vertical(window, weights_v, bias_v, x, K, P))
+                y_GC += gelu(_horizontal(row, weights_h, bias_h, x, K))
+                y_GC += gelu(_square(near, weights_s, bias_s, x, P))
+                # The padding's channels are zero here, as their weights and biases are.
+                mean_G1 = tl.sum(y_GC, 1)[:, None] * (1.0 / C)
+                y_GC = tl.where(real_GC, y_GC - mean_G1, 0.0)
+                y_GC *= tl.rsqrt(tl.sum(y_GC * y_GC, 1)[:, None] * (1.0 / C) + eps)
+                y_GC = y_GC * scale_GC + shift_GC
+                if RESIDUAL:
+                    y_GC = gelu(y_GC + added[x])
+                store(out, h, w_G1 + x, c_GC, real_GC, H, W, STRIDE, y_GC)
         window = window[P:] + ahead
         left = left[1:] + ahead_left
         right = right[1:] + ahead_right
@@ -268,31 +291,41 @@ def _backward_to_features(
     H, W, bands, rows,
     C: tl.constexpr, CP: tl.constexpr, K: tl.constexpr, P: tl.constexpr, G: tl.constexpr,
 ):  # fmt: skip
-    """Write the sum of the three gradients before the branches: correlations with the weights backwards."""
+    """Write the sum of the three gradients before the branches: correlations with the weights backwards.
+
+    Every row is loaded once and added to the sums of the K rows around it.
+    """
     R: tl.constexpr = K // 2
     b, h0, w_G1, c_GC, real_GC = position(bands, rows, C, CP, P, G)
     to_vertical += b * H * W * C
     to_horizontal += b * H * W * C
     to_square += b * H * W * C
     to_features += b * H * W * C
-    weights_v = taps(vertical, c_GC, real_GC, K, True)
+    weights_v = taps(vertical, c_GC, real_GC, K, False)
     weights_h = taps(horizontal, c_GC, real_GC, K, True)
-    weights_s = taps(square, c_GC, real_GC, 9, True)
+    weights_s = taps(square, c_GC, real_GC, 9, False)
 
-    window = _window(to_vertical, h0, w_G1, c_GC, real_GC, H, W, C, R, 0, P)
-    near = _window(to_square, h0, w_G1, c_GC, real_GC, H, W, C, 1, -1, P + 2)
-    for step in range(rows):
-        h = h0 + step
-        ahead = columns(to_vertical, h + R + 1, w_G1, c_GC, real_GC, H, W, C, 0, P)
-        ahead_near = columns(to_square, h + 2, w_G1, c_GC, real_GC, H, W, C, -1, P + 2)
-        row = columns(to_horizontal, h, w_G1, c_GC, real_GC, H, W, C, -R, P + 2 * R)
+    # Of the rows h - R to h + R - 1, column by column, before row h is added.
+    sums = zeros(P * (K - 1), G, CP)
+    first = tl.maximum(h0 - R, 0)
+    column = columns(to_vertical, first, w_G1, c_GC, real_GC, H, W, C, 0, P)
+    row = columns(to_horizontal, first, w_G1, c_GC, real_GC, H, W, C, -R, P + 2 * R)
+    near = columns(to_square, first, w_G1, c_GC, real_GC, H, W, C, -1, P + 2)
+    for step in range(tl.minimum(h0 + rows, H) + R - first):
+        h = first + step
+        # What the next step needs, asked for a step ahead.
+        next_column = columns(to_vertical, h + 1, w_G1, c_GC, real_GC, H, W, C, 0, P)
+        next_row = columns(to_horizontal, h + 1, w_G1, c_GC, real_GC, H, W, C, -R, P + 2 * R)
+        next_near = columns(to_square, h + 1, w_G1, c_GC, real_GC, H, W, C, -1, P + 2)
+        moved = ()
         for x in tl.static_range(P):
-            g_GC = _vertical(window, weights_v, tl.zeros([G, CP], tl.float32), x, K, P)
-            g_GC = _horizontal(row, weights_h, g_GC, x, K)
-            g_GC = _square(near, weights_s, g_GC, x, P)
-            store(to_features, h, w_G1 + x, c_GC, real_GC, H, W, C, g_GC)
-        window = window[P:] + ahead
-        near = near[P + 2 :] + ahead_near
+            before = sums[x * (K - 1) : (x + 1) * (K - 1)]
+            added = _add_row(before, column, row, near, weights_v, weights_h, weights_s, x, K)
+            if h - R >= h0:
+                store(to_features, h - R, w_G1 + x, c_GC, real_GC, H, W, C, added[0])
+            moved = moved + added[1:]
+        sums = moved
+        column, row, near = next_column, next_row, next_near
 
 
 # Launches, for the operators below and those that do more than one ALKConv
@@ -441,9 +474,11 @@ def _plan(x_BHWC: Tensor, vertical: Tensor, *, backward: bool, sums: bool = True
         plan = tiling(*x_BHWC.shape, columns=1, per_thread=1)
     elif backward and x_BHWC.shape[3] <= NARROW:
         plan = tiling(*x_BHWC.shape, columns=4, per_thread=1, programs=1536, warps=1)
+    elif backward and not sums:
+        plan = tiling(*x_BHWC.shape, columns=4, per_thread=1, programs=384, warps=4)
     else:
         # Where many registers let few programs run at once, shorter strips were faster.
-        programs = 1536 if (backward and sums) or k > 9 else 768
+        programs = 1536 if backward or k > 9 else 768
         plan = tiling(*x_BHWC.shape, columns=2, per_thread=2, programs=programs, warps=2)
     return replace(plan, constants=plan.constants | {"K": k})
 

@@ -4,7 +4,8 @@
 
 What the interpreter accepts and the compiler does not is found here: the front end, layouts, shared memory,
 and registers that spill. The lines are JSON: kernel, sizes, registers and bytes of stack of a thread, bytes
-of shared memory of a program. By default those of the paper's ALKDNet, in two minutes; with --all others too.
+of shared memory of a program, and how many programs a multiprocessor holds by their registers. By default
+those of the paper's ALKDNet, in two minutes; with --all others too.
 """
 
 import argparse
@@ -38,6 +39,8 @@ PARAMETERS |= {
     "to_parameters",
 }
 TARGET = GPUTarget("cuda", 90, 32)
+# A quarter of a multiprocessor, which holds whole warps.
+REGISTERS, QUARTERS, WARP = 16384, 4, 32
 
 
 Case = tuple[object, dict[str, int | bool], dict[str, int]]
@@ -75,6 +78,11 @@ def usage(
         listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     registers, stack = re.findall(r"REG:(\d+) STACK:(\d+)", listing)[-1]
     return int(registers), int(stack), compiled.metadata.shared
+
+
+def resident(registers: int, warps: int) -> int:
+    """Return how many programs a multiprocessor holds; registers are allotted by eight to a thread."""
+    return REGISTERS // (-(-registers // 8) * 8 * WARP) * QUARTERS // warps
 
 
 def alkconv_cases(channels: int, k: int) -> Iterator[Case]:
@@ -139,6 +147,7 @@ def cases(*, more: bool) -> Iterator[Case]:
     yield from alkconv_cases(64, 9)
     yield from depthwise_cases(64, 3, 1)
     yield from depthwise_cases(16, 3, 2)
+    yield from pointwise_cases(64, 64)
     yield from pointwise_cases(64, 64, 32)
     yield from pointwise_cases(64, 128, gelu=True)
     yield from attention_cases(64)
@@ -168,4 +177,5 @@ if __name__ == "__main__":
             name = f"{kernel.fn.__module__.rpartition('.')[2]}.{kernel.fn.__name__}"
             record = {"kernel": name, "features": features, **sizes, **options}
             record |= {"registers": registers, "stack": stack, "shared": shared}
+            record["resident"] = resident(registers, options["num_warps"])
             print(json.dumps(record), flush=True)  # noqa: T201

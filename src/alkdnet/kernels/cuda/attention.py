@@ -18,11 +18,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from alkdnet.kernels.cuda.launching import laid_out_as, power_of_two
+from alkdnet.kernels.cuda.elementary import sigmoid
+from alkdnet.kernels.cuda.launching import laid_out_as, power_of_two, tiles_per_program
 from alkdnet.kernels.cuda.pointwise import (
     BACKWARD_PIXELS,
     FORWARD_PIXELS,
-    PROGRAMS,
     load_matrix,
     load_pixels,
     store_pixels,
@@ -36,6 +36,8 @@ from alkdnet.layers.norm import PixelNorm
 TOGETHER = 32
 # What is kept of every image and channel: mean, standard deviation and weight.
 STATISTICS = 3
+# How many programs of each kernel a multiprocessor holds.
+RESIDENT = {"_attend": 4, "_finish": 3, "_to_weight": 3, "_to_features": 2}
 
 
 @triton.jit
@@ -47,14 +49,14 @@ def _values(parameter, i, count: tl.constexpr):
 @triton.jit
 def _mask(expand_CF, context_FN, bias_C1):
     """Return ESA's mask."""
-    return tl.sigmoid(tl.dot(expand_CF, context_FN, input_precision="tf32") + bias_C1)
+    return sigmoid(tl.dot(expand_CF, context_FN, input_precision="tf32") + bias_C1)
 
 
 @triton.jit
 def _normalised(z_CN, real_C1, eps, C: tl.constexpr):
     """Return the features of zero mean and unit variance over the channels, and the inverse deviation."""
-    from_mean_CN = tl.where(real_C1, z_CN - tl.sum(z_CN, 0)[None, :] / C, 0.0)
-    inverse_1N = tl.rsqrt(tl.sum(from_mean_CN * from_mean_CN, 0)[None, :] / C + eps)
+    from_mean_CN = tl.where(real_C1, z_CN - tl.sum(z_CN, 0)[None, :] * (1.0 / C), 0.0)
+    inverse_1N = tl.rsqrt(tl.sum(from_mean_CN * from_mean_CN, 0)[None, :] * (1.0 / C) + eps)
     return from_mean_CN * inverse_1N, inverse_1N
 
 
@@ -62,8 +64,8 @@ def _normalised(z_CN, real_C1, eps, C: tl.constexpr):
 def _through_norm(gradient_CN, normal_CN, inverse_1N, scale_C1, C: tl.constexpr):
     """Return the gradient with respect to what was normalised."""
     to_normal_CN = gradient_CN * scale_C1
-    mean_1N = tl.sum(to_normal_CN, 0)[None, :] / C
-    along_1N = tl.sum(to_normal_CN * normal_CN, 0)[None, :] / C
+    mean_1N = tl.sum(to_normal_CN, 0)[None, :] * (1.0 / C)
+    along_1N = tl.sum(to_normal_CN * normal_CN, 0)[None, :] * (1.0 / C)
     return inverse_1N * (to_normal_CN - mean_1N - normal_CN * along_1N)
 
 
@@ -154,7 +156,7 @@ def _weigh(
     std_C = tl.sqrt(squares_C / pixels)
     hidden_R = _hidden(std_C, mean_C, squeeze, squeeze_bias, C, CP, R, RP)
     excite_CR = load_matrix(excite, c_C[:, None], r_1R, C, R).to(tl.float32)
-    weight_C = tl.sigmoid(tl.sum(excite_CR * hidden_R[None, :], 1) + _values(excite_bias, c_C, C))
+    weight_C = sigmoid(tl.sum(excite_CR * hidden_R[None, :], 1) + _values(excite_bias, c_C, C))
     statistics += b * 3 * C + c_C
     tl.store(statistics, mean_C, mask=c_C < C)
     tl.store(statistics + C, std_C, mask=c_C < C)
@@ -381,13 +383,11 @@ class _Launch:
         hidden = self.squeeze.shape[0]
         self.of_cca = self.of_channels | {"R": hidden, "RP": power_of_two(hidden), "K": TOGETHER}
 
-    def steps(self, tile: int) -> int:
-        """Return the tiles of a program."""
-        return -(-self.batch * -(-self.pixels // tile) // PROGRAMS)
-
-    def grid(self, tile: int) -> tuple[int, int]:
-        """Return the programs: images, and parts of an image."""
-        return self.batch, -(-self.pixels // (tile * self.steps(tile)))
+    def programs(self, pixels: int, resident: int) -> tuple[int, tuple[int, int]]:
+        """Return how many tiles of pixels a program takes, and the grid: images, parts of an image."""
+        tiles = -(-self.pixels // pixels)
+        steps = tiles_per_program(self.batch * tiles, resident)
+        return steps, (self.batch, -(-tiles // steps))
 
 
 @torch.library.custom_op("alkdnet::enhance", mutates_args=())
@@ -415,7 +415,8 @@ def enhance(
         each.contiguous() for each in (condensed_BHWC, reduced_BHWF, coarse_BhwF, residual_BHWC)
     )
     launch = _Launch(condensed_BHWC, parameters)
-    steps, grid = launch.steps(FORWARD_PIXELS), launch.grid(FORWARD_PIXELS)
+    steps, grid = launch.programs(FORWARD_PIXELS, RESIDENT["_attend"])
+    steps_after, grid_after = launch.programs(FORWARD_PIXELS, RESIDENT["_finish"])
     coarse_height, coarse_width = coarse_BhwF.shape[1:3]
     context_BHWF = torch.empty_like(reduced_BHWF)
     moments = condensed_BHWC.new_empty(*grid, 2, launch.channels, dtype=torch.float32)
@@ -432,9 +433,9 @@ def enhance(
             moments, launch.squeeze, launch.squeeze_bias, launch.excite, launch.excite_bias, statistics,
             launch.pixels, grid[1], steps * FORWARD_PIXELS, **launch.of_cca, num_warps=4,
         )  # fmt: skip
-        _finish[grid](
+        _finish[grid_after](
             condensed_BHWC, context_BHWF, residual_BHWC, launch.expand, launch.expand_bias, statistics,
-            launch.scale, launch.shift, out_BHWC, launch.pixels, steps, eps,
+            launch.scale, launch.shift, out_BHWC, launch.pixels, steps_after, eps,
             **launch.of_esa, N=FORWARD_PIXELS, NORM=launch.has_norm, num_warps=4, num_stages=1,
         )  # fmt: skip
     return out_BHWC, context_BHWF, statistics
@@ -477,7 +478,8 @@ def _backward(
         each.contiguous() for each in (gradient_BHWC, *saved)
     )
     launch = _Launch(condensed_BHWC, parameters)
-    steps, grid = launch.steps(BACKWARD_PIXELS), launch.grid(BACKWARD_PIXELS)
+    steps, grid = launch.programs(BACKWARD_PIXELS, RESIDENT["_to_weight"])
+    steps_after, grid_after = launch.programs(BACKWARD_PIXELS, RESIDENT["_to_features"])
     channels, inside = launch.channels, launch.width_inside
     options: dict[str, Any] = {"NORM": launch.has_norm, "num_warps": 4}
     of_pixels: dict[str, Any] = {**launch.of_esa, **options, "N": BACKWARD_PIXELS, "num_stages": 1}
@@ -487,9 +489,8 @@ def _backward(
 
     of_mask = channels * inside + channels + inside * inside + inside
     of_others = sum(parameter.numel() for parameter in parameters) - of_mask
-    programs = launch.batch * grid[1]
-    to_weight, to_statistics = sums(programs, 3 * channels), sums(launch.batch, channels)
-    to_others, to_mask = sums(launch.batch, of_others), sums(programs, of_mask)
+    to_weight, to_statistics = sums(launch.batch * grid[1], 3 * channels), sums(launch.batch, channels)
+    to_others, to_mask = sums(launch.batch, of_others), sums(launch.batch * grid_after[1], of_mask)
     to_condensed_BHWC, to_reduced_BHWF, to_context_BHWF = (
         torch.empty_like(each) for each in (condensed_BHWC, reduced_BHWF, context_BHWF)
     )
@@ -503,10 +504,10 @@ def _backward(
             to_weight, statistics, launch.squeeze, launch.squeeze_bias, launch.excite, to_statistics,
             to_others, grid[1], **launch.of_cca, **options,
         )  # fmt: skip
-        _to_features[grid](
+        _to_features[grid_after](
             gradient_BHWC, condensed_BHWC, reduced_BHWF, context_BHWF, launch.skip, launch.expand,
             launch.expand_bias, statistics, to_statistics, launch.scale, to_condensed_BHWC, to_reduced_BHWF,
-            to_context_BHWF, to_mask, launch.pixels, steps, eps, **of_pixels,
+            to_context_BHWF, to_mask, launch.pixels, steps_after, eps, **of_pixels,
         )  # fmt: skip
     add_up(to_others, flat_L[:of_others])
     add_up(to_mask, flat_L[of_others:])

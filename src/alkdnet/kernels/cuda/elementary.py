@@ -118,3 +118,10 @@ def gelu_and_slope(x):
     tail, density = normal_tail(x)
     slope = tl.where(x < 0, tail, 1.0 - tail) + x * (0.3989422804014327 * density)
     return tl.maximum(x, 0.0) - tl.abs(x) * tail, slope
+
+
+@triton.jit
+def sigmoid(x):
+    """Return the logistic function, by the reciprocal of `normal_tail`."""
+    d = 1.0 + tl.exp2(-1.4426950408889634 * x)
+    return tl.rsqrt(d * d)

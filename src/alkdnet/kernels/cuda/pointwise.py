@@ -22,11 +22,10 @@ import triton.language as tl
 from torch import Tensor
 
 from alkdnet.kernels.cuda.elementary import gelu, gelu_and_slope
-from alkdnet.kernels.cuda.launching import laid_out_as, pixel_stride, power_of_two
+from alkdnet.kernels.cuda.launching import laid_out_as, pixel_stride, power_of_two, tiles_per_program
 from alkdnet.kernels.cuda.sums import add_up
 
-# Programs that a launch aims for; this and the pixels of a tile were the fastest on an H200.
-PROGRAMS = 1152
+# Of a tile: the fastest on an H200.
 FORWARD_PIXELS, BACKWARD_PIXELS = 64, 32
 # Channels of a tile: tensor cores take no fewer, and more do not fit into registers.
 LEAST, MOST = 16, 64
@@ -150,6 +149,18 @@ def tensor_cores(dtype: torch.dtype) -> bool:
     return dtype != torch.float32 or torch.get_float32_matmul_precision() != "highest"
 
 
+def forward_resident(second: int, *, gelu: bool) -> int:
+    """Return how many programs of `_forward` a multiprocessor holds; `second`: outputs of a second matrix."""
+    if gelu:
+        return 3
+    return 4 if second else 5
+
+
+def backward_resident(second: int, *, gelu: bool) -> int:
+    """Return how many programs of `_backward` a multiprocessor holds."""
+    return 2 if second or gelu else 4
+
+
 def _fits(dtype: torch.dtype, inputs: int, *weights: Tensor) -> bool:
     """Return whether the kernels take the products."""
     return (
@@ -188,7 +199,7 @@ def multiply(
     (first, *others), (bias, *more) = [weight.flatten(1).contiguous() for weight in weights], biases
     second, outputs2 = (others[0], others[0].shape[0]) if others else (first, 0)
     pixels, inputs = x_BHWI.numel() // x_BHWI.shape[3], x_BHWI.shape[3]
-    steps = -(-pixels // (FORWARD_PIXELS * PROGRAMS))
+    steps = tiles_per_program(-(-pixels // FORWARD_PIXELS), forward_resident(outputs2, gelu=gelu))
     with torch.cuda.device_of(x_BHWI):
         _forward[(-(-pixels // (FORWARD_PIXELS * steps)),)](
             x_BHWI, first, first if bias is None else bias, outs[0], second, more[0] if others else first,
@@ -228,7 +239,8 @@ def differentiate(
     pixels, (outputs, inputs) = x_BHWI.numel() // x_BHWI.shape[3], first.shape
     tile = tile_of(inputs)
     tiles = -(-inputs // tile)
-    steps = -(-pixels * tiles // (BACKWARD_PIXELS * PROGRAMS))
+    resident = backward_resident(outputs2, gelu=gelu)
+    steps = tiles_per_program(-(-pixels // BACKWARD_PIXELS) * tiles, resident)
     programs = -(-pixels // (BACKWARD_PIXELS * steps))
     to_x_BHWI = torch.empty_like(x_BHWI)
     length = (outputs + outputs2) * inputs + (outputs2 or outputs)

@@ -27,7 +27,7 @@ def train(stage: Stage) -> None:
             history=params.history,
             execution=params.execution,
             packed=PackedImages.open(paths.patches, row.scale),
-            validation=read_validation(paths.validation(row.scale)),
+            validation=read_validation(paths.validation(row.scale), params.history.validation_sets),
             output=paths.model(stage.key),
             checkpoints=stage.checkpoints,
             monitor=open_tracker(params, paths, stage.key, stage.root),

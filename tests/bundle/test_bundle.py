@@ -83,7 +83,7 @@ def train_run(checkout: Path, run: str = RUN, *, monitor: Monitor | None = None)
         history=params.history,
         execution=params.execution,
         packed=PackedImages.open(paths.patches, row.scale),
-        validation=read_validation(paths.validation(row.scale)),
+        validation=read_validation(paths.validation(row.scale), params.history.validation_sets),
         output=paths.model(run),
         checkpoints=checkout / ".checkpoints",
         monitor=monitor or NullMonitor(),

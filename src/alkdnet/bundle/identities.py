@@ -49,4 +49,6 @@ class Identities:
 
     def _read(self, scale: int) -> tuple[str, Pairs]:
         packed = PackedImages.open(self._paths.patches, scale)
-        return packed.digest, read_validation(self._paths.validation(scale))
+        return packed.digest, read_validation(
+            self._paths.validation(scale), self._params.history.validation_sets
+        )

@@ -28,18 +28,22 @@ def write_validation(path: Path, pairs: Pairs) -> None:
         temporary.write_bytes(save(arrays))  # save_file would keep others from reading it
 
 
-def read_validation(folder: Path) -> Pairs:
-    """Return the pairs (LR, HR) of all sets in a folder, in the order of the sets' names.
+def read_validation(folder: Path, sets: Sequence[str]) -> Pairs:
+    """Return the pairs (LR, HR) of some sets in a folder, in the order of the sets' names.
+
+    Files of other sets may lie beside them: DVC leaves those of a set that is no longer validated on.
 
     Raises:
-        UserError: a file is damaged.
+        UserError: a set has no file, or a damaged one.
     """
-    return [pair for path in sorted(folder.glob("*.safetensors")) for pair in _read_set(path)]
+    return [pair for name in sorted(sets) for pair in _read_set(folder / f"{name}.safetensors")]
 
 
 def _read_set(path: Path) -> Pairs:
     try:
         arrays = load_file(path)
         return [(arrays[name], arrays[f"{name[:-2]}hr"]) for name in sorted(arrays) if name.endswith(".lr")]
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; run the stage `validation`") from None
     except (SafetensorError, KeyError) as error:
         raise UserError(f"{path}: damaged ({error}); run the stage `validation` again") from None

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
+from alkdnet import networks
 from alkdnet.errors import UserError
 from alkdnet.networks import build, check_options, network_class, network_names
 from alkdnet.weights.files import load_weights, save_weights
@@ -53,6 +55,19 @@ def test_problems_in_words(network, options, problem):
     with pytest.raises(UserError) as error:
         build(network, 2, options)
     assert found in str(error.value)
+
+
+class _Unclear(nn.Module):
+    def __init__(self, *, scale, width: int, untyped=3, listed: list = (), fine: int | None = None):
+        super().__init__()
+
+
+def test_a_network_whose_arguments_cannot_be_options_is_told_so(monkeypatch):
+    monkeypatch.setattr(networks, "network_class", lambda name: _Unclear)
+    (found,) = check_options("alkdnet", {"width": 3})
+    assert found.startswith(
+        "alkdnet: width, untyped, listed of _Unclear.__init__ must have a default and a type"
+    )
 
 
 def test_every_problem_is_reported():

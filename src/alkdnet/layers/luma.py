@@ -55,7 +55,7 @@ def with_luma(x_B3HW: Tensor, y_B1HW: Tensor) -> Tensor:
 def bicubic(x_BCHW: Tensor, scale: int) -> Tensor:
     """Enlarge as MATLAB's `imresize` does (cubic kernel with a = -0.5, symmetric border), not rounded.
 
-    The figures that the networks are proved by were measured with this border, that of MATLAB since about
+    The figures that the networks are verified with were measured with this border, that of MATLAB since about
     2015. The earlier one, replicated, changes them by up to 0.006 dB.
     """
     rows, columns = (_mirrored(size, x_BCHW.device) for size in x_BCHW.shape[2:])

@@ -54,8 +54,11 @@ def check_options(network: str, options: Mapping[str, Option]) -> list[str]:
     except UserError as error:
         return [str(error)]
     hints = typing.get_type_hints(cls.__init__)
-    valid = [name for name in inspect.signature(cls).parameters if name != "scale"]
-    problems = []
+    parameters = {name: each for name, each in inspect.signature(cls).parameters.items() if name != "scale"}
+    if unclear := [name for name, each in parameters.items() if not _is_option(each, hints.get(name))]:
+        rule = "a default and a type hint of int, float, bool, str, None, Literal[...], or these joined by |"
+        return [f"{network}: {', '.join(unclear)} of {cls.__name__}.__init__ must have {rule}"]
+    valid, problems = list(parameters), []
     for name, value in options.items():
         if name not in valid:
             problems.append(
@@ -69,9 +72,9 @@ def check_options(network: str, options: Mapping[str, Option]) -> list[str]:
         try:
             with torch.device("meta"), _at_most(MOST_MODULES):
                 model = cls(scale=2, **options)
-            parameters = sum(parameter.numel() for parameter in model.parameters())
-            if parameters > MOST_PARAMETERS:
-                raise ValueError(f"{parameters:,} parameters are too many; at most {MOST_PARAMETERS:,}")
+            count = sum(parameter.numel() for parameter in model.parameters())
+            if count > MOST_PARAMETERS:
+                raise ValueError(f"{count:,} parameters are too many; at most {MOST_PARAMETERS:,}")
         except ValueError as error:
             problems.append(str(error))
     return problems
@@ -114,6 +117,15 @@ def _at_most(modules: int) -> Iterator[None]:
         handle.remove()
 
 
+def _is_option(parameter: inspect.Parameter, hint: object) -> bool:
+    """Return whether an argument of a network's class can be an option of a parameter file."""
+    parts = typing.get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    known = (int, float, bool, str, type(None))
+    return parameter.default is not inspect.Parameter.empty and all(
+        part in known or typing.get_origin(part) is Literal for part in parts
+    )
+
+
 def _fits(value: object, hint: object) -> bool:
     if typing.get_origin(hint) is Literal:
         # 1 == True: a bool is no value of Literal[0, 1].
@@ -122,8 +134,7 @@ def _fits(value: object, hint: object) -> bool:
         return any(_fits(value, part) for part in typing.get_args(hint))
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
-    if not isinstance(hint, type):
-        raise TypeError(f"an option of type {hint} cannot be checked")
+    assert isinstance(hint, type)  # see _is_option
     return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
 
 

@@ -5,7 +5,7 @@ doi 10.3389/fnins.2024.1502499; details that the text leaves open as in the auth
 The ablations of the paper's Tables 1 to 3 are options of BSRN (bsrn.py), which they start from.
 
 Parameters at x2 / x3 / x4: 372,716 / 381,371 / 393,488.
-Proved by the authors' weights: Table 4 to its last digit on Set5 and Set14 at x2, x3 and x4.
+Verified with the authors' weights: Table 4 to its last digit on Set5 and Set14 at x2, x3 and x4.
 Shape letters: B batch, C channels, H and W the LR size, s the scale; Hs and Ws the HR size.
 """
 

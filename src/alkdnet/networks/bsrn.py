@@ -7,7 +7,7 @@ Tables 1 to 3 of the paper change one part of it at a time: `kernel_size` (with 
 fusion and padding in ESA.
 
 Parameters at x2 / x3 / x4: 331,628 / 340,283 / 352,400.
-Proved by the authors' weights, on Set5 and Set14 at x2, x3 and x4 (the ablations have no published weights).
+Verified with the authors' weights: Set5 and Set14 at x2, x3 and x4; the ablations have no published weights.
 Shape letters: B batch, C channels, H and W the LR size, s the scale; Hs and Ws the HR size.
 """
 

@@ -4,7 +4,7 @@ Wu et al. 2024, "Transforming image super-resolution: a ConvFormer-based efficie
 doi 10.1109/TIP.2024.3477350.
 
 Parameters at x2 / x3 / x4: 291,324 / 297,819 / 306,912.
-Proved by the authors' weights: Set5 and Set14 at x2 and x4.
+Verified with the authors' weights: Set5 and Set14 at x2 and x4.
 Shape letters: B batch, C channels, H and W the LR size; Hs and Ws the HR size.
 """
 

@@ -5,8 +5,8 @@ B1U25. The authors' Caffe network has a batch normalisation of its own before ev
 as in the published parameter count and in later ports. The authors train one network for all scales.
 
 Parameters at every scale: 297,601; of form "port" 297,216.
-Unproved: the authors' weights cannot be obtained. Those of the port (jt827859032/DRRN-pytorch) give at x2, x3
-and x4 what they give in a reference implementation, on Set5 0.12 to 0.01 dB less than the paper.
+Not verified: the authors' weights cannot be obtained. Those of the port (jt827859032/DRRN-pytorch) give what
+they give in a reference implementation at x2, x3 and x4, on Set5 0.12 to 0.01 dB less than the paper.
 Shape letters: B batch, C channels, H and W the LR size; Hs and Ws the HR size.
 """
 
@@ -63,7 +63,7 @@ class DRRN(LumaNetwork):
             shallow_BCHW = F.relu(shallow_BCHW)
         features_BCHW = F.relu(shallow_BCHW)
         for _ in range(self.units):
-            # In place: new memory for every layer takes a sixth of the time on a CPU.
+            # In place: new memory for every layer takes a ninth of the time on a CPU.
             inner_BCHW = self.unit_first(features_BCHW).relu_()
             features_BCHW = self.unit_second(inner_BCHW).add_(shallow_BCHW).relu_()
         out_B1HW: Tensor = bicubic_B1HW + self.reconstruction(features_BCHW)

@@ -5,8 +5,8 @@ doi 10.1109/CVPRW56347.2022.00101.
 
 The authors' code has the small FMEN-S only. The defaults here are the most natural of the configurations that
 fit the published counts of FMEN (748K, 757K, 769K; inferred by counting).
-Unproved at the published size: no weights of it are public. FMEN-S is proved by the authors' weights: Set5
-and Set14 at x4.
+Not verified at the published size: no weights of it are public. FMEN-S is verified with the authors' weights:
+Set5 and Set14 at x4.
 
 Parameters at x2 / x3 / x4: 748,656 / 757,311 / 769,428. FMEN-S (channels 50, attention_channels 16,
 attention_blocks 1, first_attention_blocks 2): 324,830 / 331,595 / 341,066.

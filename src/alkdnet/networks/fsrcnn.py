@@ -4,7 +4,7 @@ Dong et al. 2016, "Accelerating the super-resolution convolutional neural networ
 doi 10.1007/978-3-319-46475-6_25: FSRCNN(56, 12, 4).
 
 Parameters at every scale: 12,809.
-Unproved: there are no weights of the authors. Third-party weights (yjn870/FSRCNN-pytorch) give what they
+Not verified: there are no weights of the authors. Third-party weights (yjn870/FSRCNN-pytorch) give what they
 give in a reference implementation, at x3 0.6 dB less than the paper.
 Shape letters: B batch, H and W the LR size; Hs and Ws the HR size.
 """

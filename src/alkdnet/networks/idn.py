@@ -4,7 +4,7 @@ Hui et al. 2018, "Fast and accurate single image super-resolution via informatio
 doi 10.1109/CVPR.2018.00082; as in the authors' Caffe network.
 
 Parameters at every scale: 552,769.
-Proved by the authors' weights: luma of Set5 and Set14 at x2 and x4.
+Verified with the authors' weights: luma of Set5 and Set14 at x2 and x4.
 Shape letters: B batch, C channels, H and W the LR size; Hs and Ws the HR size.
 """
 

@@ -4,7 +4,7 @@ Hui et al. 2019, "Lightweight image super-resolution with information multi-dist
 doi 10.1145/3343031.3351084; as in the authors' released network.
 
 Parameters at x2 / x3 / x4: 694,404 / 703,059 / 715,176.
-Proved by the authors' weights: Set5 and Set14 at x2, x3 and x4.
+Verified with the authors' weights: Set5 and Set14 at x2, x3 and x4.
 Shape letters: B batch, C channels, H and W the LR size; Hs and Ws the HR size.
 """
 

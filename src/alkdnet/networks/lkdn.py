@@ -6,7 +6,7 @@ It is BSRN (bsrn.py) with large kernel attention in place of BSRN's two attentio
 connections around the refinement: BSRN's successor, trained on the same data as ALKDNet.
 
 Parameters at x2 / x3 / x4: 303,812 / 311,387 / 321,992.
-Proved by the authors' weights: Set5 at x2 and x4.
+Verified with the authors' weights: Set5 at x2 and x4.
 Shape letters: B batch, C channels, H and W the LR size, s the scale; Hs and Ws the HR size.
 """
 

@@ -4,7 +4,7 @@ Tang & Hu 2025, "LKFMixer: exploring large kernel feature for efficient image su
 arXiv 2508.11391; as in the authors' released network.
 
 Parameters at x2 / x3 / x4: 357,228 / 363,723 / 372,816.
-Proved by the authors' weights: Set5 at x2 and x4.
+Verified with the authors' weights: Set5 at x2 and x4.
 Shape letters: B batch, C channels, H and W the LR size, s the scale; Hs and Ws the HR size.
 """
 

@@ -4,7 +4,7 @@ Hu et al. 2025, "Large kernel modulation network for efficient image super-resol
 as in the authors' released network.
 
 Parameters at x2 / x3 / x4: 206,004 / 210,879 / 217,704.
-Proved by the authors' weights: Set5 at x2 and x4.
+Verified with the authors' weights: Set5 at x2 and x4.
 Shape letters: B batch, C channels, H and W the LR size, s the scale; Hs and Ws the HR size.
 """
 

@@ -5,8 +5,8 @@ doi 10.1007/978-3-030-67070-2_2.
 
 The published parameter counts (534K, 541K, 550K) fit six blocks of 48 channels whose attention is one over
 channels (inferred by counting); the authors' code has ESA there. Both are offered.
-Unproved at the published size: no weights of it are public. E-RFDN is proved by the authors' weights: Set5
-and Set14 at x4.
+Not verified at the published size: no weights of it are public. E-RFDN is verified with the authors' weights:
+Set5 and Set14 at x4.
 
 Parameters at x2 / x3 / x4: 534,036 / 540,531 / 549,624; with ESA 566,364 / 572,859 / 581,952; with ESA, 4
 blocks and 50 channels (the authors' E-RFDN of the AIM 2020 challenge) 417,212 / 423,977 / 433,448.

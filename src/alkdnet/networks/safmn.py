@@ -4,7 +4,7 @@ Sun et al. 2023, "Spatially-adaptive feature modulation for efficient image supe
 doi 10.1109/ICCV51070.2023.01213.
 
 Parameters at x2 / x3 / x4: 227,820 / 232,695 / 239,520.
-Proved by a half-precision copy of the authors' weights: Set5 and Set14 at x2.
+Verified with a half-precision copy of the authors' weights: Set5 and Set14 at x2.
 Shape letters: B batch, C channels, H and W the LR size; Hs and Ws the HR size.
 """
 

@@ -4,7 +4,7 @@ Zheng et al. 2024, "SMFANet: a lightweight self-modulation feature aggregation n
 super-resolution", ECCV 2024, paper 6713; as in the authors' released network.
 
 Parameters at x2 / x3 / x4: 185,628 / 190,503 / 197,328.
-Proved by the authors' weights, trained on DIV2K and Flickr2K: Set5 at x2 and x4.
+Verified with the authors' weights, trained on DIV2K and Flickr2K: Set5 at x2 and x4.
 Shape letters: B batch, C channels, H and W the LR size, s the scale; Hs and Ws the HR size.
 """
 

@@ -4,7 +4,7 @@ Dong et al. 2014 and 2016, "Image super-resolution using deep convolutional netw
 doi 10.1109/TPAMI.2015.2439281. Every convolution repeats the border, as the authors' test code does.
 
 Parameters at every scale: 57,281 (9-5-5), 8,129 (9-1-5).
-Proved by the authors' weights of 9-5-5: luma of Set5 and Set14 at x2, x3 and x4.
+Verified with the authors' weights of 9-5-5: luma of Set5 and Set14 at x2, x3 and x4.
 Shape letters: B batch, H and W the LR size; Hs and Ws the HR size.
 """
 

@@ -4,7 +4,7 @@ Kim et al. 2016, "Accurate image super-resolution using very deep convolutional 
 doi 10.1109/CVPR.2016.182. The authors train one network for all scales.
 
 Parameters at every scale: 665,921.
-Proved by the authors' weights: luma of Set5 at x2, x3 and x4.
+Verified with the authors' weights: luma of Set5 at x2, x3 and x4.
 Shape letters: B batch, H and W the LR size; Hs and Ws the HR size.
 """
 

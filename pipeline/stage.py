@@ -22,7 +22,7 @@ for name, value in {
 # The code of this checkout, whatever is installed: an experiment in a temporary folder runs its own.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from alkdnet.config.loading import DEMO, load_pipeline, params_path
+from alkdnet.config.loading import dvc_target, load_pipeline, params_path
 from alkdnet.config.params import Params
 from alkdnet.config.paths import CHECKPOINTS, Paths
 from alkdnet.errors import UserError, exit_in_words
@@ -112,9 +112,9 @@ class Stage:
             yield
         except UserError as error:
             own = {name: self.params.datasets[name].path for name in names}
-            file = "" if self.params.pipeline == DEMO else f"{self.params.pipeline}/dvc.yaml:"
             lines = [
-                f"fix the images of {name} in {path}, then: dvc repro --force {file}download@{name}"
+                f"fix the images of {name} in {path}, then: "
+                f"dvc repro --force {dvc_target(self.params.pipeline, f'download@{name}')}"
                 for name, path in own.items()
                 if path is not None
             ]
@@ -140,7 +140,8 @@ def run(
     parser = argparse.ArgumentParser(description=sys.modules[work.__module__].__doc__)
     parser.add_argument("pipeline", help="its name: demo, paper, ...")
     if table is not None:
-        parser.add_argument("--key", default=_key(), help=f"name in {table}; default: that of DVC's stage")
+        name = f"name in {table}{' and scale, as in set5-2' if with_scale else ''}"
+        parser.add_argument("--key", default=_key(), help=f"{name}; default: that of DVC's stage")
     arguments = parser.parse_args()
     key, scale = getattr(arguments, "key", ""), "0"
     root = Path(os.environ.get("DVC_ROOT") or Path.cwd())
@@ -151,11 +152,16 @@ def run(
                 "--queue: run `git fetch --unshallow` first"
             )
         params = load_pipeline(arguments.pipeline)
+        keys = {row: (row, "0") for row in (getattr(params, table) if table else ())}
         if with_scale:
-            key, _, scale = key.rpartition("-")
-        if table is not None and key not in (rows := getattr(params, table)):
-            file = params_path(arguments.pipeline)
-            raise UserError(f"--key {key}: {file} has no such row in {table}; known: {', '.join(rows)}")
+            keys = {f"{row}-{each}": (row, str(each)) for row in keys for each in params.downscale.scales}
+        if table is not None:
+            if key not in keys:
+                given = f"--key {key}: there is no such row" if key else "--key is missing"
+                raise UserError(
+                    f"{given}; {params_path(arguments.pipeline)} has: {', '.join(keys) or 'none'}"
+                )
+            key, scale = keys[key]
         work(
             Stage(
                 params=params,

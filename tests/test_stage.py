@@ -44,7 +44,7 @@ def test_a_bad_image_is_traced_to_the_folder_of_the_user(repository: Path, proje
     lines = done.stderr.splitlines()
     assert lines[-3] == "error: demo/raw/train/mine: 1 of the images cannot be used:"
     assert lines[-2].startswith("demo/raw/train/mine/bad.png: not an image")
-    assert lines[-1] == "fix the images of mine in pictures, then: dvc repro --force download@mine"
+    assert lines[-1] == "fix the images of mine in pictures, then: dvc repro --force dvc.yaml:download@mine"
 
 
 def test_what_the_system_rejects_is_reported_in_a_line(repository: Path, project: Path) -> None:
@@ -67,7 +67,7 @@ def test_images_that_training_cannot_be_validated_on_are_named(repository: Path,
     done = stage(repository, project, "validation", key="tiny-4")
     assert done.stderr.splitlines()[-2:] == [
         "error: demo/raw/test/tiny/small.png: too small to validate on at x4, which takes 9 pixels a side",
-        "fix the images of tiny in pictures, then: dvc repro --force download@tiny",
+        "fix the images of tiny in pictures, then: dvc repro --force dvc.yaml:download@tiny",
     ]
     assert not (project / "demo/validation").exists()
 
@@ -81,8 +81,15 @@ def test_the_key_of_a_stage_comes_from_dvc_and_reaches_no_shell(repository: Path
         capture_output=True,
         text=True,
     )
-    assert "--key $(touch x): params.yaml has no such row in datasets; known: embedded_test" in done.stderr
+    assert "--key $(touch x): there is no such row; params.yaml has: embedded_test" in done.stderr
     assert not (project / "x").exists()
+
+
+def test_a_stage_without_its_key_names_the_keys_that_it_takes(repository: Path, project: Path) -> None:
+    rows = {name: stage(repository, project, name, key="").stderr for name in ("train", "validation")}
+    assert rows["train"].startswith("error: --key is missing; params.yaml has: abrl_x2, alkdnet_x2, ")
+    assert rows["validation"].startswith("error: --key is missing; params.yaml has: ")
+    assert "embedded_test-2, embedded_test-3, embedded_test-4" in rows["validation"]
 
 
 def test_a_temporary_experiment_in_a_shallow_clone_is_rejected(repository: Path, project: Path) -> None:

@@ -8,7 +8,7 @@ import inspect
 import shutil
 from pathlib import Path
 
-from alkdnet.config.loading import load_pipeline
+from alkdnet.config.loading import dvc_target, load_pipeline
 from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError, exit_in_words
 from alkdnet.files import atomic_path, sha256_file
@@ -29,9 +29,9 @@ def export(pipeline: str, run: str, target: Path) -> str:
     params = load_pipeline(pipeline)
     if run not in params.trained:
         raise UserError(f"{pipeline} trains no {run}; it trains: {', '.join(params.trained) or 'nothing'}")
-    folder = Paths(pipeline).model(run)
+    folder, command = Paths(pipeline).model(run), f"dvc repro {dvc_target(pipeline, f'train@{run}')}"
     if not (folder / RECORD).is_file():
-        raise UserError(f"{folder}: not finished; `dvc repro` trains it")
+        raise UserError(f"{folder}: not finished; `{command}` trains it")
     record = RunRecord.read(folder)
     if different := _differences(record):
         raise UserError(f"{folder}: not the paper's ALKDNet, but {different}; pass it by `upscale --weights`")
@@ -40,7 +40,7 @@ def export(pipeline: str, run: str, target: Path) -> str:
         iterations = training.recipe.iterations if training else 0
         raise UserError(
             f"{folder}: trained for {iterations} iterations, the parameters of {pipeline} ask for "
-            f"{wanted}; `dvc repro` trains it again"
+            f"{wanted}; `{command}` trains it again"
         )
     weights = folder / WEIGHTS
     if sha256_file(weights) != record.weights_sha256:

@@ -8,7 +8,7 @@ import logging
 import sys
 from pathlib import Path
 
-from alkdnet.config.loading import load_pipeline
+from alkdnet.config.loading import dvc_target, load_pipeline
 from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError, exit_in_words, in_one_line
 from alkdnet.tracking import sync
@@ -31,7 +31,8 @@ def main() -> None:
             raise UserError(f"{arguments.pipeline} has no row {arguments.run}; it has: {', '.join(known)}")
         folder = paths.model(arguments.run)
         if not folder.is_dir():
-            raise UserError(f"{folder}: not there yet; `dvc repro` makes it")
+            command = f"dvc repro {dvc_target(arguments.pipeline)}"
+            raise UserError(f"{folder}: not there yet; `{command}` makes it")
         if deleted := sync(params, paths, Path.cwd()).deleted:
             raise UserError(deleted)
         from alkdnet.tracking.registry import register

@@ -312,7 +312,7 @@ def benchmark(
     rounds: Annotated[int, typer.Option(min=1, max=1000, help="Timed passes of every variant.")] = 7,
     exports: Annotated[
         Path | None,
-        typer.Option(help="Folder that keeps the exported networks for the next call: exporting takes long."),
+        typer.Option(help="Folder that keeps the exported networks."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -413,6 +413,7 @@ def card(
     pipeline: Annotated[str, typer.Argument(help="Its name: demo, paper, ...")],
     run: Annotated[str, typer.Argument(help="A row of `runs` or `released` that is evaluated.")],
     target: Annotated[Path, typer.Argument(help="The file to write; the hub shows README.md.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write the model card of a run: Markdown with the metadata of the Hugging Face hub."""
     from alkdnet.config.loading import load_pipeline
@@ -423,7 +424,9 @@ def card(
     known = [*params.trained, *params.released]
     if run not in known:
         raise UserError(f"{pipeline} has no row {run}; it has: {', '.join(known)}")
-    write_card(Paths(pipeline), run, target)
+    if target.exists() and not overwrite:
+        raise UserError(f"{target}: there is a file already; --overwrite replaces it")
+    write_card(Paths(pipeline), run, target, params.evaluate)
     typer.echo(f"{target}: the card of {run}")
 
 

@@ -207,7 +207,8 @@ def test_a_flipped_bit_is_found_and_its_image_named(
     with pytest.raises(UserError) as raised:
         PackedImages.open(tmp_path / "patches", 2)
     assert str(raised.value) == (
-        f"{path}: the pixels of {image} are damaged; pack the images again: dvc repro --force patches"
+        f"{path}: the pixels of {image} are damaged; "
+        f"pack the images again: dvc repro --force {tmp_path.name}/dvc.yaml:patches"
     )
 
 

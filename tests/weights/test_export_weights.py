@@ -110,4 +110,5 @@ def test_a_training_of_another_length_is_rejected(folder: Path, recipe: Recipe) 
 
 def test_a_run_that_is_unknown_or_unfinished_is_rejected(folder: Path) -> None:
     assert "study trains no bicubic_x2; it trains: alkdnet_x2" in _export(folder, "bicubic_x2").stderr
-    assert "not finished; `dvc repro` trains it" in _export(folder, "alkdnet_x3").stderr
+    unfinished = _export(folder, "alkdnet_x3").stderr
+    assert "not finished; `dvc repro study/dvc.yaml:train@alkdnet_x3` trains it" in unfinished

@@ -19,6 +19,12 @@ def params_path(pipeline: str) -> Path:
     return Path("params.yaml") if pipeline == DEMO else Path(pipeline) / "params.yaml"
 
 
+def dvc_target(pipeline: str, stage: str = "") -> str:
+    """Return what `dvc repro` takes, in the root of the repository, for a pipeline or one of its stages."""
+    file = "dvc.yaml" if pipeline == DEMO else f"{pipeline}/dvc.yaml"
+    return f"{file}:{stage}" if stage else file
+
+
 def load_pipeline(pipeline: str, root: Path = Path()) -> Params:
     """Read and validate the parameter file of a pipeline by its name; see `load_params`."""
     return load_params(root / params_path(pipeline), pipeline)
@@ -40,6 +46,13 @@ def load_params(path: Path, pipeline: str) -> Params:
     if isinstance(content, Mapping):
         if "pipeline" in content:
             problems.append("pipeline: unknown key; the name of a pipeline is set in its dvc.yaml")
+        problems += [
+            f"{table}.{name}.options: unknown key; options of the network are keys of the row itself"
+            for table in ("runs", "finetuned", "released")
+            if isinstance(rows := content.get(table), Mapping)
+            for name, row in rows.items()
+            if isinstance(row, Mapping) and "options" in row
+        ]
         content = {
             **content,
             "pipeline": pipeline,

@@ -21,6 +21,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from alkdnet.config.loading import dvc_target
 from alkdnet.errors import UserError, in_one_line, raise_problems
 from alkdnet.files import read_json
 
@@ -75,7 +76,7 @@ class PackedImages:
         """
         hr, lr = _open(folder / "hr"), _open(folder / f"x{scale}")
         if lr.header.get("hr_digest") != hr.header["digest"]:
-            raise UserError(f"{folder}: x{scale} was made from other HR images than hr; {_AGAIN}")
+            raise UserError(f"{folder}: x{scale} was made from other HR images than hr; {_again(folder)}")
         if not lr.names:
             raise UserError(f"{folder}: there are no training images in it")
         raise_problems([*_damaged(hr), *_damaged(lr)])
@@ -127,11 +128,12 @@ def _open(folder: Path) -> _Opened:
             raise ValueError("an image has an impossible size")
         heights, widths = np.array(sides, dtype=np.int64).reshape(-1, 2).T
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{index_path}: damaged ({in_one_line(error)}); {_AGAIN}") from None
+        raise UserError(f"{index_path}: damaged ({in_one_line(error)}); {_again(folder.parent)}") from None
     ends = np.cumsum(heights * widths * _CHANNELS)
     expected = int(ends[-1]) if len(ends) else 0
     if bytes_path.stat().st_size != expected:
-        raise UserError(f"{bytes_path}: {bytes_path.stat().st_size} bytes instead of {expected}; {_AGAIN}")
+        size = bytes_path.stat().st_size
+        raise UserError(f"{bytes_path}: {size} bytes instead of {expected}; {_again(folder.parent)}")
     # As a plain array: slicing a memmap object costs several times as much.
     flat = np.asarray(np.memmap(bytes_path, dtype=np.uint8, mode="r")) if expected else _NOTHING
     return _Opened(
@@ -147,13 +149,16 @@ def _damaged(opened: _Opened) -> list[str]:
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         found = threads.map(lambda image_HWC: hashlib.sha256(image_HWC).hexdigest(), opened.pack.images())
         return [
-            f"{opened.pack.path}: the pixels of {name} are damaged; {_AGAIN}"
+            f"{opened.pack.path}: the pixels of {name} are damaged; {_again(opened.pack.path.parents[1])}"
             for name, sha256, expected in zip(opened.names, found, opened.sha256, strict=True)
             if sha256 != expected
         ]
 
 
-_AGAIN = "pack the images again: dvc repro --force patches"
+def _again(patches: Path) -> str:
+    return f"pack the images again: dvc repro --force {dvc_target(patches.parent.name, 'patches')}"
+
+
 # Pixels; as for parameters, far beyond any photograph, and small enough that the products below fit.
 _LONGEST_SIDE = 2**20
 _NOTHING = np.zeros(0, dtype=np.uint8)

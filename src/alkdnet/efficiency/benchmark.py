@@ -25,7 +25,7 @@ LONGEST_PASS_S = 5.0
 class Settings:
     """Settings: scale, size of the HR image in pixels, device, precision, CPU threads, timed passes.
 
-    `exports` keeps the exported networks, and has those of an earlier call; None: they are not kept.
+    `exports`: folder that keeps the exported networks; None: they are not kept.
     """
 
     scale: int
@@ -116,7 +116,7 @@ def _timed(counted: Measurement, settings: Settings, backends: Sequence[Backend]
         problem = ""
         if any(backend.package for backend in backends):
             onnx = (settings.exports or Path(temporary)) / f"{counted.network}_x{counted.scale}.onnx"
-            problem = "" if onnx.is_file() else _export(task.model(), onnx)
+            problem = _export(task.model(), onnx)
             task = replace(task, onnx=onnx)
         usable = [backend.name for backend in backends if not (backend.package and problem)]
         timings = time_backends(task, usable, rounds=settings.rounds)

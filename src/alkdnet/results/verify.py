@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from alkdnet.config.loading import dvc_target
 from alkdnet.config.paths import Paths
 from alkdnet.errors import UserError
 from alkdnet.results.costs import Cost, read_costs
@@ -65,7 +66,8 @@ def verify(paths: Paths, *, psnr: float = 0.02, ssim: float = 0.0005) -> Verific
     """
     found = _read(paths)
     if not found:
-        raise UserError(f"{paths.directory / 'results'}: no results; `dvc repro` makes them")
+        command = f"dvc repro {dvc_target(paths.pipeline)}"
+        raise UserError(f"{paths.directory / 'results'}: no results; `{command}` makes them")
     with tempfile.TemporaryDirectory() as folder:
         committed = Paths(paths.pipeline, Path(folder))
         _check_out(paths.root, Paths(paths.pipeline).directory / "results", Path(folder))

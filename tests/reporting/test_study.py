@@ -25,7 +25,7 @@ def test_everything_is_read(study: Study) -> None:
     assert row.features is not None
     assert study.rows["imdn_x2"].recipe is None
     assert study.missing == (
-        "Named in the section report, but no row of the parameter file: absent_x2.",
+        "Named in the sections features and report, but no row of the parameter file: absent_x2.",
         "Test set manga109 not evaluated: not available; its licence forbids redistribution.",
     )
 
@@ -60,7 +60,7 @@ def test_a_training_without_its_folder_is_shown_as_stated(params: Params, tree: 
     """Results are committed, models are not: a report can be made of what is committed."""
     shutil.rmtree(tree.directory / "models")
     study = Study.read(params, tree)
-    assert origin(study, study.rows["alkdnet_x2"]) == "300 of 1,000,000 iterations, as stated"
+    assert origin(study, study.rows["alkdnet_x2"]) == "300 of 1,000,000 iterations, by the parameter file"
     assert "Evaluated, record of the training not available" in study.missing[0]
     assert not any("Not trained yet" in statement for statement in study.missing)
     shutil.rmtree(tree.evaluation("alkdnet_x2"))
@@ -88,7 +88,7 @@ def test_gaps_are_named(params: Params, tree: Paths) -> None:
         "Not trained yet (no run.json): bsrn_x2.",
         "Not evaluated, released weights not available: imdn_x2.",
         "Parameters and Multi-Adds not counted yet: all rows.",
-        "Named in the section report, but no row of the parameter file: absent_x2.",
+        "Named in the sections features and report, but no row of the parameter file: absent_x2.",
     )
     frame = rows_frame(study).set_index("run")
     assert frame["iterations"].isna()["bsrn_x2"]

@@ -48,7 +48,7 @@ def test_what_is_not_escaped_is_not_accepted(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(0.071, "+0.07"), (-0.071, "−0.07"), (-0.004, "+0.00"), (0.0, "+0.00"), (None, "–")],
+    [(0.071, "+0.07"), (-0.071, "−0.07"), (-0.004, "0.00"), (0.004, "0.00"), (0.0, "0.00"), (None, "–")],
 )
 def test_a_difference_has_a_sign_and_nothing_is_minus_zero(value: float | None, expected: str) -> None:
     assert signed(value, 2) == expected

@@ -55,7 +55,7 @@ def test_a_copied_row_is_compared_by_the_classic_protocol(params: Params, tree: 
     assert cell["paper_psnr"] == study.rows["bicubic_x2"].scores["set5"].psnr
     row = _row(table4_table(study, 2), "↳ Bicubic")
     assert _texts(row)[1] == "measured: interpolation, classic protocol"
-    assert row[4].difference.startswith("+0.00")
+    assert row[4].difference.startswith("0.00")
 
 
 def test_missing_cells_say_so(study: Study) -> None:

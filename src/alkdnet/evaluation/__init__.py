@@ -1,1 +1,1 @@
-"""The evaluation protocol and its statistics."""
+"""The evaluation protocol: scores of upscaled images."""

@@ -10,7 +10,7 @@ from alkdnet.config.params import Evaluate
 class Protocol:
     """How a super-resolved image is compared with its original.
 
-    The defaults give ALKDNet's cells of Table 4 to their last digit (docs/protocol.md has the measurements).
+    The defaults give ALKDNet's PSNR in Table 4 to the last digit (docs/protocol.md has the measurements).
 
     Attributes:
         channel: `y`: luma of BT.601 in studio range (16 to 235); `rgb`: the three colours together.

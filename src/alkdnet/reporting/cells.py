@@ -50,7 +50,7 @@ def origin(study: Study, row: StudyRow) -> str:
     iterations = (row.recipe or study.params.recipe_of(row.name)).iterations
     of = "" if iterations == RECIPE.iterations else f" of {RECIPE.iterations:,}"
     start = f" from {study.rows[row.row.init_from].label}" if isinstance(row.row, Finetuned) else ""
-    return f"{iterations:,}{of} iterations{start}{'' if row.record else ', as stated'}"
+    return f"{iterations:,}{of} iterations{start}{'' if row.record else ', by the parameter file'}"
 
 
 def costs(row: StudyRow) -> tuple[str, str]:

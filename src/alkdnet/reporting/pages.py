@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from alkdnet.analysis.statistics import Comparison
+from alkdnet.config.loading import dvc_target
 from alkdnet.markdown import render
 from alkdnet.paper.published import SCALES
 from alkdnet.reporting import cells, comparisons, row_tables, table4
@@ -45,24 +46,20 @@ def pages(
 ) -> dict[str, str]:
     """Return all pages by file name."""
     beyond = {scale: family for scale, family in against.items() if has_others(study, scale)}
-    values = {"study": study, "params": study.params, "legends": LEGENDS, "field": bool(beyond)}
+    seeds = seeds_table(study)
+    values = {
+        "study": study,
+        "params": study.params,
+        "legends": LEGENDS,
+        "field": bool(beyond),
+        "has_ablations": bool(found or seeds),
+        "target": dvc_target(study.params.pipeline),
+    }
     own: dict[str, dict[str, object]] = {
         "README.md": {
             "lead": figures[0] if figures else None,
             "missing": [*study.missing, *undrawn],
             **_front_page(study, found),
-        },
-        "ablations.md": {
-            "ablations": [
-                (
-                    each,
-                    ablation_table(study, each),
-                    ablation_verdicts(study, each),
-                    statements_table(study, each),
-                )
-                for each in found
-            ],
-            "seeds": seeds_table(study),
         },
         "comparison.md": {
             "tables": {scale: table4.table4_table(study, scale) for scale in SCALES},
@@ -77,6 +74,19 @@ def pages(
         },
         "figures.md": {"figures": figures, "undrawn": undrawn},
     }
+    if values["has_ablations"]:
+        own["ablations.md"] = {
+            "ablations": [
+                (
+                    each,
+                    ablation_table(study, each),
+                    ablation_verdicts(study, each),
+                    statements_table(study, each),
+                )
+                for each in found
+            ],
+            "seeds": seeds,
+        }
     if beyond:
         own["field.md"] = {
             "tables": {scale: field_table(study, scale, family) for scale, family in beyond.items()},

@@ -185,6 +185,8 @@ class Study:
             *(name for table in (report.table1, report.table2, report.table3) for name in table.rows),
             *(name for names in (*report.table4.values(), *report.seeds.values()) for name in names),
             *report.curves,
+            *self.params.features.field_runs,
+            *(self.params.features.crop_runs or ()),
         }
         for status, names in (
             ("Not trained yet (no run.json)", waiting),
@@ -201,7 +203,10 @@ class Study:
                 "Parameters and Multi-Adds not counted yet",
                 [n for n, row in self.rows.items() if not row.cost],
             ),
-            ("Named in the section report, but no row of the parameter file", sorted(named - set(self.rows))),
+            (
+                "Named in the sections features and report, but no row of the parameter file",
+                sorted(named - set(self.rows)),
+            ),
         ):
             if names:
                 yield f"{status}: {'all rows' if len(names) == len(self.rows) else ', '.join(names)}."

@@ -105,9 +105,9 @@ def number(value: float | None, decimals: int) -> str:
 
 
 def signed(value: float | None, decimals: int) -> str:
-    """Return a difference with its sign; one that rounds to zero has the sign +, never -0.00."""
+    """Return a difference with its sign; one that rounds to zero has none."""
     text = number(value, decimals)
-    return text if text[0] in "−–" else f"+{text}"
+    return f"+{text}" if value is not None and round(value, decimals) > 0 else text
 
 
 def _markdown_cell(cell: Cell) -> str:

@@ -26,7 +26,6 @@ from alkdnet.files import atomic_path
 from alkdnet.progress import Progress
 
 Alpha = Literal["reject", "black", "white"]
-ALPHAS: tuple[Alpha, ...] = ("reject", "black", "white")
 
 # The file in the folder of a gated set that is not available.
 NOT_AVAILABLE = "NOT_AVAILABLE.txt"

@@ -20,6 +20,8 @@ from alkdnet.networks import network_class, network_names
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE, SCHEMA = DOCS / "parameters.md", DOCS / "parameters.schema.json"
+# What stands in dvc.yaml, and what is written beside the other keys of a row.
+NO_KEYS = ("pipeline", "options")
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
 
 
@@ -49,8 +51,7 @@ def schema() -> str:
 
 def _object(kind: type) -> dict[str, Any]:
     hints = typing.get_type_hints(kind)
-    # What stands in dvc.yaml, and what is written beside the other keys of a row.
-    fields = [field for field in dataclasses.fields(kind) if field.name not in ("pipeline", "options")]
+    fields = [field for field in dataclasses.fields(kind) if field.name not in NO_KEYS]
     return {
         "type": "object",
         "properties": {field.name: _property(hints[field.name], field) for field in fields},
@@ -100,7 +101,7 @@ def _table(kind: type, section: str) -> list[str]:
     hints = typing.get_type_hints(kind)
     rows = ["| key | type | meaning |", "|---|---|---|"]
     for field in dataclasses.fields(kind):
-        if field.name == "pipeline":  # it stands in dvc.yaml
+        if field.name in NO_KEYS:
             continue
         known: Setting = field.metadata["setting"]
         default = "" if field.default is dataclasses.MISSING else f" Default: {_shown(field.default)}."

@@ -119,8 +119,11 @@ def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
         ),
         ({"recipes.paper.optimizer": "adan"}, "recipes.paper.beta3: missing; adan needs it"),
         ({"recipes.paper.beta3": 0.9}, "recipes.paper.beta3: only adan has it"),
-        ({"recipes.paper.weight_decay": 0.1}, "recipes.paper.weight_decay: adam has none here; adamw has"),
-        ({"recipes.paper.gamma": 0.5}, "recipes.paper.gamma: schedule cosine has none"),
+        (
+            {"recipes.paper.weight_decay": 0.1},
+            "recipes.paper.weight_decay: adam has none here; set it to 0, or take adamw",
+        ),
+        ({"recipes.paper.gamma": 0.5}, "recipes.paper.gamma: schedule cosine has none; leave it out"),
         (
             {"recipes.paper.final_learning_rate": None},
             "recipes.paper.final_learning_rate: schedule cosine needs it",
@@ -178,7 +181,10 @@ def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
             "runs.bicubic_x2: this name is that of",
         ),
         ({"released.bsrn_x2": RELEASED}, "released.bsrn_x2: a row of runs has this name too"),
-        ({"released.mine": {**RELEASED, "path": "a.pth"}}, "released.mine.path: source bsrn_x2 takes none"),
+        (
+            {"released.mine": {**RELEASED, "path": "a.pth"}},
+            "released.mine.path: source bsrn_x2 takes none; leave it out",
+        ),
         (
             {"released.mine": {**RELEASED, "source": "file"}},
             "released.mine.path: source file needs the file's path",
@@ -188,7 +194,7 @@ def test_the_paper_recipe_is_the_papers(repository: Path) -> None:
         ({"datasets.embedded_train.use": "test"}, "runs.bsrn_x2: nothing to train on"),
         (
             {"datasets.embedded_train.path": "x"},
-            "datasets.embedded_train.path: source embedded_train takes none",
+            "datasets.embedded_train.path: source embedded_train takes none; leave it out",
         ),
         ({"datasets.embedded_train.source": "folder"}, "datasets.embedded_train.path: missing"),
         (

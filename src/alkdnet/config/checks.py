@@ -76,12 +76,12 @@ def _dataset_problems(params: Params) -> list[str]:
         if dataset.source in ("folder", "manga109") and dataset.path is None:
             problems.append(f"datasets.{name}.path: missing; source {dataset.source} needs the folder's path")
         if dataset.source not in ("folder", "manga109") and dataset.path is not None:
-            problems.append(f"datasets.{name}.path: source {dataset.source} takes none")
+            problems.append(f"datasets.{name}.path: source {dataset.source} takes none; leave it out")
     for name, row in params.released.items():
         problems += _path_problems(f"released.{name}.path", row.path)
         problems += _name_problem(f"released.{name}.source", row.source)
         if (row.source == "file") != (row.path is not None):
-            rule = "needs the file's path" if row.source == "file" else "takes none"
+            rule = "needs the file's path" if row.source == "file" else "takes none; leave it out"
             problems.append(f"released.{name}.path: source {row.source} {rule}")
     return problems
 
@@ -137,10 +137,11 @@ def _optimizer_problems(recipe: Recipe, where: str) -> list[str]:
     problems = []
     if (recipe.optimizer == "adan") != (recipe.beta3 is not None):
         problems.append(
-            f"{where}.beta3: {'missing; adan needs it' if recipe.beta3 is None else 'only adan has it'}"
+            f"{where}.beta3: "
+            + ("missing; adan needs it" if recipe.beta3 is None else "only adan has it; leave it out")
         )
     if recipe.optimizer == "adam" and recipe.weight_decay:
-        problems.append(f"{where}.weight_decay: adam has none here; adamw has")
+        problems.append(f"{where}.weight_decay: adam has none here; set it to 0, or take adamw")
     return problems
 
 
@@ -153,7 +154,7 @@ def _schedule_problems(recipe: Recipe, where: str) -> list[str]:
         ("gamma", recipe.gamma is not None, not cosine),
     ):
         if known != needed:
-            rule = "needs it" if needed else "has none"
+            rule = "needs it" if needed else "has none; leave it out"
             problems.append(f"{where}.{key}: schedule {recipe.schedule} {rule}")
     if sorted(set(recipe.milestones)) != list(recipe.milestones):
         problems.append(f"{where}.milestones: {list(recipe.milestones)} must increase")

@@ -72,7 +72,7 @@ class Recipe:
         "`tf32` and `bfloat16` are for CUDA: faster, less exact; the tail and the loss stay float32"
     )
     optimizer: Literal["adam", "adamw", "adan"] = setting(
-        "`adam` is the paper's; `adamw` decays the weights apart from the gradient; `adan` also follows the "
+        "`adam` is the paper's; `adamw` has decoupled weight decay; `adan` also follows the "
         "change of the gradient, and tolerates several times the learning rate",
         default="adam",
     )
@@ -87,7 +87,7 @@ class Recipe:
         "with `adan`: decay of the mean squared gradient", default=None, minimum=0, below=1
     )
     weight_decay: float = setting(
-        "with `adamw` and `adan`: part of a weight that a step takes off, times the learning rate",
+        "with `adamw` and `adan`: decoupled weight decay",
         default=0.0,
         minimum=0,
     )
@@ -113,8 +113,7 @@ class Recipe:
     )
     loss: Loss = setting("what is minimised", default=Loss(l1=1.0))
     clip_norm: float | None = setting(
-        "gradients whose norm over all weights is larger are scaled down to it, against single bad batches; "
-        "null: never",
+        "gradient clipping: the largest norm of all gradients together; null: no clipping",
         default=None,
         above=0,
     )
@@ -273,7 +272,7 @@ class Features:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ablation:
-    """One of the paper's Tables 1 to 3."""
+    """An ablation table of the report: the paper's Table 1, 2 or 3, or another comparison with a baseline."""
 
     title: str = setting("heading of the table")
     baseline: str = setting("the run that the others are compared with")
@@ -287,9 +286,9 @@ class Report:
     title: str = setting("title of the front page")
     summary: str = setting("what was run, in a sentence or two, for the front page")
     labels: Mapping[str, str] = setting("run: the name it has in tables and figures; without one, its key")
-    table1: Ablation = setting("kernel size")
-    table2: Ablation = setting("residual learning")
-    table3: Ablation = setting("pixel normalisation")
+    table1: Ablation = setting("in the paper: kernel size")
+    table2: Ablation = setting("in the paper: residual learning")
+    table3: Ablation = setting("in the paper: pixel normalisation")
     table4: Mapping[str, tuple[str, ...]] = setting("method of Table 4: its runs, one per scale")
     curves: tuple[str, ...] = setting("runs of Figure 6, cumulative")
     seeds: Mapping[str, tuple[str, ...]] = setting("run: the same run with other seeds")
@@ -312,8 +311,8 @@ class Params:
     )
     released: Mapping[str, Released] = setting("name: a network with released weights")
     evaluate: Evaluate = setting("evaluation protocol")
-    complexity: Complexity = setting("cost")
-    features: Features = setting("feature maps and receptive fields")
+    complexity: Complexity = setting("image size for which Multi-Adds are counted")
+    features: Features = setting("feature maps, receptive fields and crops of the figures")
     report: Report = setting("tables and figures")
 
     def names(self, use: Literal["train", "test"]) -> tuple[str, ...]:

@@ -97,7 +97,9 @@ def forward_table(threads: int, rounds: int, patience: float) -> None:
             f"| {name} | {seconds[name]:.3f} s | {quickest:.3f} s | {seconds['plain'] / seconds[name]:.2f} | "
             f"{difference:.1e} | {_undisturbed(samples[name])} of {len(samples[name])} |"
         )
-    print(f"| floor: {flop / 1e9:.1f} GFLOP at {rate / 1e9:.0f} GFLOP/s | {flop / rate:.3f} s | | | | |")
+    print(
+        f"| lower bound: {flop / 1e9:.1f} GFLOP at {rate / 1e9:.0f} GFLOP/s | {flop / rate:.3f} s | | | | |"
+    )
 
 
 def _fresh(name: str, threads: int, queue: "multiprocessing.Queue[tuple[float, float, float]]") -> None:

@@ -1,6 +1,7 @@
 """The rules that keep the design true: docs/decisions.md says why each is there."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -363,6 +365,14 @@ def test_every_file_and_target_in_the_documentation_exists(page: str) -> None:
         assert (ROOT / page).parent.joinpath(link).exists(), link
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_what_the_documentation_imports_exists(page: str) -> None:
+    lines = re.findall(r"^from (alkdnet[\w.]*) import ([\w, ]+)$", (ROOT / page).read_text(), re.MULTILINE)
+    for module, names in lines:
+        for name in names.split(", "):
+            assert hasattr(importlib.import_module(module), name), f"{module}.{name}"
+
+
 def test_every_command_in_the_readme_exists() -> None:
     text = (ROOT / "README.md").read_text()
     for pipeline in re.findall(r"\b([\w/]*dvc\.yaml)", text):
@@ -393,6 +403,18 @@ def test_the_numbers_of_the_readme_are_those_of_the_results() -> None:
         rows = table[(table["method"] == "ALKDNet") & (table["scale"] == int(scale))].set_index("set")
         found = (rows.loc[name] for name in ("Set5", "Set14", "BSD100", "Urban100"))
         assert cells == " | ".join(f"{row['psnr']:.2f} / {row['ssim']:.4f}" for row in found)
+
+
+def test_the_ratios_of_the_readme_are_those_of_the_measured_times() -> None:
+    text = " ".join((ROOT / "README.md").read_text().split())
+    found = re.search(
+        r"on a CPU ([\d.]+) times as fast by `alkdnet upscale`, ([\d.]+) times in OpenVINO", text
+    )
+    times = pd.read_csv(ROOT / "reports/efficiency/cpu/measurements.csv").set_index(["network", "backend"])
+    rows = times[(times["scale"] == 4) & (times["precision"] == "float32")]["median_ms"]
+    assert found is not None
+    for printed, backend in zip(found.groups(), ("upscale", "openvino"), strict=True):
+        assert printed == f"{rows['alkdnet', backend] / rows['lkdn', backend]:.1f}"
 
 
 def test_plots_need_no_internet() -> None:

@@ -136,7 +136,7 @@ def seed_spread(images: pd.DataFrame, runs: Sequence[str]) -> pd.DataFrame:
     """Return how far the same training with other seeds moves a set's mean.
 
     Args:
-        images: as for `compare`.
+        images: as for `compare_pairs`.
         runs: runs that differ in their seed only; those without images are left out.
 
     Returns:
@@ -168,7 +168,7 @@ def pooled_seeds(images: pd.DataFrame, groups: Sequence[Sequence[str]]) -> dict[
     """Return by set how a mean PSNR varies with the seed: (standard deviation in dB, degrees of freedom).
 
     Args:
-        images: as for `compare`.
+        images: as for `compare_pairs`.
         groups: runs that differ in their seed only, a sequence for each training; their variances are pooled.
             Sets on which no training has two seeds are left out.
     """

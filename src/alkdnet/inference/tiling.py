@@ -3,7 +3,8 @@
 What makes tiles differ from the whole image are the attentions. The channel attention takes its statistics
 from the tile: so a network that has some sees all tiles twice, the second time with the statistics of the
 image that the first sweep found. The spatial attention stretches its coarse grid over the tile: here it is
-laid as it lies over the image. What remains is below 0.01 dB: docs/inference.md.
+laid as it lies over the image. What remains is below 0.01 dB on average:
+docs/inference.md.
 
 Shape letters: B batch, C channels, H and W the LR size, s the scale.
 """

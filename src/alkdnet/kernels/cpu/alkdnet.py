@@ -29,7 +29,7 @@ from alkdnet.networks.alkdnet import ALKDNet
 from alkdnet.networks.bsrn import BSRN
 
 # 64 channels of a strip are 5 MB: a handful of them fits a last-level cache, and the strip is long enough for
-# the start of a primitive (some 50 microseconds) not to count. Other lengths: docs/inference.md.
+# the start of a primitive (some 50 microseconds) not to count.
 STRIP_PIXELS = 20_000
 
 Kind = TypeVar("Kind", bound=nn.Module)

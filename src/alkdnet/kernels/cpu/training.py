@@ -1,7 +1,7 @@
 """The same mathematics through those of PyTorch's CPU kernels that are fast for channels-last features.
 
-Each replacement was found with the profiler; docs/training.md has what each of them gains. Networks stay as
-they are written: the calls are exchanged while the forward pass runs.
+Each replacement was found with the profiler. Networks stay as they are written: the calls are exchanged while
+the forward pass runs.
 
 Shape letters: B batch, C channels, H height, W width.
 """

@@ -7,7 +7,8 @@ from typing import Protocol
 class Monitor(Protocol):
     """Receives the numbers of one training run while it goes on.
 
-    No method raises or waits for a network or a disk: a monitor that fails must not cost training time.
+    No method raises, and none but `close` waits for a network or a disk: a monitor that fails must not cost
+    training time.
     The calls come in this order: `resume` at most once, then `log` with rising iterations and `state` between
     them, then `close`.
     """

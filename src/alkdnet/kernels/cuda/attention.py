@@ -3,7 +3,8 @@
 Equations 9 and 10. Written as layers, this reads and writes features of full width a dozen times forward and
 twice as often backward. Here it is two passes each, since CCA must have seen all pixels before it weights the
 first: one up to the sums over the image, one from there. The mask of ESA is computed again in every pass,
-from F channels instead of C. Products are computed as in pointwise.py, sums over pixels in one fixed order.
+from F channels instead of C. Tiles are channels by pixels, so that what is one value per channel takes few
+registers. Products are computed as in pointwise.py, sums over pixels in one fixed order.
 
 Shape letters: B batch, H height, W width, h and w those of ESA's coarse grid, C channels, F channels inside
 ESA, R inside CCA, N pixels of a tile, K programs of an image looked at together, L values of all parameters

@@ -1,15 +1,19 @@
 """tools/export_weights.py: only the paper's network, whole, becomes what `alkdnet upscale` takes."""
 
 import dataclasses
+import re
+import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from alkdnet.config.loading import load_pipeline
 from alkdnet.config.params import Recipe
+from alkdnet.errors import UserError
 from alkdnet.files import sha256_file
 from alkdnet.networks import build
 from alkdnet.results.history import HistoryRow, write_history
@@ -19,6 +23,7 @@ from alkdnet.weights.files import save_weights
 
 RUN = "alkdnet_x2"
 ROOT = Path(__file__).resolve().parents[2]
+TOOL = ROOT / "tools" / "export_weights.py"
 
 
 @pytest.fixture
@@ -50,15 +55,12 @@ def folder(tmp_path: Path, recipe: Recipe) -> Path:
     return tmp_path
 
 
-def _export(folder: Path, run: str = RUN) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "tools" / "export_weights.py"), "study"]
-    return subprocess.run(
-        [*command, "--run", run],
-        cwd=folder,
-        env={"PYTHONPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-    )
+@pytest.fixture
+def export(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """The tool's function, in the repository."""
+    monkeypatch.chdir(folder)
+    function = runpy.run_path(str(TOOL), run_name="export_weights")["export"]
+    return lambda run=RUN: function("study", run, Path("weights"))
 
 
 def _change(folder: Path, **values: object) -> None:
@@ -67,7 +69,13 @@ def _change(folder: Path, **values: object) -> None:
 
 
 def test_exported_weights_are_those_of_the_run_and_open_by_themselves(folder: Path) -> None:
-    done = _export(folder)
+    done = subprocess.run(
+        [sys.executable, str(TOOL), "study", "--run", RUN],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     exported = folder / "weights" / "alkdnet_x2.safetensors"
     assert exported.read_bytes() == (folder / f"study/models/{RUN}/weights.safetensors").read_bytes()
@@ -89,26 +97,30 @@ def test_exported_weights_are_those_of_the_run_and_open_by_themselves(folder: Pa
     ],
 )
 def test_other_networks_and_other_trainings_are_rejected(
-    folder: Path, values: dict[str, object], message: str
+    folder: Path, export: Callable[..., str], values: dict[str, object], message: str
 ) -> None:
     _change(folder, **values)
-    done = _export(folder)
-    assert done.returncode == 1
-    assert message in done.stderr
+    with pytest.raises(UserError, match=re.escape(message)):
+        export()
     assert not (folder / "weights").exists()
 
 
-def test_a_training_of_another_length_is_rejected(folder: Path, recipe: Recipe) -> None:
+def test_a_training_of_another_length_is_rejected(
+    folder: Path, export: Callable[..., str], recipe: Recipe
+) -> None:
     training = RunRecord.read(folder / "study" / "models" / RUN).training
     assert training is not None
     _change(
         folder, training=dataclasses.replace(training, recipe=dataclasses.replace(recipe, iterations=400))
     )
-    expected = "trained for 400 iterations, the parameters of study ask for 10000"
-    assert expected in _export(folder).stderr
+    with pytest.raises(UserError, match="trained for 400 iterations, the parameters of study ask for 10000"):
+        export()
 
 
-def test_a_run_that_is_unknown_or_unfinished_is_rejected(folder: Path) -> None:
-    assert "study trains no bicubic_x2; it trains: alkdnet_x2" in _export(folder, "bicubic_x2").stderr
-    unfinished = _export(folder, "alkdnet_x3").stderr
-    assert "not finished; `dvc repro study/dvc.yaml:train@alkdnet_x3` trains it" in unfinished
+def test_a_run_that_is_unknown_or_unfinished_is_rejected(export: Callable[..., str]) -> None:
+    with pytest.raises(UserError, match="study trains no bicubic_x2; it trains: alkdnet_x2"):
+        export("bicubic_x2")
+    with pytest.raises(
+        UserError, match=r"not finished; `dvc repro study/dvc\.yaml:train@alkdnet_x3` trains it"
+    ):
+        export("alkdnet_x3")

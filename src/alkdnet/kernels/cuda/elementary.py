@@ -49,10 +49,7 @@ def store(image, h, w_G1, c_GC, real_GC, H, W, C: tl.constexpr, value_GC):
 
 @triton.jit
 def taps(weights, c_GC, real_GC, count: tl.constexpr, flip: tl.constexpr):
-    """Return the weights of a depthwise convolution, a tensor for each tap, backwards if `flip`.
-
-    They are loaded in the layout of the features, a value for every thread: no exchange between threads.
-    """
+    """Return the weights of a depthwise convolution, a tensor for each tap, backwards if `flip`."""
     out = ()
     for i in tl.static_range(count):
         tap_GC = tl.load(weights + c_GC * count + (count - 1 - i if flip else i), mask=real_GC, other=0.0)

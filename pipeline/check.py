@@ -31,12 +31,10 @@ def check(stage: Stage) -> None:
     for mark in stage.paths.checked_marks:
         with atomic_path(mark) as temporary:
             temporary.write_text("The parameter file was valid.\n", encoding="utf-8")
-    rows: list[tuple[Use, str, str]] = [
-        (row.use, name, row.source) for name, row in stage.params.datasets.items()
-    ]
-    rows += [("weights", name, row.source) for name, row in stage.params.released.items()]
-    for use, name, known in rows:
-        Descriptor.of(known).write(stage.paths.descriptor(use, name))
+    for name, dataset in stage.params.datasets.items():
+        Descriptor.of(dataset.source, dataset.path).write(stage.paths.descriptor(dataset.use, name))
+    for name, row in stage.params.released.items():
+        Descriptor.of(row.source, row.path).write(stage.paths.descriptor("weights", name))
     for use in get_args(Use):
         stage.paths.descriptor(use, "").parent.mkdir(parents=True, exist_ok=True)
 

@@ -10,7 +10,7 @@ def leakage(stage: Stage) -> None:
     params, paths = stage.params, stage.paths
     training = [paths.raw("train", name) for name in params.names("train")]
     tests = [paths.raw("test", name) for name in params.names("test")]
-    with stage.explaining_own_images(*params.names("train")):
+    with stage.explaining_own_images(*params.datasets):
         write_leakage(paths.leakage, training, tests)
 
 

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from alkdnet.config.loading import dvc_target, load_pipeline, params_path
 from alkdnet.config.params import Params
-from alkdnet.config.paths import CHECKPOINTS, Paths
+from alkdnet.config.paths import Paths, checkpoints
 from alkdnet.errors import UserError, exit_in_words
 
 if TYPE_CHECKING:
@@ -41,21 +41,19 @@ class Stage:
     Attributes:
         params: the parameter file.
         paths: the pipeline's outputs.
-        key: the data set or row it works on; empty for a stage of the whole pipeline.
-        scale: the scale it works on; 0 where it is not given.
+        key: the data set, row or scale it works on; empty for a stage of the whole pipeline.
         root: the main repository, also inside a temporary experiment: what must outlive a run lies there.
     """
 
     params: Params
     paths: Paths
     key: str
-    scale: int
     root: Path
 
     @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints of unfinished trainings."""
-        return self.root / CHECKPOINTS
+        return checkpoints(self.root, self.params.pipeline)
 
     @property
     def evaluations(self) -> Path:
@@ -107,16 +105,16 @@ class Stage:
 
     @contextmanager
     def explaining_own_images(self, *names: str) -> Iterator[None]:
-        """Add to a UserError where the user's own sets among `names` lie: not in DVC's copies."""
+        """Add to a UserError about images of the user's own sets where these lie: not in DVC's copies."""
         try:
             yield
         except UserError as error:
-            own = {name: self.params.datasets[name].path for name in names}
+            own = {name: self.params.datasets[name] for name in names}
             lines = [
-                f"fix the images of {name} in {path}, then: "
+                f"fix the images of {name} in {dataset.path}, then: "
                 f"dvc repro --force {dvc_target(self.params.pipeline, f'download@{name}')}"
-                for name, path in own.items()
-                if path is not None
+                for name, dataset in own.items()
+                if dataset.path is not None and f"{self.paths.raw(dataset.use, name)}/" in f"{error}/"
             ]
             raise UserError("\n".join([str(error), *lines])) from None
 
@@ -124,8 +122,7 @@ class Stage:
 def run(
     work: Callable[[Stage], None],
     *,
-    table: Literal["datasets", "trained", "released", "rows"] | None = None,
-    with_scale: bool = False,
+    table: Literal["datasets", "trained", "released", "rows", "scales"] | None = None,
 ) -> None:
     """Do a stage's work; a `UserError` is printed without a traceback and the stage fails.
 
@@ -134,16 +131,14 @@ def run(
     Args:
         work: the stage.
         table: of the parameters, of which the stage takes one key; None: it takes none.
-        with_scale: whether the stage takes a scale too.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     parser = argparse.ArgumentParser(description=sys.modules[work.__module__].__doc__)
     parser.add_argument("pipeline", help="its name: demo, paper, ...")
     if table is not None:
-        name = f"name in {table}{' and scale, as in set5-2' if with_scale else ''}"
-        parser.add_argument("--key", default=_key(), help=f"{name}; default: that of DVC's stage")
+        parser.add_argument("--key", default=_key(), help=f"one of the {table}; default: that of DVC's stage")
     arguments = parser.parse_args()
-    key, scale = getattr(arguments, "key", ""), "0"
+    key = getattr(arguments, "key", "")
     root = Path(os.environ.get("DVC_ROOT") or Path.cwd())
     with exit_in_words():
         if root.resolve() != Path.cwd() and (root / ".git" / "shallow").is_file():
@@ -152,25 +147,14 @@ def run(
                 "--queue: run `git fetch --unshallow` first"
             )
         params = load_pipeline(arguments.pipeline)
-        keys = {row: (row, "0") for row in (getattr(params, table) if table else ())}
-        if with_scale:
-            keys = {f"{row}-{each}": (row, str(each)) for row in keys for each in params.downscale.scales}
         if table is not None:
+            keys = [*map(str, params.downscale.scales if table == "scales" else getattr(params, table))]
             if key not in keys:
-                given = f"--key {key}: there is no such row" if key else "--key is missing"
+                given = f"--key {key}: there is no such key" if key else "--key is missing"
                 raise UserError(
                     f"{given}; {params_path(arguments.pipeline)} has: {', '.join(keys) or 'none'}"
                 )
-            key, scale = keys[key]
-        work(
-            Stage(
-                params=params,
-                paths=Paths(params.pipeline),
-                key=key,
-                scale=int(scale),
-                root=root,
-            )
-        )
+        work(Stage(params=params, paths=Paths(params.pipeline), key=key, root=root))
 
 
 def _key() -> str:

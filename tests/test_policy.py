@@ -179,8 +179,10 @@ def test_the_parameters_read_are_the_parameters_declared(name: str) -> None:
     read = set(re.findall(r"\bparams\.(\w+)", text)) - {"names", "rows", "pipeline", "execution"}
     # Decides whether images are refused, and nothing of what is packed.
     read -= {"patch_sizes"}
-    # Which data sets there are, and how they are read, shows in the folders raw/ and lr/.
-    if {f"${{pipeline}}/raw/{use}" for use in ("train", "test")} & set(_stage(name)["deps"]):
+    # Which data sets there are shows in the folders of descriptors: in raw/ and lr/ DVC leaves those of sets
+    # that are gone. How images are read shows in the LR images.
+    descriptors = [dep for dep in _stage(name).get("deps", []) if dep.startswith("${pipeline}/checked/")]
+    if any(dep.endswith(("/train", "/test", "/${item.use}/${key}.json")) for dep in descriptors):
         read -= {"datasets"}
     entries = _stage(name).get("params", [])
     sections = [section for entry in entries for values in entry.values() for section in (values or [None])]
@@ -194,7 +196,6 @@ def test_the_parameters_read_are_the_parameters_declared(name: str) -> None:
 def test_outputs_are_where_the_code_writes_them() -> None:
     paths = Paths("${pipeline}")
     key, use, scale = "${key}", "${item.use}", "${item}"
-    validation = str(paths.validation(2) / "${item.set}.safetensors").replace("x2", "x${item.scale}")
     expected = {
         "check": {
             *map(str, paths.checked_marks),
@@ -205,7 +206,7 @@ def test_outputs_are_where_the_code_writes_them() -> None:
         "downscale": {str(paths.lr(use, key))},
         "leakage": {str(paths.leakage)},
         "patches": {str(paths.patches)},
-        "validation": {validation},
+        "validation": {str(paths.validation(2)).replace("x2", "x${item}")},
         "train": {str(paths.model(key))},
         "finetune": {str(paths.model(key))},
         "import_weights": {str(paths.model(key))},

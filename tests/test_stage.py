@@ -64,7 +64,7 @@ def test_images_that_training_cannot_be_validated_on_are_named(repository: Path,
     for path, side in (("raw/test/tiny", 8), ("lr/test/tiny/x4", 2)):
         (project / "demo" / path).mkdir(parents=True)
         write_png(project / "demo" / path / "small.png", np.zeros((side, side, 3), np.uint8))
-    done = stage(repository, project, "validation", key="tiny-4")
+    done = stage(repository, project, "validation", key="4")
     assert done.stderr.splitlines()[-2:] == [
         "error: demo/raw/test/tiny/small.png: too small to validate on at x4, which takes 9 pixels a side",
         "fix the images of tiny in pictures, then: dvc repro --force dvc.yaml:download@tiny",
@@ -81,14 +81,13 @@ def test_the_key_of_a_stage_comes_from_dvc_and_reaches_no_shell(repository: Path
         capture_output=True,
         text=True,
     )
-    assert "--key $(touch x): there is no such row; params.yaml has: embedded_test" in done.stderr
+    assert "--key $(touch x): there is no such key; params.yaml has: embedded_test" in done.stderr
     assert not (project / "x").exists()
 
 
 def test_a_stage_without_its_key_names_the_keys_that_it_takes(repository: Path, project: Path) -> None:
     message = stage(repository, project, "validation", key="").stderr
-    assert message.startswith("error: --key is missing; params.yaml has: ")
-    assert "embedded_test-2, embedded_test-3, embedded_test-4" in message
+    assert message == "error: --key is missing; params.yaml has: 2, 3, 4\n"
 
 
 def test_a_temporary_experiment_in_a_shallow_clone_is_rejected(repository: Path, project: Path) -> None:
@@ -108,9 +107,7 @@ def test_a_temporary_experiment_in_a_shallow_clone_is_rejected(repository: Path,
 
 def a_stage(repository: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.chdir(folder)
-    return Stage(
-        params=load_pipeline("demo", repository), paths=Paths("demo"), key="", scale=0, root=Path("/main")
-    )
+    return Stage(params=load_pipeline("demo", repository), paths=Paths("demo"), key="", root=Path("/main"))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +124,7 @@ def test_a_test_set_is_as_its_descriptor_says(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = a_stage(repository, tmp_path, monkeypatch)
-    Descriptor.of("embedded_test").write(stage.paths.descriptor("test", "embedded_test"))
+    Descriptor.of("embedded_test", None).write(stage.paths.descriptor("test", "embedded_test"))
     found = stage.test_set("embedded_test", 3)
     assert (found.expected, found.lr_folder) == (5, Path("demo/lr/test/embedded_test/x3"))
     assert found.publishable

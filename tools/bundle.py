@@ -23,7 +23,7 @@ from processes import devices, due_runs, dvc, environment, find_stages
 from alkdnet.bundle.archives import ArchiveWriter
 from alkdnet.bundle.records import BUNDLE
 from alkdnet.config.loading import load_pipeline
-from alkdnet.config.paths import CHECKPOINTS, Paths
+from alkdnet.config.paths import Paths, checkpoints
 from alkdnet.errors import UserError, exit_in_words, raise_problems
 from alkdnet.files import require_replaceable
 
@@ -53,7 +53,7 @@ def pack(arguments: argparse.Namespace) -> None:
         runs,
         arguments.target,
         root=Path(),
-        checkpoints=Path(CHECKPOINTS),
+        checkpoints=checkpoints(Path(), arguments.pipeline),
         commit=code_revision(Path()),
         limit_bytes=None if arguments.limit is None else round(arguments.limit * MIB),
         images=arguments.images,
@@ -101,7 +101,8 @@ def take(arguments: argparse.Namespace) -> None:
     if stages.before and dvc("repro", *stages.before):
         raise UserError("a stage that the runs depend on failed; nothing was imported")
     paths = Paths(arguments.pipeline)
-    imported = import_results(params, paths, arguments.archives, checkpoints=Path(CHECKPOINTS))
+    folder = checkpoints(Path(), arguments.pipeline)
+    imported = import_results(params, paths, arguments.archives, checkpoints=folder)
     if imported.finished and dvc("commit", "--force", *(stages.training[run] for run in imported.finished)):
         raise UserError("the runs are in their folders, but DVC could not record them (its output is above)")
     if imported.finished:

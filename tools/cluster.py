@@ -48,7 +48,9 @@ class Training:
         command = [sys.executable, "pipeline/train.py", self.pipeline, "--key", self.run]
         terminated: list[int] = []
         signal.signal(signal.SIGTERM, lambda number, _: terminated.append(number))
-        self._process = subprocess.Popen(command, cwd=ROOT, env=environment())
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=environment() | {"ALKDNET_PARENT": str(os.getpid())}
+        )
         # Popen.wait holds a lock that `checkpoint`, called in the middle of it, would wait for.
         while (status := self._process.poll()) is None:
             time.sleep(0.2)

@@ -67,7 +67,7 @@ def pack(
         runs,
         target,
         root=checkout,
-        checkpoints=checkout / ".checkpoints",
+        checkpoints=checkout / ".checkpoints/study",
         commit="abc",
         limit_bytes=limit,
     )
@@ -85,7 +85,7 @@ def train_run(checkout: Path, run: str = RUN, *, monitor: Monitor | None = None)
         packed=PackedImages.open(paths.patches, row.scale),
         validation=read_validation(paths.validation(row.scale), params.history.validation_sets),
         output=paths.model(run),
-        checkpoints=checkout / ".checkpoints",
+        checkpoints=checkout / ".checkpoints/study",
         monitor=monitor or NullMonitor(),
         start=paths.start(row),
     )
@@ -109,7 +109,7 @@ def train_until(checkout: Path, iteration: int) -> None:
 
 def archive(checkout: Path, out: Path, run: str = RUN, *, finished: bool) -> Path:
     """Write an archive of a run as a host does."""
-    folder = Paths("study", checkout).model(run) if finished else checkout / ".checkpoints"
+    folder = Paths("study", checkout).model(run) if finished else checkout / ".checkpoints/study"
     paths = [path for path in sorted(folder.iterdir()) if path.suffix != ".lock"]
     files = {str(path.relative_to(checkout)): path for path in paths}
     result = Result(
@@ -145,7 +145,7 @@ def take(checkout: Path, *archives: Path) -> ImportedResults:
         load_pipeline("study", checkout),
         Paths("study", checkout),
         archives,
-        checkpoints=checkout / ".checkpoints",
+        checkpoints=checkout / ".checkpoints/study",
     )
 
 
@@ -156,7 +156,7 @@ def test_a_bundle_has_what_its_runs_need_and_knows_when_it_has_changed(
     bundle = pack(checkout, tmp_path / "bundle")
     assert bundle.runs == (RUN, "bsrn_x2")
     assert list(bundle.data) == ["x2"]
-    assert [name for name in bundle.files if name.startswith(f".checkpoints/{RUN}-")]
+    assert [name for name in bundle.files if name.startswith(f".checkpoints/study/{RUN}-")]
     assert {"study/params.yaml", "study/patches/hr/images.bin", "pipeline/train.py"} < set(bundle.files)
     assert read_bundle(tmp_path / "bundle") == bundle
     (tmp_path / "bundle/study/params.yaml").write_text("runs: {}")
@@ -305,6 +305,8 @@ def test_a_run_waits_for_the_one_that_it_starts_from_and_others_do_not(
         return ""
 
     monkeypatch.setattr(BundleTrainer, "_train_one", train_one)
+    # The parameters here train on a CPU.
+    monkeypatch.setattr("alkdnet.bundle.trainer.device_groups", lambda devices, execution: list(devices))
     make_trainer(tmp_path).train()
     assert sorted(events[:2]) == [f"{RUN} begins", "bsrn_x2 begins"]
     assert events[3:] == [f"{RUN} ends", f"{CHILD} begins", f"{CHILD} ends"]
@@ -320,3 +322,35 @@ def test_a_run_is_not_started_if_the_one_that_it_starts_from_failed(
     assert trainer.failed
     assert trainer.outcome[RUN].startswith("failed with status 1")
     assert trainer.outcome[CHILD] == f"not started, since {RUN}, whose weights it starts from, is not trained"
+
+
+def test_an_archive_keeps_its_runs_when_the_next_one_cannot_be_added(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new writer begins a new archive, and numbers it after the last one that is there."""
+    train_run(checkout)
+    first = archive(checkout, tmp_path / "out", finished=True)
+    second = archive(checkout, tmp_path / "out", finished=True)
+    assert (first.name, second.name) == ("results-0.tar", "results-1.tar")
+    first.unlink()
+    writer = ArchiveWriter(tmp_path / "out", 2**20)
+    result, files = _one_file(tmp_path)
+    assert writer.add(result, files)
+    third = (tmp_path / "out/results-2.tar").read_bytes()
+    monkeypatch.setattr(tarfile.TarFile, "add", _disk_full)
+    with pytest.raises(OSError, match="full"):
+        writer.add(result, files)
+    assert (tmp_path / "out/results-2.tar").read_bytes() == third
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"results-1.tar", "results-2.tar"}
+
+
+def _one_file(folder: Path) -> tuple[Result, dict[str, Path]]:
+    (folder / "file").write_text("content")
+    result = Result(
+        run=RUN, commit="", finished=True, device="", torch="", seconds=1.0, timing=None, files={}
+    )
+    return result, {"file": folder / "file"}
+
+
+def _disk_full(*_: object, **__: object) -> None:
+    raise OSError("the disk is full")

@@ -99,7 +99,7 @@ def test_several_trainings_end_with_the_bytes_of_a_repro(
 
     # A training that is stopped in the middle of the first run.
     training = start_training(project, tmp_path / "hidden", packages=packages)
-    checkpoints = project.root / "bundle" / ".checkpoints"
+    checkpoints = project.root / "bundle/.checkpoints/demo"
     while not list(checkpoints.glob("alkdnet_x2-*.ckpt")):
         assert training.poll() is None, training.communicate()[0]
         time.sleep(0.02)

@@ -308,7 +308,7 @@ def test_a_killed_experiment_resumes_as_the_same_run(project: Repository) -> Non
             ).fetchone()
             return connection.execute(query, found).fetchone()[0] if found else 0
 
-    while logged() < 5 or not list((project.root / ".checkpoints").glob("other_x2*.ckpt")):
+    while logged() < 5 or not list((project.root / ".checkpoints/demo").glob("other_x2*.ckpt")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.5)
@@ -346,7 +346,7 @@ def test_a_clone_pulls_from_a_remote_and_computes_nothing(project: Repository, t
     }
     sets = ("embedded_train", "embedded_test")
     assert missing == {
-        *("check", "patches", "validation@embedded_test-2"),
+        *("check", "patches", "validation@2"),
         *(f"{stage}@{name}" for stage in ("download", "downscale") for name in sets),
         *(f"train@{run}" for run in RUNS),
     }

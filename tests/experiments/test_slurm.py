@@ -112,7 +112,7 @@ def test_jobs_are_requeued_named_and_end_with_the_bytes_of_a_repro(
     ]
     first = _start(project, slurm, *arguments)
     jobs = _jobs(first, len(ALL_RUNS))
-    checkpoints = project.root / ".checkpoints"
+    checkpoints = project.root / ".checkpoints/demo"
     for run, command in (("alkdnet_x2", ["--signal=USR2"]), ("other_x2", [])):
         _wait(lambda run=run: any(checkpoints.glob(f"{run}-*.ckpt")), f"no checkpoint of {run}")  # type: ignore[misc]
         _shown(slurm, "scancel", *command, jobs[run])
@@ -145,9 +145,9 @@ def test_the_same_path_without_a_scheduler(projects: tuple[Repository, Repositor
     project.run("rm", "-rf", ".checkpoints", "demo/models", "dvc.lock")
     first = _start(project, {}, "--on", "local", "--jobs", "2")
     jobs = _jobs(first, 2)
-    _wait(lambda: any((project.root / ".checkpoints").glob("*.ckpt")), "no checkpoint")
+    _wait(lambda: any((project.root / ".checkpoints/demo").glob("*.ckpt")), "no checkpoint")
     # A training that is killed alone fails; the others go on.
-    killed = next((project.root / ".checkpoints").glob("*.ckpt")).name.partition("-")[0]
+    killed = next((project.root / ".checkpoints/demo").glob("*.ckpt")).name.partition("-")[0]
     assert killed in jobs
     (training,) = (
         process

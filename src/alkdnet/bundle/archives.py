@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import logging
+import shutil
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from alkdnet.bundle.records import RECORDS, Result
 from alkdnet.config.schema import parse
 from alkdnet.data.disk import size
 from alkdnet.errors import UserError, in_one_line
+from alkdnet.files import atomic_path
 
 logger = logging.getLogger(__name__)
 
@@ -26,14 +28,15 @@ class ArchiveWriter:
     A run is added when it ends: a later crash of the host loses no finished run.
 
     Args:
-        folder: existing archives are left as they are.
+        folder: archives that it has already are left as they are.
         limit_bytes: largest size of an archive.
     """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self._folder = folder
         self._limit = limit_bytes
-        self._number = sum(1 for _ in folder.glob("results-*.tar"))
+        numbers = [path.stem.removeprefix("results-") for path in folder.glob("results-*.tar")]
+        self._number = max((int(number) + 1 for number in numbers if number.isdecimal()), default=0)
         self._used = _END
 
     def add(self, result: Result, files: Mapping[str, Path]) -> bool:
@@ -50,13 +53,17 @@ class ArchiveWriter:
             self._number += 1
             self._used = _END
         self._used += needed
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(self._folder / f"results-{self._number}.tar", "a") as archive:
-            for name, path in files.items():
-                archive.add(path, name)
-            member = tarfile.TarInfo(f"{RECORDS}/{result.run}.json")
-            member.size = len(record)
-            archive.addfile(member, io.BytesIO(record))
+        target = self._folder / f"results-{self._number}.tar"
+        # A copy, so that a full disk or a kill in the middle leaves the runs that are in it.
+        with atomic_path(target) as temporary:
+            if target.exists():
+                shutil.copyfile(target, temporary)
+            with tarfile.open(temporary, "a") as archive:
+                for name, path in files.items():
+                    archive.add(path, name)
+                member = tarfile.TarInfo(f"{RECORDS}/{result.run}.json")
+                member.size = len(record)
+                archive.addfile(member, io.BytesIO(record))
         return True
 
 

@@ -53,11 +53,11 @@ def pack_bundle(
     data = {f"x{scale}": identities.data(scale) for scale in scales}
     # Rows that start from the weights of another one of the bundle have no identity before it is trained.
     known = [run for run in runs if params.parent_of(run) not in runs]
-    states = [CheckpointFile(checkpoints, run, identities.of(run)).path for run in known]
+    states = [CheckpointFile(checkpoints, run, identities.of(run)).existing for run in known]
     files = dict(_files(params, paths, root, scales, images=images))
     starts = [start for run in known if (start := paths.start(params.trained[run]))]
     files |= {str(start.relative_to(root)): start for start in starts}
-    files |= {f"{CHECKPOINTS}/{path.name}": path for path in states if path.is_file()}
+    files |= {f"{CHECKPOINTS}/{params.pipeline}/{path.name}": path for path in states if path.is_file()}
     _require_size(files, limit_bytes, images=images)
     bundle = Bundle(
         pipeline=params.pipeline,

@@ -1,6 +1,7 @@
 """Training the runs of a bundle, in its order, until a deadline."""
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import IO
 from alkdnet.bundle.archives import ArchiveWriter
 from alkdnet.bundle.records import BUNDLE, RECORDS, Bundle, Result
 from alkdnet.config.loading import load_pipeline
-from alkdnet.config.paths import CHECKPOINTS, Paths
+from alkdnet.config.paths import CHECKPOINTS, Paths, checkpoints
 from alkdnet.data.packs import PackedImages
 from alkdnet.errors import UserError, raise_problems
 from alkdnet.files import sha256_file
@@ -68,7 +69,7 @@ class BundleTrainer:
         self._params = load_pipeline(self._bundle.pipeline, folder)
         self._paths = Paths(self._bundle.pipeline, folder)
         self._archives = archives
-        self._groups = device_groups(devices, processes=self._params.execution.processes)
+        self._groups = device_groups(devices, self._params.execution)
         self._deadline = deadline
         self._environment = environment
         self._device_name = device_name
@@ -157,7 +158,8 @@ class BundleTrainer:
         if finished:
             found = sorted(self._paths.model(run).iterdir())
         else:
-            found = sorted((self._folder / CHECKPOINTS).glob(f"{run}-????????????????.ckpt"))
+            folder = checkpoints(self._folder, self._bundle.pipeline)
+            found = sorted(folder.glob(f"{run}-????????????????.ckpt"))
         files = {str(path.relative_to(self._folder)): path for path in found}
         if not files:
             return ", no checkpoint"
@@ -211,7 +213,11 @@ class BundleTrainer:
         return subprocess.Popen(
             [sys.executable, f"pipeline/{stage}.py", self._bundle.pipeline, *arguments],
             cwd=self._folder,
-            env={**self._environment, **({"CUDA_VISIBLE_DEVICES": device} if device else {})},
+            env={
+                **self._environment,
+                **({"CUDA_VISIBLE_DEVICES": device} if device else {}),
+                "ALKDNET_PARENT": str(os.getpid()),
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

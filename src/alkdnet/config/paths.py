@@ -10,8 +10,12 @@ from alkdnet.config.params import Finetuned, Run
 MARK = "checked"
 # Of the folder below reports/ that no pipeline writes.
 EFFICIENCY = "efficiency"
-# Checkpoints of unfinished trainings, in the main repository or in a bundle.
 CHECKPOINTS = ".checkpoints"
+
+
+def checkpoints(root: Path, pipeline: str) -> Path:
+    """Return the folder of checkpoints of unfinished trainings; `root`: the main repository, or a bundle."""
+    return root / CHECKPOINTS / pipeline
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,9 @@ class Paths:
     def checked_marks(self) -> tuple[Path, ...]:
         """Constant files, written when the parameter file is valid.
 
-        Most of them lie where sets and validation images go: stages depend on these folders also when no set
-        is there.
+        Two of them lie where training sets go: stages depend on these folders also when no set is there.
         """
-        folders = [self.raw("train", MARK), self.lr("train", MARK)]
-        folders += [self.validation(scale) / MARK for scale in (2, 3, 4)]
-        return self.directory / "checked" / "ok", *folders
+        return self.directory / "checked" / "ok", self.raw("train", MARK), self.lr("train", MARK)
 
     def descriptor(self, use: Literal["train", "test", "weights"], name: str) -> Path:
         """What is known of the source of a data set or of weights: a change is a reason to fetch it again."""

@@ -10,18 +10,19 @@ from alkdnet.sources.catalogue import Kind, PublishedFile, source
 
 @dataclass(frozen=True, kw_only=True)
 class Descriptor:
-    """The part of a catalogue entry whose change is a reason to fetch the source again."""
+    """What is a reason to fetch a source again when it changes: its catalogue entry and the user's path."""
 
     name: str
     kind: Kind
     images: int | None
     files: tuple[PublishedFile, ...]
+    path: str | None
 
     @classmethod
-    def of(cls, name: str) -> Self:
+    def of(cls, name: str, path: str | None) -> Self:
         """Return the descriptor of a catalogue entry; raises UserError if there is none of that name."""
         known = source(name)
-        return cls(name=known.name, kind=known.kind, images=known.images, files=known.files)
+        return cls(name=known.name, kind=known.kind, images=known.images, files=known.files, path=path)
 
     @classmethod
     def read(cls, path: Path) -> Self:

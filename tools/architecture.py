@@ -13,5 +13,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=ROOT / "docs" / "images", help="where to write")
     folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
     for diagram in diagrams():
         (folder / f"{diagram.name}.svg").write_text(diagram.draw(), encoding="utf-8")

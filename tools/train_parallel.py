@@ -41,7 +41,7 @@ def main() -> int:
 
 def train_here(arguments: argparse.Namespace, stages: Stages, runs: Sequence[str]) -> int:
     """Train the runs on this machine and do the rest; return DVC's exit status."""
-    groups = device_groups(devices(), processes=load_pipeline(arguments.pipeline).execution.processes)
+    groups = device_groups(devices(), load_pipeline(arguments.pipeline).execution)
     jobs = arguments.jobs or len(groups) or 2
     # Rows that start from the weights of another one come with what follows.
     targets = [stages.training[run] for run in runs if "finetune@" not in stages.training[run]]
@@ -67,9 +67,10 @@ def train_as_jobs(arguments: argparse.Namespace, stages: Stages, runs: Sequence[
     from alkdnet.tracking import sync_or_warn
 
     params = load_pipeline(arguments.pipeline)
+    gpus = 0 if params.execution.device == "cpu" else params.execution.processes
     resources = Resources(
         hours=arguments.hours,
-        gpus=params.execution.processes if arguments.gpus is None else arguments.gpus,
+        gpus=gpus if arguments.gpus is None else arguments.gpus,
         cpus=arguments.cpus,
         memory_gb=arguments.memory,
         partition=arguments.partition,

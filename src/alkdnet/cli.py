@@ -437,10 +437,11 @@ def verify(
     ssim: Annotated[float, typer.Option(min=0, help="Largest difference of an SSIM.")] = 0.0005,
 ) -> None:
     """Compare the results of PIPELINE in this folder with those of the last commit; exit 1 if they differ."""
+    from alkdnet.config.loading import load_pipeline
     from alkdnet.config.paths import Paths
     from alkdnet.results.verify import verify as compare
 
-    found = compare(Paths(pipeline), psnr=psnr, ssim=ssim)
+    found = compare(Paths(pipeline), load_pipeline(pipeline).rows, psnr=psnr, ssim=ssim)
     typer.echo(str(found))
     if found.problems:
         raise typer.Exit(1)

@@ -77,6 +77,8 @@ def test_a_published_test_image_is_found_where_no_set_is_tested_on(
     (sets / "set5").mkdir(parents=True)
     Image.open(photographs[0]).save(sets / "set5" / "baby.png")
     write_known(sets, ["set5"], tmp_path / "known.json")
+    with pytest.raises(UserError, match="no images of set14; `alkdnet download` fetches them"):
+        write_known(sets, ["set5", "set14"], tmp_path / "known.json")
     monkeypatch.setattr(leakage, "_KNOWN", tmp_path / "known.json")
     mine = tmp_path / "mine"
     mine.mkdir()

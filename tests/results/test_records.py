@@ -108,3 +108,11 @@ def test_a_history_that_ends_within_a_number_is_rejected(tmp_path: Path) -> None
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(UserError, match="its last line is not complete"):
         read_history(file)
+
+
+def test_scores_without_any_image_are_read_again(tmp_path: Path) -> None:
+    """As of a test set whose only image is too small."""
+    scores = Scores(images=IMAGES.iloc[:0], missing={"set5": "baby: too small"}, weights_sha256="0")
+    scores.write(tmp_path / "a")
+    found = Scores.read(tmp_path / "a")
+    assert (len(found.images), found.means(), found.missing) == (0, {}, scores.missing)

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from alkdnet.data.augmentation import augment
 from alkdnet.data.images import collect_problems, gray_thumbnails, list_images, read_rgb
-from alkdnet.errors import raise_problems
+from alkdnet.errors import UserError, raise_problems
 from alkdnet.files import read_json, write_json
 
 _SIZE = 32
@@ -146,8 +146,10 @@ def write_known(root: Path, sets: Sequence[str], target: Path = _KNOWN) -> None:
     """Write test_images.json from the images in `root/<set>`, where `alkdnet download` puts them.
 
     Raises:
-        UserError: images cannot be read; all of them are named.
+        UserError: a set has no images, or they cannot be read; all of them are named.
     """
+    if empty := [name for name in sets if not (root / name).is_dir() or not list_images(root / name)]:
+        raise UserError(f"{root}: no images of {', '.join(empty)}; `alkdnet download` fetches them")
     paths = [path for name in sets for path in list_images(root / name)]
     images = describe(paths)
     rows = [

@@ -122,8 +122,10 @@ def _read_images(path: Path) -> pd.DataFrame:
         # A file that was cut off ends within a row.
         if frame[columns].isna().any(axis=None):
             raise ValueError("incomplete rows")
-        if wrong := [name for name in columns if name not in _TEXTS and not is_numeric_dtype(frame[name])]:
+        numbers = [name for name in columns if name not in _TEXTS]
+        # Columns without a value have no type.
+        if wrong := [name for name in numbers if len(frame) and not is_numeric_dtype(frame[name])]:
             raise ValueError(f"{', '.join(wrong)}: not numbers")
     except (OSError, ValueError) as error:
         raise damaged(path, str(error).strip()) from None
-    return frame[columns]
+    return frame[columns].astype(dict.fromkeys(numbers, float)) if frame.empty else frame[columns]

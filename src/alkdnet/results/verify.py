@@ -2,7 +2,7 @@
 
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -53,18 +53,19 @@ class Verification:
         return "\n".join([f"{self.rows} rows agree with the committed results {how}", *new])
 
 
-def verify(paths: Paths, *, psnr: float = 0.02, ssim: float = 0.0005) -> Verification:
+def verify(paths: Paths, rows: Collection[str], *, psnr: float = 0.02, ssim: float = 0.0005) -> Verification:
     """Compare the scores and costs of a pipeline in the working tree with those of the last commit.
 
     Args:
         paths: the pipeline's outputs; `paths.root` is in a git repository.
+        rows: of the parameter file; results of others may have been left.
         psnr: the largest difference of a mean PSNR in dB that counts as agreement.
         ssim: likewise of a mean SSIM; costs must be equal.
 
     Raises:
         UserError: there are no results, here or in the last commit, or no git repository.
     """
-    found = _read(paths)
+    found = _read(paths, rows)
     if not found:
         command = f"dvc repro {dvc_target(paths.pipeline)}"
         raise UserError(f"{paths.directory / 'results'}: no results; `{command}` makes them")
@@ -72,7 +73,7 @@ def verify(paths: Paths, *, psnr: float = 0.02, ssim: float = 0.0005) -> Verific
         committed = Paths(paths.pipeline, Path(folder))
         _check_out(paths.root, Paths(paths.pipeline).directory / "results", Path(folder))
         try:
-            known, known_costs = _read(committed), _read_costs(committed)
+            known, known_costs = _read(committed, rows), _read_costs(committed)
         except UserError:
             raise UserError(
                 f"the results of {paths.pipeline} in the last commit have another format: commit these first"
@@ -125,10 +126,10 @@ def _compare_costs(found: Mapping[str, Cost], known: Mapping[str, Cost]) -> Iter
                 yield f"{row}: {value:,} {key}, committed {expected[key]:,}"
 
 
-def _read(paths: Paths) -> dict[str, Mapping[str, SetScore]]:
+def _read(paths: Paths, rows: Collection[str]) -> dict[str, Mapping[str, SetScore]]:
     """Return the means by row and test set, rows sorted by name."""
-    files = sorted(paths.evaluation("x").parent.glob(f"*/{SCORES}"))
-    return {file.parent.name: read_means(file.parent) for file in files}
+    evaluated = [row for row in sorted(rows) if (paths.evaluation(row) / SCORES).is_file()]
+    return {row: read_means(paths.evaluation(row)) for row in evaluated}
 
 
 def _read_costs(paths: Paths) -> Mapping[str, Cost]:

@@ -95,6 +95,8 @@ def _read(params: Params, paths: Paths, name: str, cost: Cost | None) -> Record 
     time_ms = int(written.stat().st_mtime * 1000)
     weights = None if is_interpolation else RunRecord.read(folder)
     trained = weights.training if weights else None
+    if (trained is None) == (name in params.trained):
+        raise UserError(f"{folder}: of a row that was {'trained' if trained else 'not trained'} here")
     label = params.report.labels.get(name, name)
     tags, shown = {"run": name, "label": label}, settings(weights or row)
     figures: dict[str, float] = {}

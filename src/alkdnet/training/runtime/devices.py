@@ -4,20 +4,23 @@ from collections.abc import Sequence
 
 import torch
 
-from alkdnet.config.params import Params
+from alkdnet.config.params import Execution, Params
 from alkdnet.errors import UserError
 
 
-def device_groups(devices: Sequence[str], *, processes: int) -> list[str]:
+def device_groups(devices: Sequence[str], execution: Execution) -> list[str]:
     """Return the GPUs of each training at a time, as CUDA_VISIBLE_DEVICES names them; empty without GPUs.
 
     Args:
         devices: all GPUs.
-        processes: of one training, each of which takes one.
+        execution: with its device and the number of processes of one training, each of which takes a GPU.
 
     Raises:
         UserError: there are GPUs, but too few for one training.
     """
+    if execution.device == "cpu":
+        return []
+    processes = execution.processes
     groups = [devices[at : at + processes] for at in range(0, len(devices) - processes + 1, processes)]
     if devices and not groups:
         raise UserError(f"execution.processes: {processes}, but there are {len(devices)} GPUs")

@@ -160,8 +160,10 @@ class Session:
         return self._ranks.any(self._requests.reason() is not None)
 
     def stop(self) -> NoReturn:
-        """Raise Stopped, saying how the next start goes on."""
+        """Raise Stopped; the process that writes the checkpoints says how the next start goes on."""
         reason = self._requests.reason() or Stopped("a request to another process of this training", 1)
+        if not self._ranks.is_rank_zero:
+            raise reason
         if self._saved_at == self.iteration:
             then = f"continues after iteration {self.iteration}"
         else:

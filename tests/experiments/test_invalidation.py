@@ -218,7 +218,8 @@ def test_a_new_network_marks_what_looks_at_all_networks(recorded: Repository, ed
 
 def test_a_new_test_set_marks_itself_and_then_the_evaluations(recorded: Repository, edited: Callable) -> None:
     marked = edited(datasets={"set5": {"use": "test", "source": "set5"}})
-    assert marked == {"check", "report", "download@set5", "downscale@set5"}
+    validation = {f"validation@{scale}" for scale in (2, 3, 4)}
+    assert marked == {"check", "report", "download@set5", "downscale@set5"} | validation
     for folder in ("raw/test/set5", "lr/test/set5/x2"):
         (recorded.root / "demo" / folder).mkdir(parents=True)
         (recorded.root / "demo" / folder / "a.png").write_text("")
@@ -228,4 +229,17 @@ def test_a_new_test_set_marks_itself_and_then_the_evaluations(recorded: Reposito
         shutil.rmtree(recorded.root / "demo/raw/test/set5")
         shutil.rmtree(recorded.root / "demo/lr/test/set5")
     assert {"leakage", "evaluate@bsrn_x2", "evaluate_bicubic@2", "features@bsrn_x2"} <= marked
-    assert not {name for name in marked if name.startswith(("train@", "patches", "validation"))}
+    assert not {name for name in marked if name.startswith(("train@", "patches"))}
+
+
+def test_a_set_that_is_gone_marks_what_reads_the_folder_of_sets(
+    recorded: Repository, edited: Callable
+) -> None:
+    """DVC leaves its images there."""
+    descriptor = recorded.root / "demo/checked/train/embedded_train.json"
+    content = descriptor.read_text()
+    try:
+        descriptor.unlink()
+        assert {"leakage", "patches"} <= edited()
+    finally:
+        descriptor.write_text(content)

@@ -73,7 +73,7 @@ def test_nothing_trains_on_when_the_parent_is_killed(tmp_path: Path, processes: 
             stderr=log,
         )
     try:
-        checkpoints = tmp_path / ".checkpoints/demo"
+        checkpoints = tmp_path / ".checkpoints/study"
         _wait(lambda: any(checkpoints.glob("*.ckpt")), tmp_path)
         descendants = _descendants(parent.pid)
         assert len(descendants) >= 1 + processes

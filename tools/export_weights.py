@@ -29,7 +29,8 @@ def export(pipeline: str, run: str, target: Path) -> str:
     params = load_pipeline(pipeline)
     if run not in params.trained:
         raise UserError(f"{pipeline} trains no {run}; it trains: {', '.join(params.trained) or 'nothing'}")
-    folder, command = Paths(pipeline).model(run), f"dvc repro {dvc_target(pipeline, f'train@{run}')}"
+    stage = f"{'finetune' if run in params.finetuned else 'train'}@{run}"
+    folder, command = Paths(pipeline).model(run), f"dvc repro {dvc_target(pipeline, stage)}"
     if not (folder / RECORD).is_file():
         raise UserError(f"{folder}: not finished; `{command}` trains it")
     record = RunRecord.read(folder)

@@ -8,7 +8,8 @@ from alkdnet.bundle.identities import Identities
 from alkdnet.bundle.records import BUNDLE, Bundle
 from alkdnet.config.loading import params_path
 from alkdnet.config.params import Params
-from alkdnet.config.paths import CHECKPOINTS, Paths
+from alkdnet.config.paths import Paths
+from alkdnet.config.paths import checkpoints as folder_of_checkpoints
 from alkdnet.data.disk import size
 from alkdnet.errors import UserError
 from alkdnet.files import atomic_directory, sha256_file
@@ -57,7 +58,8 @@ def pack_bundle(
     files = dict(_files(params, paths, root, scales, images=images))
     starts = [start for run in known if (start := paths.start(params.trained[run]))]
     files |= {str(start.relative_to(root)): start for start in starts}
-    files |= {f"{CHECKPOINTS}/{params.pipeline}/{path.name}": path for path in states if path.is_file()}
+    packed = folder_of_checkpoints(Path(), params.pipeline)
+    files |= {str(packed / path.name): path for path in states if path.is_file()}
     _require_size(files, limit_bytes, images=images)
     bundle = Bundle(
         pipeline=params.pipeline,

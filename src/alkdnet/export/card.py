@@ -33,11 +33,10 @@ def write_card(paths: Paths, run: str, target: Path, evaluate: Evaluate) -> None
     Raises:
         UserError: the run or its scores are missing or damaged, or the scores are of other weights.
     """
-    folder = paths.model(run)
+    folder, command = paths.model(run), f"dvc repro {dvc_target(paths.pipeline)}"
     if not (folder / RECORD).is_file():
-        raise UserError(f"{folder}: there is no {RECORD}; `dvc repro {dvc_target(paths.pipeline)}` makes it")
+        raise UserError(f"{folder}: there is no {RECORD}; `{command}` makes it")
     if not (paths.evaluation(run) / SCORES).is_file():
-        command = f"dvc repro {dvc_target(paths.pipeline, f'evaluate@{run}')}"
         raise UserError(f"{paths.evaluation(run)}: there is no {SCORES}; `{command}` makes it")
     record = RunRecord.read(folder)
     scores = Scores.read(paths.evaluation(run))

@@ -1,5 +1,6 @@
 """A run that is stopped at any moment and started again ends with the bytes of one that was not."""
 
+import contextlib
 import dataclasses
 import errno
 import logging
@@ -12,12 +13,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from multiprocessing.process import BaseProcess
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 import pytest
 import torch
-from filelock import FileLock, Timeout
 
 from alkdnet.config.params import Recipe
 from alkdnet.errors import UserError
@@ -53,6 +53,20 @@ class KillerAtCheckpoint(NullMonitor):
             os.kill(os.getpid(), self.number)
             self.number = None
         return ""
+
+
+class Announcer(NullMonitor):
+    """Sends a byte when the training continues from a checkpoint or writes one, so when it holds the lock."""
+
+    def __init__(self, sender: Connection) -> None:
+        self.sender = sender
+
+    def resume(self, state: str) -> None:
+        self.sender.send_bytes(state.encode())
+
+    def state(self) -> str:
+        self.sender.send_bytes(b"1")
+        return "1"
 
 
 class Killer(NullMonitor):
@@ -267,33 +281,20 @@ def _train_through_kills(
     context.set_forkserver_preload(["tests.training.trainer"])
     moments = random.Random(seed)
     for hit, number in enumerate([*kills, None]):
-        process = context.Process(target=train_or_exit, args=(patches, folder, recipe))
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(
+            target=train_or_exit, args=(patches, folder, recipe, None, Announcer(sender))
+        )
         process.start()
         if number is not None:
-            _wait_for_checkpoint(process, folder)
+            wait([receiver, process.sentinel])
             # A twentieth of the run on a quiet machine.
             time.sleep(moments.uniform(0, 0.0007 * recipe.iterations))
-            os.kill(process.pid or 0, number)
+            with contextlib.suppress(ProcessLookupError):  # it finished meanwhile
+                os.kill(process.pid or 0, number)
         process.join()
         if process.exitcode == 0:
             return hit
         assert number is not None, f"exit code {process.exitcode} without a kill"
         assert process.exitcode == (-number if number == signal.SIGKILL else 128 + number)
     raise AssertionError("unreachable")
-
-
-def _wait_for_checkpoint(process: BaseProcess, folder: Path) -> None:
-    """Wait until this process holds the run's lock and there is a checkpoint, its own or one before."""
-    while process.is_alive():
-        locks = list((folder / "checkpoints").glob("*.lock"))
-        if any(map(_is_held, locks)) and any((folder / "checkpoints").glob("*.ckpt")):
-            return
-        time.sleep(0.002)
-
-
-def _is_held(lock: Path) -> bool:
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True

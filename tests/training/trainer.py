@@ -114,12 +114,14 @@ def train_small(
     return output
 
 
-def train_or_exit(patches: Path, folder: Path, recipe: Recipe, parent: int | None = None) -> None:
+def train_or_exit(
+    patches: Path, folder: Path, recipe: Recipe, parent: int | None = None, monitor: Monitor | None = None
+) -> None:
     """Train as a process of its own does: what stops it decides its exit code."""
     torch.set_num_threads(1)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        train_small(patches, folder, recipe=recipe, parent=parent)
+        train_small(patches, folder, recipe=recipe, parent=parent, monitor=monitor)
     except Stopped as stopped:
         sys.exit(stopped.exit_code)
     except UserError as error:

@@ -31,8 +31,6 @@ def write_validation(path: Path, pairs: Pairs) -> None:
 def read_validation(folder: Path, sets: Sequence[str]) -> Pairs:
     """Return the pairs (LR, HR) of some sets in a folder, in the order of the sets' names.
 
-    Files of other sets may lie beside them: DVC leaves those of a set that is no longer validated on.
-
     Raises:
         UserError: a set has no file, or a damaged one.
     """

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from alkdnet.analysis.complexity import count
+from alkdnet.device import keep_freed_memory
 from alkdnet.efficiency.clock import timed
 from alkdnet.inference.upscaler import Upscaler
 from alkdnet.kernels.cpu.alkdnet import FastALKDNet
@@ -50,6 +51,7 @@ def build(name: str) -> Forward:
         copy_weights(model, plain)
         return plain
     if name == "fast, one strip":
+        keep_freed_memory()
         return FastALKDNet(model, strip_pixels=sys.maxsize)
     return model if name == "module" else Upscaler(model).forward
 

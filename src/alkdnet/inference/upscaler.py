@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from alkdnet.device import keep_freed_memory
 from alkdnet.inference.ensemble import SelfEnsemble
 from alkdnet.inference.tiling import Tiled, attentions_of
 from alkdnet.kernels.cpu.alkdnet import FastALKDNet
@@ -24,7 +25,8 @@ class Upscaler:
     """A network ready for inference, by the fastest way there is for it; several threads may call it at once.
 
     An ALKDNet or BSRN on a CPU runs through `FastALKDNet`, everything else through the network itself
-    in channels-last memory, tiles too; on CUDA with the kernels of kernels/cuda.
+    in channels-last memory, tiles too; on CUDA with the kernels of kernels/cuda. On a CPU the process keeps
+    freed memory from then on (`keep_freed_memory`).
 
     Args:
         model: the network, in float32. It is copied: later changes have no effect, and it is not changed.
@@ -49,6 +51,8 @@ class Upscaler:
         model = copy.deepcopy(model).eval().requires_grad_(False).to(self._device, dtype)
         if self._device.type == "cuda" and works_for_inference(self._device):
             exchange_kernels(model)
+        if self._device.type == "cpu":
+            keep_freed_memory()
         self._luma = model.forward_luma if isinstance(model, LumaNetwork) else None
         if tile is None:
             self._forward = _fastest(model, self._device)

@@ -16,8 +16,9 @@ from alkdnet.data.disk import size
 from alkdnet.networks.alkdnet import ALKDNet
 from alkdnet.networks.bsrn import BSRN
 
-# Bytes per pixel of the LR image for FastALKDNet, measured (docs/inference.md).
-_FAST = 1_700
+# Bytes per pixel of the LR image for FastALKDNet, and for any image its strips in use; measured
+# (docs/inference.md).
+_FAST, _STRIPS = 1_700, 2**29
 # Bytes per pixel of the large image (3 as computed, 4 to be written) and of the LR image (12 as float32);
 # measured together (docs/inference.md): 8.7 per pixel of the large image.
 _LARGE, _LR = 8, 20
@@ -35,7 +36,8 @@ def fits(
     free = free_memory(device)
     if free is None or height * width * _UPPER_BOUND <= free:
         return True
-    return height * width * (bytes_per_pixel(model, device, dtype) + scale**2 * _LARGE) <= free
+    per_pixel = bytes_per_pixel(model, device, dtype) + scale**2 * _LARGE
+    return height * width * per_pixel + _STRIPS <= free
 
 
 def check_tiles(height: int, width: int, scale: int, *, tile: int) -> None:

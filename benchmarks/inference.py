@@ -3,16 +3,15 @@
     PYTHONPATH=src python -m benchmarks.inference [--device cpu] [--threads 2] [--rounds 5] [--profile]
 
 prints Markdown tables for docs/inference.md. On CUDA: benchmarks/inference_cuda.py. On a CPU: the plain
-network, the module, and the default of every inference, which divides the image into strips; the latter with
-a single strip too. Every variant has a process of its own, since what one does to the memory of the C library
-helps the next; they take turns, and medians are taken. A measurement during which others took more than a
-twentieth of the machine does not count and is made again, for --patience seconds at most; the table says how
-many counted, and takes all where none did.
+network, the module, and the default of every inference, which divides the image into strips. Every variant
+has a process of its own, since what one does to the memory of the C library helps the next; they take turns,
+and medians are taken. A measurement during which others took more than a twentieth of the machine does not
+count and is made again, for --patience seconds at most; the table says how many counted, and takes all where
+none did.
 """
 
 import argparse
 import multiprocessing
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -23,10 +22,8 @@ import torch
 from torch import Tensor
 
 from alkdnet.analysis.complexity import count
-from alkdnet.device import keep_freed_memory
 from alkdnet.efficiency.clock import timed
 from alkdnet.inference.upscaler import Upscaler
-from alkdnet.kernels.cpu.alkdnet import FastALKDNet
 from alkdnet.networks.alkdnet import ALKDNet
 from benchmarks import inference_cuda
 from benchmarks.plain import PlainALKDNet, copy_weights
@@ -39,7 +36,7 @@ SET14 = (
     (72, 88), (128, 128), (128, 128), (128, 192), (128, 128), (164, 132), (97, 146),
 )  # fmt: skip
 TOLERATED = 0.05
-VARIANTS = ("plain", "module", "fast", "fast, one strip")
+VARIANTS = ("plain", "module", "fast")
 
 
 def build(name: str) -> Forward:
@@ -50,9 +47,6 @@ def build(name: str) -> Forward:
         plain = PlainALKDNet(scale=4).eval()
         copy_weights(model, plain)
         return plain
-    if name == "fast, one strip":
-        keep_freed_memory()
-        return FastALKDNet(model, strip_pixels=sys.maxsize)
     return model if name == "module" else Upscaler(model).forward
 
 

@@ -69,7 +69,12 @@ class Stage:
     def mirror(self) -> str | None:
         """The folder or URL in ALKDNET_MIRROR that replaces the internet; empty counts as not set."""
         mirror = os.environ.get("ALKDNET_MIRROR") or None
-        return mirror if mirror is None or "://" in mirror else str(self.under_root(mirror))
+        try:
+            return mirror if mirror is None or "://" in mirror else str(self.under_root(mirror))
+        except RuntimeError:  # ~user, and there is no such user
+            raise UserError(
+                f"ALKDNET_MIRROR: there is no home directory for {mirror!r}; write ~/..."
+            ) from None
 
     def under_root(self, path: str) -> Path:
         """Return a path of the user's: relative ones start at the main repository."""
@@ -86,13 +91,17 @@ class Stage:
         return load_run(self.paths.model(name))
 
     def test_set(self, name: str, scale: int) -> "BenchmarkSet":
-        """Return a test set with its LR images of one scale; one that is not in the parameters is empty."""
+        """Return a test set with its LR images of one scale.
+
+        Raises:
+            UserError: it is not in the parameters; DVC leaves the images of removed sets, gated ones too.
+        """
         from alkdnet.evaluation.benchmark import BenchmarkSet
         from alkdnet.results.descriptor import Descriptor
 
+        if name not in self.params.names("test"):
+            raise UserError(f"{name} is no test set of this pipeline")
         hr, lr = self.paths.raw("test", name), self.paths.lr("test", name, scale)
-        if name not in self.params.datasets:
-            return BenchmarkSet(name=name, hr_folder=hr, lr_folder=lr)
         descriptor = Descriptor.read(self.paths.descriptor("test", name))
         return BenchmarkSet(
             name=name,

@@ -171,6 +171,14 @@ def test_the_mirror_is_taken_from_the_environment(shell: Shell, monkeypatch: pyt
     assert str(status).startswith("error: the mirror elsewhere: no such folder")
 
 
+def test_the_mirror_of_an_unknown_user_is_rejected_in_words(shell: Shell) -> None:
+    status, _ = shell.run("download", "set5", "--mirror", "~nobody-of-this-name/m")
+    assert (
+        str(status)
+        == "error: the mirror: there is no home directory for '~nobody-of-this-name/m'; write ~/..."
+    )
+
+
 @pytest.mark.parametrize(
     ("option", "mirror"), [("", None), ("~/m", "/home/me/m"), ("m", "m"), ("https://m/~x", "https://m/~x")]
 )

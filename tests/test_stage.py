@@ -13,7 +13,6 @@ from alkdnet.config.loading import load_pipeline
 from alkdnet.config.paths import Paths
 from alkdnet.data.images import write_png
 from alkdnet.errors import UserError
-from alkdnet.evaluation.benchmark import read_pair
 from alkdnet.results.descriptor import Descriptor
 from pipeline.stage import Stage
 
@@ -133,7 +132,21 @@ def test_a_test_set_is_as_its_descriptor_says(
 def test_a_set_that_was_removed_from_the_parameters_is_reported_as_missing(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A crop of a figure may still name it."""
+    """A crop of a figure may still name it, and DVC leaves its images, which may be a gated set's."""
     stage = a_stage(repository, tmp_path, monkeypatch)
-    with pytest.raises(UserError, match="urban100: the folder of its images is missing"):
-        read_pair(stage.test_set("urban100", 2), "img024", 2)
+    for folder, side in (
+        (stage.paths.raw("test", "manga109"), 8),
+        (stage.paths.lr("test", "manga109", 2), 4),
+    ):
+        folder.mkdir(parents=True)
+        write_png(folder / "a.png", np.zeros((side, side, 3), np.uint8))
+    with pytest.raises(UserError, match="manga109 is no test set of this pipeline"):
+        stage.test_set("manga109", 2)
+
+
+def test_the_mirror_of_an_unknown_user(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALKDNET_MIRROR", "~nobody-of-this-name/mirror")
+    with pytest.raises(UserError, match=r"ALKDNET_MIRROR: .*'~nobody-of-this-name/mirror'; write ~/"):
+        _ = a_stage(repository, tmp_path, monkeypatch).mirror

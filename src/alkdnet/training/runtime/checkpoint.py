@@ -109,7 +109,7 @@ class CheckpointFile:
             content = path.read_bytes()
         except FileNotFoundError:
             for other in self.folder.glob(f"{self.run}-????????????????.finished"):
-                other.unlink()
+                other.unlink(missing_ok=True)  # another experiment may do the same
             for other in sorted(self.folder.glob(f"{self.run}-????????????????.ckpt")):
                 logger.warning("%s: not continued, it is of other settings, data or code", other)
             return None

@@ -6,8 +6,9 @@ prints a Markdown table for docs/training.md, and on stderr each time as it is m
 benchmarks/plain.py in NCHW memory, not compiled, with torch's default Adam and a loader that reads an image
 for every patch; `float32` and the others are alkdnet.training.loop.train as the pipeline calls it. On CUDA
 each precision is timed eagerly, with the Triton kernels and these as one CUDA graph, compiled too, and with
-one of the means alone; images are read once there. Each is timed in processes of its own, in turn, so that a
-busy machine disturbs all alike; on one that is never quiet, read the processor time with `--threads 1`.
+only one of kernels and compilation; images are read once there. Each is timed in processes of its own, in
+turn, so that a busy machine disturbs all alike; on one that is never quiet, read the processor time with
+`--threads 1`.
 
 `arithmetic` and `traffic` are the seconds that a step cannot do without at the device's own measured rates;
 `reached` is the greater of the two as a part of the step's time.
@@ -361,7 +362,10 @@ def main() -> None:
         "--steps", type=int, default=5, help=f"timed steps (rows of {STEPS_PER_ROW} on CUDA) in a round"
     )
     parser.add_argument(
-        "--seconds", type=float, default=540.0, help="for all; what finds no time is left out"
+        "--seconds",
+        type=float,
+        default=540.0,
+        help="for all; variants that do not start in it are skipped",
     )
     parser.add_argument(
         "--only", nargs="+", metavar="VARIANT", help="time these variants: 'tf32 kernels' ..."

@@ -132,7 +132,7 @@ def main() -> None:
         "--images",
         action="store_true",
         help="pack the images, often a tenth of the size of the patches, which\n"
-        "the host then makes with Pillow and SciPy",
+        "the host then makes with Pillow",
     )
     packing.set_defaults(work=pack)
 

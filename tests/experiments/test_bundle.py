@@ -29,7 +29,7 @@ THERE = {
     *("setuptools", "sympy", "typing_extensions", "numpy", "yaml", "safetensors", "sitecustomize"),
     *("alkdnet", "stage", "processes"),
 }
-FOR_IMAGES = {"PIL", "scipy"}
+FOR_IMAGES = {"PIL"}
 HIDE = """
 import sys
 from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder

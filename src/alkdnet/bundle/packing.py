@@ -43,7 +43,7 @@ def pack_bundle(
         commit: of the code.
         limit_bytes: largest size of all files together.
         images: pack the published training images, often a tenth of the size of the patches. The host makes
-            the patches, for which it needs Pillow and SciPy, and compares their digests.
+            the patches, for which it needs Pillow, and compares their digests.
 
     Raises:
         UserError: data are missing or damaged, or the bundle is larger than the limit: nothing is written.

@@ -146,7 +146,9 @@ class Execution:
     """
 
     device: Literal["auto", "cpu", "cuda"] = setting("`auto` takes a CUDA device when there is one")
-    compile: bool = setting("torch.compile the training step on CUDA; the CPU always runs eagerly")
+    compile: bool = setting(
+        "torch.compile the forward pass and the loss on CUDA; the CPU always runs eagerly"
+    )
     kernels: Literal["auto", "torch", "triton"] = setting(
         "implementation of the large layers on CUDA: `auto` takes the Triton kernels if they pass a check at "
         "the start, and warns and takes PyTorch's own otherwise; `triton` fails instead",

@@ -23,7 +23,8 @@ class Monitor(Protocol):
     def log(self, iteration: int, values: Mapping[str, float]) -> None:
         """Take the values of the history's row of `iteration` (counted from 1): its columns by name.
 
-        `loss` and `learning_rate` are always there, `validation_psnr` (dB) when it was measured.
+        `loss` and `learning_rate` are always there, `validation_psnr` and `validation_psnr_ema` (dB) when
+        they were measured, `gradient_norm` if the recipe clips.
         """
 
     def state(self) -> str:

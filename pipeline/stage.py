@@ -26,6 +26,7 @@ from alkdnet.config.loading import dvc_target, load_pipeline, params_path
 from alkdnet.config.params import Params
 from alkdnet.config.paths import Paths, checkpoints
 from alkdnet.errors import UserError, exit_in_words
+from alkdnet.sources.mirror import mirror_location
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,13 +69,7 @@ class Stage:
     @property
     def mirror(self) -> str | None:
         """The folder or URL in ALKDNET_MIRROR that replaces the internet; empty counts as not set."""
-        mirror = os.environ.get("ALKDNET_MIRROR") or None
-        try:
-            return mirror if mirror is None or "://" in mirror else str(self.under_root(mirror))
-        except RuntimeError:  # ~user, and there is no such user
-            raise UserError(
-                f"ALKDNET_MIRROR: there is no home directory for {mirror!r}; write ~/..."
-            ) from None
+        return mirror_location(os.environ.get("ALKDNET_MIRROR"), self.root)
 
     def under_root(self, path: str) -> Path:
         """Return a path of the user's: relative ones start at the main repository."""

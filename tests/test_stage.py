@@ -148,5 +148,5 @@ def test_the_mirror_of_an_unknown_user(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALKDNET_MIRROR", "~nobody-of-this-name/mirror")
-    with pytest.raises(UserError, match=r"ALKDNET_MIRROR: .*'~nobody-of-this-name/mirror'; write ~/"):
+    with pytest.raises(UserError, match=r"the mirror: .*'~nobody-of-this-name/mirror'; write ~/"):
         _ = a_stage(repository, tmp_path, monkeypatch).mirror

@@ -28,13 +28,9 @@ app = typer.Typer(
 
 
 def _mirror(value: str | None) -> str | None:
-    """Return the mirror: an empty value counts as none, `~` is the home directory."""
-    if not value:
-        return None
-    try:
-        return value if "://" in value else str(Path(value).expanduser())
-    except RuntimeError:  # ~user, and there is no such user
-        raise UserError(f"the mirror: there is no home directory for {value!r}; write ~/...") from None
+    from alkdnet.sources.mirror import mirror_location
+
+    return mirror_location(value, Path())
 
 
 Root = Annotated[Path, typer.Option(help="Folder of the downloaded sets, one folder each.")]

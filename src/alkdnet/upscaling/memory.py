@@ -16,8 +16,8 @@ from alkdnet.data.disk import size
 from alkdnet.networks.alkdnet import ALKDNet
 from alkdnet.networks.bsrn import BSRN
 
-# Bytes per pixel of the LR image for FastALKDNet, and for any image its strips in use; measured
-# (docs/inference.md).
+# Bytes per pixel of the LR image for FastALKDNet, and what its strips in use take of an image of any size;
+# measured (docs/inference.md). The latter is kept free for all networks.
 _FAST, _STRIPS = 1_700, 2**29
 # Bytes per pixel of the large image (3 as computed, 4 to be written) and of the LR image (12 as float32);
 # measured together (docs/inference.md): 8.7 per pixel of the large image.
